@@ -1,0 +1,44 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit lint format locks clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.ready ## serve, evaluate and gate a real model on vLLM (KEEP=1 leaves it running, ENGINE_URL=… takes a running engine)
+	@$(BIN)/python configs/demo/demo.py $(if $(KEEP),--keep) $(if $(ENGINE_URL),--engine-url $(ENGINE_URL))
+
+test: $(VENV)/.ready ## install and pass everything
+	@PYTHON="$(PYTHON)" configs/demo/install_vllm.sh || test -z "$(CI)"
+	@$(BIN)/python -m pytest
+
+unit: $(VENV)/.ready ## pass everything that needs no engine
+	@$(BIN)/python -m pytest -m "not engine"
+
+lint: $(VENV)/.ready ## format, lint, types and floors
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy && $(BIN)/lint-imports
+
+# uv reads the platform and Python version of the machine out of one universal lock, and checks every hash.
+$(VENV)/.ready: pyproject.toml configs/locks/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tollgate needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	@echo "installing the gateway and the harness into $(VENV) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes configs/locks/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+locks: $(VENV)/.ready ## resolve the locks anew
+	$(BIN)/uv pip compile $(LOCK) --extra evals --extra providers --group dev pyproject.toml -o configs/locks/dev.txt
+	$(BIN)/uv pip compile $(LOCK) -c configs/locks/dev.txt pyproject.toml -o configs/locks/gateway.txt
+
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+
+clean: ## remove environments and what the demo made
+	rm -rf $(VENV) .vllm .demo

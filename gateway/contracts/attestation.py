@@ -1,0 +1,110 @@
+"""Signed verdicts: a DSSE envelope around the Statement, ed25519 signatures, keys as PEM files.
+
+A verdict counts only when a trusted key signed exactly its bytes.
+
+securesystemslib is loaded on first use: it imports the client of every cloud that it finds installed, and a gateway
+that asks for no verdict should not wait for that.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from gateway.contracts import canonical
+from gateway.contracts.errors import VerdictError
+from gateway.contracts.verdict import Verdict, from_statement
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+
+def generate_keys(private: Path, public: Path) -> str:
+    """Write a new ed25519 pair as PEM, the private half readable by its owner alone. Returns the key id.
+
+    Raises VerdictError when a file exists already: a lost signing key cannot be made again.
+    """
+    if private == public:
+        raise VerdictError(f"the private and the public key cannot both be {str(private)!r}")
+    for path in (private, public):
+        if path.exists():
+            raise VerdictError(f"{str(path)!r} exists: choose another name, or remove it yourself")
+    key = Ed25519PrivateKey.generate()
+    private.touch(mode=0o600)
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    public.write_bytes(
+        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    return _key_id(key.public_key())
+
+
+def _key_id(public: Ed25519PublicKey) -> str:
+    from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
+
+    return SSlibKey.from_crypto(public).keyid
+
+
+def load_private(path: Path) -> Ed25519PrivateKey:
+    """Read a PEM private key. Raises VerdictError."""
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise VerdictError(f"{str(path)!r} is not a readable private key in PEM: `evals keys` makes one") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise VerdictError(f"{str(path)!r}: expected an ed25519 key, found {type(key).__name__}")
+    return key
+
+
+def load_public(path: Path) -> Ed25519PublicKey:
+    """Read a PEM public key. Raises VerdictError."""
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise VerdictError(f"{str(path)!r} is not a readable public key in PEM: `evals keys` makes one") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise VerdictError(f"{str(path)!r}: expected an ed25519 key, found {type(key).__name__}")
+    return key
+
+
+def sign(verdict: Verdict, key: Ed25519PrivateKey) -> bytes:
+    """The DSSE envelope as JSON. The payload is the canonical JSON of the Statement."""
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]
+
+    envelope = Envelope(canonical.canonical_json(verdict.statement()), PAYLOAD_TYPE, {})
+    envelope.sign(CryptoSigner(key))
+    return msgspec.json.format(msgspec.json.encode(envelope.to_dict()), indent=2)
+
+
+def verify(data: bytes, trusted: Sequence[Ed25519PublicKey]) -> Verdict:
+    """The verdict inside an envelope that at least one trusted key signed. Raises VerdictError otherwise."""
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import FormatError, VerificationError
+    from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
+
+    if not trusted:
+        raise VerdictError("no key is trusted: name at least one under `enforcement.trusted_keys`")
+    try:
+        envelope = Envelope.from_dict(msgspec.json.decode(data))
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError, FormatError) as error:
+        raise VerdictError(f"not a DSSE envelope: {error}") from error
+    if envelope.payload_type != PAYLOAD_TYPE:
+        raise VerdictError(f"expected payload type {PAYLOAD_TYPE!r}, found {envelope.payload_type!r}")
+    try:
+        envelope.verify([SSlibKey.from_crypto(key) for key in trusted], threshold=1)
+    except VerificationError as error:
+        raise VerdictError(
+            "no trusted key signed these bytes: the file was altered, or signed by a key that is not under "
+            "`enforcement.trusted_keys`"
+        ) from error
+    try:
+        statement = msgspec.json.decode(envelope.payload)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise VerdictError(f"the signed payload is not JSON: {error}") from error
+    if not isinstance(statement, dict):
+        raise VerdictError(f"the signed payload is a {type(statement).__name__}, not a Statement")
+    return from_statement(statement)

@@ -1,0 +1,184 @@
+"""Strict YAML: every file that a person writes is read here, and every mistake in it is named with its line.
+
+Refused: unknown keys (by the models), duplicate keys, aliases (a small file can expand to gigabytes), tags, files over
+`MAX_BYTES`. Numbers and dates stay what YAML's safe schema makes of them.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gateway.contracts.errors import DocumentError, Mistake
+
+MAX_BYTES = 4 * 1024 * 1024
+
+Location = tuple[str | int, ...]
+
+
+class Frozen(BaseModel):
+    """Base of all configuration: immutable, unknown keys refused, no silent conversion of defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+Check = Callable[[Model], Iterable[tuple[Location, str]]]
+
+
+class _Reader:
+    """Turns a YAML node tree into plain values and remembers the line of every key."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.lines: dict[Location, int] = {(): 1}
+        self.mistakes: list[Mistake] = []
+        self._scalars = yaml.SafeLoader("")
+
+    def value(self, node: yaml.Node, at: Location) -> Any:
+        self.lines.setdefault(at, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, at)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(child, (*at, i)) for i, child in enumerate(node.value)]
+        try:
+            return self._scalars.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            self.mistakes.append(Mistake(node.start_mark.line + 1, _dotted(at), f"cannot read this value: {error}"))
+            return None
+
+    def _mapping(self, node: yaml.MappingNode, at: Location) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key, line = str(key_node.value), key_node.start_mark.line + 1
+            if key in out:
+                self.mistakes.append(Mistake(line, _dotted((*at, key)), f"duplicate key {key!r}: keep one of the two"))
+                continue
+            self.lines[(*at, key)] = line
+            out[key] = self.value(value_node, (*at, key))
+        return out
+
+    def in_file(self, at: Location) -> Location:
+        """A model's location without the parts that no file has: the branches of a union."""
+        kept: Location = ()
+        for part in at[:-1]:
+            kept = (*kept, part) if (*kept, part) in self.lines else kept
+        return (*kept, *at[-1:])
+
+    def line_of(self, at: Location) -> int:
+        """The line of the deepest known ancestor of a location."""
+        while at not in self.lines:
+            at = at[:-1]
+        return self.lines[at]
+
+
+def _dotted(at: Location) -> str:
+    return ".".join(str(part) for part in at)
+
+
+def parse(text: str, path: str) -> tuple[Any, dict[Location, int]]:
+    """Plain values of a YAML text, and the line (from 1) of each location in it."""
+    if len(text) > MAX_BYTES:
+        too_long = f"the file has {len(text)} characters; at most {MAX_BYTES} are read"
+        raise DocumentError(path, [Mistake(1, "", too_long)])
+    reader = _Reader(path)
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AliasToken):
+                line = token.start_mark.line + 1
+                raise DocumentError(path, [Mistake(line, "", "YAML aliases (*name) are refused: write the value out")])
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError as error:
+        raise DocumentError(path, [Mistake(1, "", "nested too deeply to be a file that a person wrote")]) from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = mark.line + 1 if mark else 1
+        raise DocumentError(path, [Mistake(line, "", f"not valid YAML: {error.problem}")]) from error
+    except yaml.YAMLError as error:
+        raise DocumentError(path, [Mistake(1, "", f"not valid YAML: {error}")]) from error
+    values = reader.value(node, ()) if node is not None else {}
+    if reader.mistakes:
+        raise DocumentError(path, reader.mistakes)
+    return values, reader.lines
+
+
+def read_text(path: Path) -> str:
+    """A file's text; a missing, unreadable or binary file is a DocumentError."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DocumentError(str(path), [Mistake(1, "", "no such file")]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DocumentError(str(path), [Mistake(1, "", f"cannot be read: {error}")]) from error
+
+
+def load(path: Path, model: type[Model], *, check: Check[Model] | None = None) -> Model:
+    """Read a YAML file into a model. Raises DocumentError with every mistake and its line.
+
+    `check` looks at the whole model for what no single key can know (a name that refers to nothing).
+    """
+    values, lines = parse(read_text(path), str(path))
+    loaded = validate(values, lines, model, str(path))
+    reader = _Reader(str(path))
+    reader.lines = {(): 1, **lines}
+    found = [Mistake(reader.line_of(at), _dotted(at), message) for at, message in (check(loaded) if check else ())]
+    if found:
+        raise DocumentError(str(path), sorted(found, key=lambda m: (m.line, m.key)))
+    return loaded
+
+
+def validate(values: Any, lines: dict[Location, int], model: type[Model], path: str) -> Model:
+    """Validate plain values; each error of the model gets the line of the key that caused it."""
+    if not isinstance(values, dict):
+        found = type(values).__name__
+        raise DocumentError(path, [Mistake(1, "", f"expected keys and values at the top level, found a {found}")])
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        reader = _Reader(path)
+        reader.lines = {(): 1, **lines}
+        mistakes = [_mistake(reader, detail, model) for detail in error.errors(include_url=False)]
+        raise DocumentError(path, sorted(set(mistakes), key=lambda m: (m.line, m.key))) from error
+
+
+def _mistake(reader: _Reader, detail: Any, model: type[BaseModel]) -> Mistake:
+    at = reader.in_file(tuple(detail["loc"]))
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        message = f"unknown key {at[-1]!r}" + _suggestion(str(at[-1]), at, model)
+    elif detail["type"] == "missing":
+        message = f"missing key {at[-1]!r}: it is required here"
+    return Mistake(reader.line_of(at), _dotted(at), message)
+
+
+def _suggestion(key: str, at: Location, model: type[BaseModel]) -> str:
+    """The known keys beside an unknown one, the nearest first."""
+    known = _fields_at(model, at[:-1])
+    near = difflib.get_close_matches(key, known, n=1)
+    if near:
+        return f": did you mean {near[0]!r}?"
+    return f": the keys known here are {', '.join(sorted(known))}" if known else ""
+
+
+def _fields_at(model: type[BaseModel], at: Location) -> list[str]:
+    current: Any = model
+    for part in at:
+        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
+            current = _inner(current.model_fields[str(part)].annotation)
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return list(current.model_fields)
+    return []
+
+
+def _inner(annotation: Any) -> Any:
+    """The model inside `dict[str, M]`, `tuple[M, ...]`, `M | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _inner(argument)
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            return found
+    return annotation

@@ -1,0 +1,221 @@
+"""The error tree, and how a client sees it.
+
+    TollgateError
+    ├── RequestError               answered to a client in OpenAI's envelope
+    │   ├── InvalidRequest         400  invalid_request
+    │   │   └── ContextLengthExceeded   context_length_exceeded
+    │   ├── BodyTooLarge           413  body_too_large
+    │   ├── InvalidKey             401  invalid_api_key
+    │   ├── PermissionDenied       403  permission_denied
+    │   ├── ModelNotFound          404  model_not_found
+    │   ├── RouteNotFound          404  unknown_url
+    │   ├── MethodNotAllowed       405  method_not_allowed
+    │   ├── ReleaseNotGated        503  release_not_gated
+    │   ├── UpstreamUnavailable    503  upstream_unavailable
+    │   ├── UpstreamOverloaded     503  upstream_overloaded
+    │   ├── UpstreamFailed         502  upstream_failed
+    │   ├── UpstreamTimeout        504  upstream_timeout
+    │   └── InternalError          500  internal_error
+    └── InputError                 an operator's file, flag or stored state is wrong
+        ├── DocumentError          a file, with the line and the key
+        ├── PriceMissing
+        ├── ManifestError
+        └── VerdictError
+
+Each class knows its status and its code. `envelope` is the only place where an error becomes bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import msgspec
+
+
+class TollgateError(Exception):
+    """Base of everything that Tollgate raises on purpose."""
+
+
+class RequestError(TollgateError):
+    """An error that one client's request caused or met.
+
+    `message` says what was expected, what was found and what to do; `param` names the field of the body, if one is
+    at fault; `retry_after` is in whole seconds and becomes the header of that name.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    kind: ClassVar[str] = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+
+class InvalidRequest(RequestError):
+    """The body or a parameter is not what the endpoint takes."""
+
+    status = 400
+    code = "invalid_request"
+    kind = "invalid_request_error"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """Prompt and answer together do not fit the model's context."""
+
+    code = "context_length_exceeded"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body is larger than the gateway admits."""
+
+    status = 413
+    code = "body_too_large"
+
+
+class InvalidKey(RequestError):
+    """No virtual key, a malformed one, an unknown, expired or revoked one."""
+
+    status = 401
+    code = "invalid_api_key"
+    kind = "authentication_error"
+
+
+class PermissionDenied(RequestError):
+    """The key is good, and may not do this."""
+
+    status = 403
+    code = "permission_denied"
+    kind = "permission_error"
+
+
+class ModelNotFound(RequestError):
+    """The model does not exist here, or not for this key."""
+
+    status = 404
+    code = "model_not_found"
+    kind = "invalid_request_error"
+
+
+class RouteNotFound(RequestError):
+    """The path is none of the gateway's."""
+
+    status = 404
+    code = "unknown_url"
+    kind = "invalid_request_error"
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, with another method."""
+
+    status = 405
+    code = "method_not_allowed"
+    kind = "invalid_request_error"
+
+
+class ReleaseNotGated(RequestError):
+    """The model's release has no verdict that lets traffic reach it."""
+
+    status = 503
+    code = "release_not_gated"
+
+
+class UpstreamUnavailable(RequestError):
+    """No replica could be reached."""
+
+    status = 503
+    code = "upstream_unavailable"
+
+
+class UpstreamOverloaded(RequestError):
+    """Every replica sheds load."""
+
+    status = 503
+    code = "upstream_overloaded"
+
+
+class UpstreamFailed(RequestError):
+    """A replica answered with an error of its own, with garbage, or died in the middle."""
+
+    status = 502
+    code = "upstream_failed"
+
+
+class UpstreamTimeout(RequestError):
+    """A replica did not answer in time."""
+
+    status = 504
+    code = "upstream_timeout"
+
+
+class InternalError(RequestError):
+    """A defect of the gateway. The message carries nothing of the request."""
+
+
+REQUEST_ERRORS: tuple[type[RequestError], ...] = (
+    InvalidRequest,
+    ContextLengthExceeded,
+    BodyTooLarge,
+    InvalidKey,
+    PermissionDenied,
+    ModelNotFound,
+    RouteNotFound,
+    MethodNotAllowed,
+    ReleaseNotGated,
+    UpstreamUnavailable,
+    UpstreamOverloaded,
+    UpstreamFailed,
+    UpstreamTimeout,
+    InternalError,
+)
+
+
+def envelope(error: RequestError) -> bytes:
+    """The JSON body of an error, in the shape that OpenAI's clients parse."""
+    return msgspec.json.encode(
+        {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
+    )
+
+
+class InputError(TollgateError):
+    """Something that an operator wrote, or that lies on disk, is not usable as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One mistake in a file: where, and what is wrong with it."""
+
+    line: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"line {self.line}" + (f", {self.key}" if self.key else "")
+        return f"{where}: {self.message}"
+
+
+class DocumentError(InputError):
+    """A file that does not read, parse or validate. Carries every mistake found, not only the first."""
+
+    def __init__(self, path: str, mistakes: Sequence[Mistake]) -> None:
+        self.path = path
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(f"{path}: {mistake}" for mistake in self.mistakes))
+
+
+class PriceMissing(InputError):
+    """A model has no price, and nothing says that it may go unpriced."""
+
+
+class ManifestError(InputError):
+    """A release manifest is not what it claims to be."""
+
+
+class VerdictError(InputError):
+    """A verdict is malformed, unsigned, signed by a stranger, expired, or about something else."""
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.details = details

@@ -1,0 +1,150 @@
+"""The verdict: what a gate decided about exactly one release digest, as an in-toto Statement.
+
+    {"_type": "https://in-toto.io/Statement/v1",
+     "subject": [{"name": "faq@2", "digest": {"sha256": "…"}}],
+     "predicateType": "urn:tollgate:verdict:v1",
+     "predicate": {"verdict": "pass", "created": …, "expires": …, "gate": …, "metrics": [...]}}
+
+`attestation` puts it in a signed envelope. This module only knows what it says.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from gateway.contracts import canonical, documents
+from gateway.contracts.errors import VerdictError
+from gateway.contracts.release import Digest
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "urn:tollgate:verdict:v1"
+
+Answer = Literal["pass", "fail", "inconclusive", "invalid", "waived"]
+ADMITTED: frozenset[str] = frozenset({"pass", "waived"})
+"""The answers that let traffic reach a release."""
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far the harness's clock may run ahead of the gateway's."""
+
+Moment = Annotated[datetime, Field(description="UTC, with its offset")]
+
+
+class Reference(documents.Frozen):
+    """A thing the verdict rests on: its name and the digest of its bytes or of its canonical JSON."""
+
+    name: str
+    digest: Digest
+
+
+class MetricResult(documents.Frozen):
+    """One metric's test.
+
+    Scores and the estimate are in the metric's own unit, higher is better. For `noninferior` the estimate is candidate
+    minus baseline and passes when `lower >= -margin`; for `absolute` it is the candidate's mean and passes when
+    `lower >= at_least`. `lower` and `upper` are one-sided bounds, each at confidence 1 - alpha. None: unknowable.
+    """
+
+    metric: str
+    test: Literal["noninferior", "absolute"]
+    verdict: Answer
+    reason: str
+    estimate: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    margin: float | None = None
+    at_least: float | None = None
+    alpha: float
+    samples: int
+    clusters: int
+    missing_candidate: int = 0
+    missing_baseline: int = 0
+    candidate_score: float | None = None
+    baseline_score: float | None = None
+    planned_power: float | None = None
+    samples_needed: int | None = None
+
+
+class Predicate(documents.Frozen):
+    """What was decided, on what, until when."""
+
+    verdict: Answer
+    reason: str
+    created: Moment
+    expires: Moment
+    gate: Reference
+    suite: Reference
+    dataset: Reference
+    candidate_run: Reference
+    baseline: Reference | None = None
+    baseline_run: Reference | None = None
+    metrics: tuple[MetricResult, ...]
+    engine_fingerprints: tuple[str, ...] = ()
+    harness: str
+
+    @model_validator(mode="after")
+    def _coherent(self) -> "Predicate":
+        for moment in (self.created, self.expires):
+            if moment.tzinfo is None:
+                raise ValueError("created and expires need a time zone offset, such as 2026-11-22T12:00:00Z")
+        if self.expires <= self.created:
+            raise ValueError("expires must lie after created")
+        if self.verdict == "pass" and (not self.metrics or any(m.verdict != "pass" for m in self.metrics)):
+            raise ValueError("a verdict of pass needs at least one metric, and every metric to pass")
+        return self
+
+
+class Verdict(documents.Frozen):
+    """A predicate about one release."""
+
+    release: str
+    release_digest: Digest
+    predicate: Predicate
+
+    def statement(self) -> dict[str, Any]:
+        """The in-toto Statement, as JSON values."""
+        return {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": self.release, "digest": {"sha256": self.release_digest.removeprefix("sha256:")}}],
+            "predicateType": PREDICATE_TYPE,
+            "predicate": self.predicate.model_dump(mode="json"),
+        }
+
+    def digest(self) -> str:
+        """sha256 over the canonical JSON of the statement."""
+        return canonical.digest(self.statement())
+
+    def refusal(self, release_digest: str, now: datetime) -> str | None:
+        """Why this verdict does not let traffic reach a release now; None when it does."""
+        if self.release_digest != release_digest:
+            return f"the verdict is about {self.release_digest}, not {release_digest}"
+        if self.predicate.verdict not in ADMITTED:
+            return f"the gate said {self.predicate.verdict!r}: {self.predicate.reason}"
+        if self.predicate.created > now + CLOCK_SKEW:
+            return f"the verdict is dated {self.predicate.created.isoformat()}, in the future: check both clocks"
+        if self.predicate.expires <= now.astimezone(UTC):
+            return f"the verdict expired at {self.predicate.expires.isoformat()}: run the gate again"
+        return None
+
+
+def from_statement(statement: Mapping[str, Any]) -> Verdict:
+    """Read a Statement with exactly one subject. Raises VerdictError when it is anything else."""
+    if statement.get("_type") != STATEMENT_TYPE or statement.get("predicateType") != PREDICATE_TYPE:
+        found = f"{statement.get('_type')!r} / {statement.get('predicateType')!r}"
+        raise VerdictError(f"expected an in-toto Statement of type {PREDICATE_TYPE!r}, found {found}")
+    try:
+        (subject,) = statement["subject"]
+        return Verdict(
+            release=subject["name"],
+            release_digest=f"sha256:{subject['digest']['sha256']}",
+            predicate=statement["predicate"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        detail = _first(error) if isinstance(error, ValidationError) else f"{type(error).__name__} {error}"
+        raise VerdictError(f"the statement does not read as a verdict about one release: {detail}") from error
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}"
