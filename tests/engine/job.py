@@ -1,0 +1,201 @@
+"""Reads and refuses requests the way vLLM does, with its messages."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Pieces = Sequence[str]
+
+
+class Refusal(Exception):
+    """An error answer in vLLM's envelope."""
+
+    def __init__(self, status: int, message: str, kind: str = "BadRequestError", param: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.kind, self.param = status, message, kind, param
+
+    def body(self) -> dict[str, Any]:
+        """The envelope: the code is the status, an integer."""
+        return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.status}}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One inference request: what is to be answered (`prompts`), what is to be prefilled (`texts`), and how it is to be
+    reported.
+    """
+
+    model: str
+    prompts: tuple[str, ...]
+    texts: tuple[str, ...]
+    prompt_tokens: tuple[int, ...]
+    stream: bool
+    include_usage: bool
+    continuous: bool
+    n: int
+    limit: int
+    ignore_eos: bool
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a request is checked against."""
+
+    names: tuple[str, ...]
+    max_model_len: int
+    count: Callable[[str], int]
+
+
+def decode(body: bytes, content_type: str) -> dict[str, Any]:
+    """The JSON object of a body. Raises Refusal as FastAPI's validation would, in vLLM's words."""
+    if not body:
+        raise _validation("{'type': 'missing', 'loc': 'body', 'msg': 'Field required', 'input': 'None'}", "body")
+    if not content_type.lower().startswith("application/json"):
+        raise _validation("Unsupported Media Type: Only 'application/json' is allowed", None)
+    try:
+        value = json.loads(body)
+    except json.JSONDecodeError as error:
+        at = f"body.{error.pos}"
+        raise _validation(
+            f"{{'type': 'json_invalid', 'loc': '{at}', 'msg': 'JSON decode error', "
+            f"'input': '<dict of 0 items>', 'ctx': {{'error': '{error.msg}'}}}}",
+            at,
+        ) from error
+    if not isinstance(value, dict):
+        raise _validation(
+            "{'type': 'model_attributes_type', 'loc': 'body', 'msg': 'Input should be an object'}", "body"
+        )
+    return value
+
+
+def _validation(detail: str, param: str | None) -> Refusal:
+    return Refusal(400, f"1 validation error:\n  {detail}", "Bad Request", param)
+
+
+def _invalid(message: str, param: str, value: object) -> Refusal:
+    return Refusal(400, f"{message} (parameter={param}, value={value})", param=param)
+
+
+def chat(body: dict[str, Any], limits: Limits) -> Job:
+    """A chat completion. The prompt is the last user message; its tokens are those of all messages."""
+    messages = body.get("messages")
+    if messages is None:
+        found = f"'<dict of {len(body)} items>'"
+        raise _validation(
+            f"{{'type': 'missing', 'loc': 'body.messages', 'msg': 'Field required', 'input': {found}}}", "body.messages"
+        )
+    model = _common(body, limits)
+    if not messages:
+        raise Refusal(400, "Cannot apply chat template to an empty conversation. Provide at least one message.")
+    texts = [_text(message) for message in messages]
+    asked = [text for message, text in zip(messages, texts, strict=True) if message.get("role") == "user"]
+    return _job(body, limits, model, (asked or texts)[-1:], [" ".join(texts)])
+
+
+def completion(body: dict[str, Any], limits: Limits) -> Job:
+    """A text completion: one prompt or several, each text or token ids."""
+    prompt = body.get("prompt")
+    if not prompt:
+        raise Refusal(400, "Either prompt or prompt_embeds must be provided and non-empty.")
+    model = _common(body, limits)
+    several = isinstance(prompt, list) and not isinstance(prompt[0], int)
+    texts = [_plain(each) for each in (prompt if several else [prompt])]
+    return _job(body, limits, model, texts, texts)
+
+
+def embedding(body: dict[str, Any], limits: Limits) -> Job:
+    """Texts to embed."""
+    given = body.get("input", "")
+    several = isinstance(given, list) and bool(given) and not isinstance(given[0], int)
+    texts = [_plain(each) for each in (given if several else [given])]
+    return _job(body, limits, _model(body, limits), texts, texts)
+
+
+def _plain(prompt: Any) -> str:
+    return prompt if isinstance(prompt, str) else " ".join(map(str, prompt))
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message.get("content") or ""
+    if isinstance(content, str):
+        return content
+    return " ".join(part.get("text", "") for part in content)
+
+
+def _model(body: dict[str, Any], limits: Limits) -> str:
+    name = body.get("model") or limits.names[0]
+    if name not in limits.names:
+        known = ", ".join(limits.names)
+        message = f"The model `{name}` does not exist. Valid aliases: {known}."
+        raise Refusal(404, message, "NotFoundError", "model")
+    return str(name)
+
+
+def _common(body: dict[str, Any], limits: Limits) -> str:
+    if body.get("stream_options") and not body.get("stream"):
+        message = "Stream options can only be defined when `stream=True`. (parameter=stream_options)"
+        raise Refusal(400, message, param="stream_options")
+    model = _model(body, limits)
+    _sampling(body)
+    return model
+
+
+def _sampling(body: dict[str, Any]) -> None:
+    temperature, top_p = body.get("temperature"), body.get("top_p")
+    if isinstance(temperature, str):
+        raise _validation(
+            "{'type': 'float_parsing', 'loc': 'body.temperature', 'msg': 'Input should be a valid number, unable to "
+            f"parse string as a number', 'input': '{temperature}'}}",
+            "body.temperature",
+        )
+    if temperature is not None and temperature < 0:
+        value = float(temperature)
+        raise _invalid(f"temperature must be non-negative, got {value}.", "temperature", value)
+    if top_p is not None and not 0 < top_p <= 1:
+        raise _invalid(f"top_p must be in (0, 1], got {float(top_p)}.", "top_p", float(top_p))
+    if body.get("n", 1) < 1:
+        raise Refusal(400, f"n must be at least 1, got {body['n']}.")
+
+
+def _job(body: dict[str, Any], limits: Limits, model: str, prompts: Pieces, counted: Pieces) -> Job:
+    tokens = tuple(limits.count(text) for text in counted)
+    options = body.get("stream_options") or {}
+    usage = bool(options.get("include_usage"))
+    return Job(
+        model=model,
+        prompts=tuple(prompts),
+        texts=tuple(counted),
+        prompt_tokens=tokens,
+        stream=bool(body.get("stream")),
+        include_usage=usage,
+        continuous=usage and bool(options.get("continuous_usage_stats")),
+        n=body.get("n") or 1,
+        limit=_limit(body, limits.max_model_len, max(tokens)),
+        ignore_eos=bool(body.get("ignore_eos")),
+        body=body,
+    )
+
+
+def _limit(body: dict[str, Any], longest: int, prompt: int) -> int:
+    """How many tokens may be generated: what was asked for, within what the context leaves."""
+    asked = body.get("max_completion_tokens") or body.get("max_tokens")
+    if body.get("max_tokens") == 0:
+        asked = 0
+    if asked is not None and asked < 1:
+        raise _invalid(f"max_tokens must be at least 1, got {asked}.", "max_tokens", asked)
+    if asked is not None and asked > longest:
+        message = f"max_tokens={asked} cannot be greater than max_model_len={longest}. "
+        raise _invalid(message + "Please request fewer output tokens.", "max_tokens", asked)
+    if prompt > longest:
+        # The tokenizer stops one token past the limit, so that is all that vLLM can say.
+        found = longest + 1
+        raise _invalid(
+            f"This model's maximum context length is {longest} tokens. However, your prompt contains at least {found} "
+            "input tokens, which exceeds this limit even without any output tokens. "
+            "Please reduce the length of the input prompt.",
+            "input_tokens",
+            found,
+        )
+    return max(1, min(longest - prompt, asked or longest))

@@ -1,0 +1,45 @@
+"""Reads the recordings of a real vLLM in `tests/samples`."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+SAMPLES = Path(__file__).resolve().parents[1] / "samples"
+_VARIES = re.compile(rb'"id":"(chatcmpl|cmpl|modelperm)-[0-9a-f]{16}"|"created":\d+')
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One exchange with a real engine."""
+
+    method: str
+    path: str
+    sent_headers: dict[str, str]
+    sent: bytes
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+def load(name: str) -> Recording:
+    """The recording in `<name>.txt`."""
+    request, head, body = (SAMPLES / f"{name}.txt").read_bytes().split(b"\n\n", 2)
+    first, headers, sent = request.decode().split("\n", 2)
+    method, path = first.removeprefix("> ").split(" ")
+    sent = sent.removeprefix("> ")
+    status, *lines = head.decode().split("\n")
+    return Recording(
+        method=method,
+        path=path,
+        sent_headers=json.loads(headers.removeprefix("> headers: ")),
+        sent=b"" if sent == "None" else sent.encode(),
+        status=int(status.split(" ")[2]),
+        headers=[(line[2:].partition(": ")[0], line.partition(": ")[2]) for line in lines if line.startswith("< ")],
+        body=body,
+    )
+
+
+def settled(body: bytes) -> bytes:
+    """A body with its random ids and times made equal."""
+    return _VARIES.sub(lambda match: match[0].split(b":")[0] + b":0", body)
