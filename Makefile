@@ -12,7 +12,7 @@ help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.ready ## serve, evaluate and gate a real model on vLLM (KEEP=1 leaves it running, ENGINE_URL=… takes a running engine)
-	@$(BIN)/python configs/demo/demo.py $(if $(KEEP),--keep) $(if $(ENGINE_URL),--engine-url $(ENGINE_URL))
+	@$(BIN)/python configs/demo/demo.py $(if $(KEEP),--keep) $(if $(ENGINE_URL),--engine-url $(ENGINE_URL)) $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.ready ## install and pass everything
 	@PYTHON="$(PYTHON)" configs/demo/install_vllm.sh || test -z "$(CI)"

@@ -140,8 +140,17 @@ def validate(values: Any, lines: dict[Location, int], model: type[Model], path: 
     except ValidationError as error:
         reader = _Reader(path)
         reader.lines = {(): 1, **lines}
-        mistakes = [_mistake(reader, detail, model) for detail in error.errors(include_url=False)]
+        details = [detail for detail in error.errors(include_url=False) if not _follows(detail, error)]
+        mistakes = [_mistake(reader, detail, model) for detail in details]
         raise DocumentError(path, sorted(set(mistakes), key=lambda m: (m.line, m.key))) from error
+
+
+def _follows(detail: Any, error: ValidationError) -> bool:
+    """Whether a list counts as too short only because one of its items is wrong."""
+    at = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(other["loc"]) > len(at) and other["loc"][: len(at)] == at for other in error.errors(include_url=False)
+    )
 
 
 def _mistake(reader: _Reader, detail: Any, model: type[BaseModel]) -> Mistake:

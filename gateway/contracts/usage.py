@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+MOST = 2**63 - 1
+"""What a ledger can hold. A larger count is no count."""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -33,4 +36,4 @@ def from_openai(usage: Any) -> Usage | None:
 
 
 def _is_count(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST

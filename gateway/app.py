@@ -1,0 +1,128 @@
+"""The composition root: builds every part and passes it to the parts that need it. No globals, no look-ups."""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from gateway.asgi import Receive, Send
+from gateway.config import Deployment, PoolConfig, Timeouts
+from gateway.contracts.errors import UpstreamFailed
+from gateway.control_plane import loops
+from gateway.control_plane.api import Pages, build_api
+from gateway.control_plane.state import State
+from gateway.data_plane import DataPlane, ReplicaPool
+from gateway.policy.request import ENDPOINTS
+from gateway.policy.routing import POLICIES
+from gateway.stores import spool as spools
+from gateway.stores.bundle import Stores
+from gateway.telemetry import Telemetry
+from gateway.upstreams.http1 import ExchangeError
+from gateway.upstreams.vllm import Replica, fetch
+
+PROBE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Application:
+    """The ASGI application: the data plane for its endpoints, FastAPI for everything else."""
+
+    data_plane: DataPlane
+    state: State
+    api: FastAPI
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Decide on the raw path alone: no header takes part in it."""
+        if scope["type"] == "http" and scope["path"] in ENDPOINTS:
+            await self.data_plane(scope, receive, send)
+        else:
+            await self.api(scope, receive, send)
+
+
+def build(
+    deployment: Deployment,
+    stores: Stores,
+    *,
+    clock: Callable[[], float] = time.time,
+    monotonic: Callable[[], float] = time.monotonic,
+    new_id: Callable[[], str] = lambda: f"tg-{secrets.token_hex(12)}",
+) -> Application:
+    """Build the application: recover what a dead gateway left, open this one's spool. Connections open on demand."""
+    config = deployment.config
+    state = State(deployment, stores.keys, stores.releases, clock)
+    telemetry = Telemetry()
+    pools = {name: _pool(name, pool, config.timeouts) for name, pool in config.pools.items()}
+    replicas = [replica for pool in pools.values() for replica in pool.replicas]
+    spools.recover(stores.spool_folder, stores.ledger.insert)
+    spool = spools.Spool(stores.spool_folder, owner=f"{time.time_ns()}-{os.getpid()}")
+    data_plane = DataPlane(
+        snapshot=lambda: state.snapshot,
+        pools=pools,
+        prices=deployment.prices,
+        spool=spool,
+        telemetry=telemetry,
+        limits=config.limits,
+        timeouts=config.timeouts,
+        clock=clock,
+        monotonic=monotonic,
+        new_id=new_id,
+    )
+
+    async def drain() -> None:
+        await loops.drain(spool, stores.ledger, telemetry, replicas)
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        tasks = [
+            asyncio.create_task(loops.every(loops.REFRESH_S, lambda: loops.refresh(state))),
+            asyncio.create_task(loops.every(loops.DRAIN_S, drain)),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await loops.attempt(drain)
+            spool.close()
+            for replica in replicas:
+                replica.pool.close_all()
+
+    pages = Pages(lambda: state.snapshot, telemetry, clock, ready=lambda: _readiness(pools))
+    return Application(data_plane, state, build_api(pages, running))
+
+
+def _pool(name: str, config: PoolConfig, timeouts: Timeouts) -> ReplicaPool:
+    replicas = [
+        Replica(
+            replica.name or replica.url,
+            replica.url,
+            api_key=None if replica.api_key is None else replica.api_key.read(),
+            connect_s=timeouts.connect,
+        )
+        for replica in config.replicas
+    ]
+    return ReplicaPool(name, replicas, POLICIES[config.policy], config.served_model)
+
+
+async def _readiness(pools: dict[str, ReplicaPool]) -> str | None:
+    """None when every pool has a replica whose /health answers 200."""
+    for pool in pools.values():
+        answers = await asyncio.gather(*(_healthy(replica) for replica in pool.replicas))
+        if not any(answers):
+            return f"no replica of the pool {pool.name!r} answers /health"
+    return None
+
+
+async def _healthy(replica: Replica) -> bool:
+    try:
+        status, _ = await fetch(replica, "/health", PROBE_S)
+    except (ExchangeError, UpstreamFailed):
+        return False
+    return status == 200

@@ -1,0 +1,127 @@
+"""The client's side of one request, over ASGI: read the body, notice that the client left, write the answer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from gateway.contracts.errors import BodyTooLarge, InternalError, RequestError, envelope
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+JSON: tuple[bytes, bytes] = (b"content-type", b"application/json")
+SSE: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
+
+
+class ClientGone(Exception):
+    """The client left, or reads too slowly to be waited for."""
+
+
+class Client:
+    """One request's client. `gone` turns true when it leaves; `started` when it was sent its first byte."""
+
+    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, *, write_s: float) -> None:
+        self.path: str = scope["path"]
+        self.method: str = scope["method"]
+        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._receive = receive
+        self._send = send
+        self._write_s = write_s
+        self._abort: Callable[[str], None] | None = None
+        self._stream = False
+        self.gone = False
+        self.started = False
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first header of a name (lower case)."""
+        for key, value in self._headers:
+            if key == name:
+                return value
+        return None
+
+    async def read_body(self, limit: int) -> bytes:
+        """The whole body. Raises BodyTooLarge as soon as it exceeds the limit, whatever content-length says."""
+        too_large = BodyTooLarge(f"the body is larger than {limit} bytes: send less, or raise `limits.max_body_bytes`")
+        announced = self.header(b"content-length")
+        if announced is not None and announced.isdigit() and int(announced) > limit:
+            raise too_large
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self.gone = True
+                raise ClientGone
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > limit:
+                raise too_large
+            pieces.append(piece)
+            if not message.get("more_body"):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """While inside, the client's departure ends what `aborts` names."""
+        watcher = asyncio.ensure_future(self._watch())
+        try:
+            yield
+        finally:
+            watcher.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        if self._abort is not None:
+            self._abort("the client left")
+
+    @contextmanager
+    def aborts(self, abort: Callable[[str], None]) -> Iterator[None]:
+        """While inside, call `abort` when the client leaves; at once, if it has left already."""
+        self._abort = abort
+        if self.gone:
+            abort("the client left")
+        try:
+            yield
+        finally:
+            self._abort = None
+
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer."""
+        self.started = True
+        length = (b"content-length", str(len(body)).encode())
+        await self._write({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+        await self._write({"type": "http.response.body", "body": body})
+
+    async def stream(self, headers: Headers) -> None:
+        """Begin a stream of server-sent events."""
+        self.started = self._stream = True
+        await self._write({"type": "http.response.start", "status": 200, "headers": [*SSE, *headers]})
+
+    async def write(self, data: bytes, *, more: bool = True) -> None:
+        """A piece of a stream. Raises ClientGone for a client that left or does not read."""
+        if self.gone:
+            raise ClientGone
+        await self._write({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def fail(self, error: RequestError, headers: Headers) -> None:
+        """Tell the client of an error: as a status, or as an event when the stream has begun."""
+        if not self.started:
+            extra = [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]
+            await self.answer(error.status, [JSON, *extra, *headers], envelope(error))
+        elif self._stream:
+            await self.write(b"data: " + envelope(error) + b"\n\n", more=False)
+        else:
+            raise InternalError("an error after a whole answer")
+
+    async def _write(self, message: Message) -> None:
+        try:
+            async with asyncio.timeout(self._write_s):
+                await self._send(message)
+        except TimeoutError as error:
+            self.gone = True
+            raise ClientGone from error

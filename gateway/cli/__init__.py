@@ -1,0 +1,57 @@
+"""`gateway …`: each command parses its options, calls one function, prints, and sets the exit code.
+
+A command's module is loaded when the command is used, so that `gateway keys list` does not wait for a web framework.
+"""
+
+import importlib
+from typing import Any
+
+import click
+
+from gateway import __version__
+from gateway.contracts.errors import TollgateError
+
+_COMMANDS = {
+    "serve": ("gateway.cli.serve", "Serve models behind one keyed, metered endpoint."),
+    "check": ("gateway.cli.check", "Validate a configuration and show what it resolves to."),
+    "keys": ("gateway.cli.keys", "Make, list and end virtual keys."),
+    "releases": ("gateway.cli.releases", "Show releases and their verdicts, and put one live."),
+    "costs": ("gateway.cli.costs", "Show tokens and list cost, by team, model, day and more."),
+    "ledger": ("gateway.cli.ledger", "Show the latest requests, one row each."),
+}
+
+
+class _Commands(click.Group):
+    """Loads commands on first use, and turns the product's own errors into one message and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(_COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TollgateError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="gateway")
+def main() -> None:
+    """An OpenAI-compatible gateway for models that you serve with vLLM.
+
+    \b
+    Examples:
+      gateway serve --upstream http://10.0.0.7:8000     a keyed, metered endpoint in front of one engine
+      gateway check gateway.yaml                        every mistake of a configuration, with its line
+      gateway costs --by team,day                       what each team's tokens cost
+    """

@@ -1,0 +1,69 @@
+"""What the commands share: errors as one clear message, options that name the configuration or the database."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from gateway import config as configuration
+from gateway.stores.bundle import Stores, open_stores
+
+DATABASE = "sqlite:///tollgate.db"
+PIPE_WIDTH = 160
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def config_option(command: Command) -> Command:
+    """`--config FILE`."""
+    return click.option(
+        "--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), help="The gateway's YAML file."
+    )(command)
+
+
+def database_option(command: Command) -> Command:
+    """`--database URL`."""
+    return click.option("--database", help=f"Where keys and ledger are kept.  [default: {DATABASE}]")(command)
+
+
+def stores_of(config_path: Path | None, database: str | None) -> Stores:
+    """The stores that a command works on: `--database`, else the configuration's, else the working directory's."""
+    if database is None:
+        database = DATABASE if config_path is None else configuration.load(config_path).config.database
+    return open_stores(database)
+
+
+def row(table: Table, *cells: str) -> None:
+    """Add a row of plain text: a team may be called `[red]`."""
+    table.add_row(*(escape(cell) for cell in cells))
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, and wide enough for every column where there is none."""
+    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+
+
+def moment(seconds: float | None) -> str:
+    """A time for people: UTC, to the second."""
+    return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+class Day(click.ParamType[float]):
+    """A date such as 2026-11-22, as seconds since the epoch at 00:00 UTC."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the date."""
+        if isinstance(value, float):
+            return value
+        try:
+            return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            self.fail(f"expected a date such as 2026-11-22, found {value!r}", param, ctx)

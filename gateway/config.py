@@ -1,0 +1,279 @@
+"""The gateway's configuration: one YAML file, frozen, unknown keys refused, secrets only by reference.
+
+`load` reads the file and everything it names (manifests, prices) and returns a `Deployment`, or raises a
+DocumentError with every mistake and its line. Relative paths start from the folder of the file that names them.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from gateway.contracts import canonical, documents, prices, release
+from gateway.contracts.errors import DocumentError, Mistake, PriceMissing
+from gateway.contracts.release import ReleaseManifest
+
+SQLITE = "sqlite:///"
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def _engine_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        credentials, host, _ = parts.username or parts.password, parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"expected a URL such as http://10.0.0.7:8000: {error}") from error
+    if credentials:
+        raise ValueError("a replica's URL carries no credentials: name the engine's key under `api_key`")
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError(f"expected a URL such as http://10.0.0.7:8000, found {value!r}")
+    if parts.query or parts.fragment:
+        raise ValueError(f"{value!r}: a replica's URL carries neither query nor fragment")
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise ValueError(f"{value!r}: leave /v1 out, the gateway adds the path of each endpoint")
+    return value.rstrip("/")
+
+
+def _database(value: str) -> str:
+    if not value.startswith(SQLITE) or value == SQLITE:
+        raise ValueError(f"expected {SQLITE}FILE, found {value!r}")
+    return value
+
+
+class Secret(documents.Frozen):
+    """Where a secret lies. The value itself never stands in a configuration."""
+
+    env: str | None = None
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Secret":
+        if (self.env is None) == (self.file is None):
+            raise ValueError("expected exactly one of `env: NAME` and `file: PATH`")
+        return self
+
+    def read(self) -> str:
+        """The secret's value. Raises DocumentError when it is not there."""
+        if self.file is not None:
+            value, name = documents.read_text(self.file).strip(), str(self.file)
+        else:
+            value, name = os.environ.get(self.env or "", ""), f"${self.env}"
+        if not value:
+            raise DocumentError(name, [Mistake(1, "", "expected a secret here, found nothing")])
+        return value
+
+
+class Listen(documents.Frozen):
+    """Where the gateway answers."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+
+
+class Limits(documents.Frozen):
+    """Sizes that bound memory."""
+
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
+    max_response_bytes: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+
+
+class Timeouts(documents.Frozen):
+    """Seconds.
+
+    `first_byte` covers the engine's queue and prefill of a stream, `idle` the time between two pieces of an answer,
+    `total` a whole request, `client` how long one write to the client may block.
+    """
+
+    connect: Seconds = 5.0
+    first_byte: Seconds = 300.0
+    idle: Seconds = 60.0
+    total: Seconds = 3600.0
+    client: Seconds = 30.0
+
+
+class ReplicaConfig(documents.Frozen):
+    """One engine."""
+
+    url: Annotated[str, AfterValidator(_engine_url)]
+    name: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")] | None = None
+    api_key: Secret | None = None
+
+
+class PoolConfig(documents.Frozen):
+    """Engines of one configuration. `served_model` is the name that they know the model by."""
+
+    replicas: Annotated[tuple[ReplicaConfig, ...], Field(min_length=1)]
+    served_model: str | None = None
+    policy: Literal["least_in_flight", "round_robin"] = "least_in_flight"
+
+
+class ReleaseConfig(documents.Frozen):
+    """A release and the pool that runs it."""
+
+    manifest: Path
+    pool: str
+
+
+class ModelConfig(documents.Frozen):
+    """A public model. `live` is what it serves until `gateway promote` says otherwise."""
+
+    live: str
+    releases: Annotated[tuple[ReleaseConfig, ...], Field(min_length=1)]
+
+
+def _word(value: object) -> object:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
+class Enforcement(documents.Frozen):
+    """Whether traffic needs a verdict. `warn` serves and says so; `require` refuses."""
+
+    mode: Annotated[Literal["require", "warn", "off"], BeforeValidator(_word)] = "require"
+    trusted_keys: tuple[Path, ...] = ()
+    verdicts: Path = Path("verdicts")
+
+
+class GatewayConfig(documents.Frozen):
+    """The whole file."""
+
+    listen: Listen = Listen()
+    database: Annotated[str, AfterValidator(_database)] = "sqlite:///tollgate.db"
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    enforcement: Enforcement = Enforcement()
+    prices: Path | None = None
+    pools: Annotated[dict[str, PoolConfig], Field(min_length=1)]
+    models: Annotated[dict[str, ModelConfig], Field(min_length=1)]
+
+    def digest(self) -> str:
+        """sha256 over the canonical JSON of the resolved configuration."""
+        return canonical.digest(self.model_dump(mode="json"))
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release as the gateway serves it."""
+
+    name: str
+    model: str
+    digest: str
+    manifest: ReleaseManifest
+    pool: str
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A configuration with everything that it names, read and checked."""
+
+    config: GatewayConfig
+    releases: dict[str, Release]
+    prices: prices.PriceBook
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """Model to the release that the configuration makes live."""
+        return {name: model.live for name, model in self.config.models.items()}
+
+
+def load(path: Path) -> Deployment:
+    """Read a configuration and what it names. Raises DocumentError with every mistake, each with its line."""
+    base, releases = path.resolve().parent, dict[str, Release]()
+
+    def check(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:
+        yield from _references(config)
+        yield from _read_releases(_anchored(config, base), releases)
+        yield from _read_prices(_anchored(config, base))
+
+    return deploy(_anchored(documents.load(path, GatewayConfig, check=check), base), releases)
+
+
+def deploy(config: GatewayConfig, releases: dict[str, Release]) -> Deployment:
+    """A deployment of a configuration and its releases, with its prices read. Raises DocumentError, PriceMissing."""
+    book = prices.UNPRICED
+    if config.prices is not None:
+        book = prices.load(config.prices)
+        book.require(list(config.models))
+    return Deployment(config, releases, book)
+
+
+def _references(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:
+    known = ", ".join(sorted(config.pools))
+    for name, model in config.models.items():
+        for index, wanted in enumerate(model.releases):
+            if wanted.pool not in config.pools:
+                where = ("models", name, "releases", index, "pool")
+                yield where, f"no pool {wanted.pool!r}; the pools here are {known}"
+    enforcement = config.enforcement
+    if enforcement.mode != "off" and not enforcement.trusted_keys:
+        at = ("enforcement", "trusted_keys")
+        yield at, f"mode {enforcement.mode!r} needs a key to trust: `evals keys` makes one, or set `mode: off`"
+
+
+def _read_releases(config: GatewayConfig, releases: dict[str, Release]) -> Iterator[tuple[documents.Location, str]]:
+    """Fill `releases` from the manifests, and yield what is wrong with them."""
+    for model, entry in config.models.items():
+        for index, wanted in enumerate(entry.releases):
+            at: documents.Location = ("models", model, "releases", index, "manifest")
+            try:
+                manifest = release.load(wanted.manifest)
+            except DocumentError as error:
+                yield from ((at, f"in {error.path}, {mistake}") for mistake in error.mistakes)
+                continue
+            if manifest.name in releases:
+                yield at, f"{manifest.name!r} is listed twice"
+            elif manifest.model_name != model:
+                yield at, f"{manifest.name!r} is a release of {manifest.model_name!r}, not of {model!r}"
+            releases[manifest.name] = Release(manifest.name, model, manifest.digest(), manifest, wanted.pool)
+        of_model = sorted(name for name, each in releases.items() if each.model == model)
+        if of_model and entry.live not in of_model:
+            yield ("models", model, "live"), f"{entry.live!r} is none of its releases: {', '.join(of_model)}"
+
+
+def _read_prices(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:
+    if config.prices is None:
+        return
+    try:
+        prices.load(config.prices).require(list(config.models))
+    except DocumentError as error:
+        yield from ((("prices",), f"in {error.path}, {mistake}") for mistake in error.mistakes)
+    except PriceMissing as error:
+        yield ("prices",), str(error)
+
+
+def _anchored(config: GatewayConfig, base: Path) -> GatewayConfig:
+    """The same configuration with its relative paths made relative to its own folder."""
+    enforcement = config.enforcement.model_copy(
+        update={
+            "trusted_keys": tuple(base / key for key in config.enforcement.trusted_keys),
+            "verdicts": base / config.enforcement.verdicts,
+        }
+    )
+    models = {
+        name: model.model_copy(
+            update={"releases": tuple(r.model_copy(update={"manifest": base / r.manifest}) for r in model.releases)}
+        )
+        for name, model in config.models.items()
+    }
+    pools = {
+        name: pool.model_copy(update={"replicas": tuple(_anchored_replica(r, base) for r in pool.replicas)})
+        for name, pool in config.pools.items()
+    }
+    changes = {
+        "enforcement": enforcement,
+        "database": SQLITE + str(base / config.database.removeprefix(SQLITE)),
+        "models": models,
+        "pools": pools,
+        "prices": None if config.prices is None else base / config.prices,
+    }
+    return config.model_copy(update=changes)
+
+
+def _anchored_replica(replica: ReplicaConfig, base: Path) -> ReplicaConfig:
+    if replica.api_key is None or replica.api_key.file is None:
+        return replica
+    return replica.model_copy(update={"api_key": Secret(file=base / replica.api_key.file)})

@@ -1,0 +1,121 @@
+"""The control plane's pages: health, readiness, metrics, the model list.
+
+A path of nobody's is a 404 in OpenAI's shape.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from gateway import __version__
+from gateway.contracts.errors import MethodNotAllowed, ModelNotFound, RequestError, RouteNotFound, envelope
+from gateway.policy.auth import authenticate
+from gateway.policy.resolution import Snapshot
+from gateway.telemetry import Telemetry
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The handlers. `ready` says why the gateway is not ready, or None."""
+
+    snapshot: Callable[[], Snapshot]
+    telemetry: Telemetry
+    clock: Callable[[], float]
+    ready: Callable[[], Awaitable[str | None]]
+
+    async def health(self) -> dict[str, str]:
+        """The process lives."""
+        return {"status": "ok", "version": __version__}
+
+    async def readiness(self, response: Response) -> dict[str, str]:
+        """Every pool has a replica that answers; 503 with the reason otherwise."""
+        reason = await self.ready()
+        if reason is None:
+            return {"status": "ready"}
+        response.status_code = 503
+        return {"status": "not ready", "reason": reason}
+
+    async def metrics(self) -> Response:
+        """Prometheus's text format."""
+        return Response(self.telemetry.page(), media_type=METRICS_TYPE)
+
+    async def models(self, request: Request) -> dict[str, Any]:
+        """What the key may ask for."""
+        return {"object": "list", "data": self._cards(request)}
+
+    async def model(self, name: str, request: Request) -> dict[str, Any]:
+        """One of them."""
+        for card in self._cards(request):
+            if card["id"] == name:
+                return card
+        raise ModelNotFound(f"no model {name!r} for this key: GET /v1/models lists them", param="model")
+
+    def _cards(self, request: Request) -> list[dict[str, Any]]:
+        """The models that a key may use, and for the harness the releases too."""
+        snapshot = self.snapshot()
+        header = request.headers.get("authorization")
+        principal = authenticate(None if header is None else header.encode("latin-1"), snapshot.keys, self.clock())
+        names = {model: snapshot.releases[release] for model, release in snapshot.live.items()}
+        if principal.scope == "evaluate":
+            names |= snapshot.releases
+        return [
+            {
+                "id": name,
+                "object": "model",
+                "created": 0,
+                "owned_by": "tollgate",
+                "release": release.name,
+                "release_digest": release.digest,
+            }
+            for name, release in sorted(names.items())
+            if principal.may_use(release.model)
+        ]
+
+
+def build_api(pages: Pages, running: Callable[[], AbstractAsyncContextManager[None]]) -> FastAPI:
+    """The FastAPI application; `running` holds the gateway's loops while it serves."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with running():
+            yield
+
+    api = FastAPI(
+        title="Tollgate",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    api.add_api_route("/health", pages.health)
+    api.add_api_route("/ready", pages.readiness)
+    api.add_api_route("/metrics", pages.metrics)
+    api.add_api_route("/v1/models", pages.models)
+    api.add_api_route("/v1/models/{name:path}", pages.model)
+    api.add_exception_handler(HTTPException, _not_here)
+    api.add_exception_handler(RequestError, _refused)
+    return api
+
+
+async def _not_here(request: Request, error: Exception) -> Response:
+    """What the router refused."""
+    if isinstance(error, HTTPException) and error.status_code == MethodNotAllowed.status:
+        return _envelope(MethodNotAllowed(f"{request.url.path} does not take {request.method}"))
+    return _envelope(RouteNotFound(f"no such path {request.url.path!r}; OpenAI's endpoints are under /v1"))
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return _envelope(error)
+
+
+def _envelope(error: RequestError) -> Response:
+    return Response(envelope(error), status_code=error.status, media_type="application/json")

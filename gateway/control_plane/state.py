@@ -1,0 +1,109 @@
+"""The snapshot that decisions read, rebuilt from the stores when they change."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.config import Deployment, Release
+from gateway.contracts.errors import ReleaseNotGated
+from gateway.contracts.verdict import Verdict
+from gateway.policy.gating import Gate, judge
+from gateway.policy.resolution import Snapshot
+from gateway.stores.keys import KeyStore
+from gateway.stores.releases import ReleaseStore
+from gateway.stores.verdicts import read_verdicts
+
+log = logging.getLogger("tollgate")
+
+
+Mark = tuple[str, int, int]
+
+
+def _mark(path: Path) -> Mark:
+    """What tells that a file changed; of one that is not there, that it is not."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return path.name, 0, -1
+    return path.name, stat.st_mtime_ns, stat.st_size
+
+
+class State:
+    """Holds the current snapshot. `refresh` may run in a thread: it replaces the snapshot as a whole."""
+
+    def __init__(
+        self, deployment: Deployment, keys: KeyStore, releases: ReleaseStore, clock: Callable[[], float]
+    ) -> None:
+        self._deployment = deployment
+        self._keys = keys
+        self._releases = releases
+        self._clock = clock
+        self._listing: tuple[Mark, ...] | None = None
+        self._verdicts: list[Verdict] = []
+        self._problems: list[str] = []
+        self._told: set[str] = set()
+        self.snapshot = self._build()
+
+    def refresh(self) -> None:
+        """Read the stores again. Raises what they raise; the last snapshot stays until it succeeds."""
+        self.snapshot = self._build()
+
+    def promote(self, name: str) -> Release:
+        """Make a release the live one of its model. Raises ReleaseNotGated when its gate is closed in `require` mode.
+
+        The store is written first and the snapshot follows, here and in every gateway on the same database.
+        """
+        release = self._deployment.releases.get(name)
+        if release is None:
+            known = ", ".join(sorted(self._deployment.releases))
+            raise ReleaseNotGated(f"no release {name!r} in this configuration; known: {known}")
+        mode = self._deployment.config.enforcement.mode
+        now = self._clock()
+        refusal = None if mode == "off" else self.snapshot.gates[name].explained(now)
+        if refusal is not None and mode == "require":
+            raise ReleaseNotGated(refusal)
+        self._releases.promote(release.model, release.name, release.digest, now)
+        self.refresh()
+        return release
+
+    def _build(self) -> Snapshot:
+        return Snapshot(
+            keys={record.id: record for record in self._keys.all()},
+            releases=self._deployment.releases,
+            live=self._live(),
+            gates=self._gates(),
+            mode=self._deployment.config.enforcement.mode,
+        )
+
+    def _live(self) -> dict[str, str]:
+        live = self._deployment.defaults
+        for model, (name, digest) in self._releases.promoted().items():
+            release = self._deployment.releases.get(name)
+            if model in live and release is not None and release.digest == digest:
+                live[model] = name
+            elif model in live:
+                self._tell(f"{name!r} ({digest}) was promoted and is not in this configuration: {live[model]!r} serves")
+        return live
+
+    def _gates(self) -> dict[str, Gate]:
+        enforcement = self._deployment.config.enforcement
+        if enforcement.mode == "off":
+            return {}
+        listing = tuple(_mark(path) for path in sorted(enforcement.verdicts.glob("*.dsse.json")))
+        if listing != self._listing:
+            self._verdicts, self._problems = read_verdicts(enforcement.verdicts, enforcement.trusted_keys)
+            self._listing = listing
+            for problem in self._problems:
+                self._tell(f"verdict ignored: {problem}")
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        return {
+            release.name: judge(release.name, release.digest, self._verdicts, self._problems, now)
+            for release in self._deployment.releases.values()
+        }
+
+    def _tell(self, message: str) -> None:
+        """Log a warning once, not at every refresh."""
+        if message not in self._told:
+            self._told.add(message)
+            log.warning(message)

@@ -1,0 +1,148 @@
+"""The way of one request.
+
+    authenticate → parse → resolve model to release → admit → route → forward → relay → meter → settle → record
+
+The only place where the steps meet. Each decision is a pure function of `policy`, an attempt on a replica is `relay`'s;
+what is done here is the order, and that every admitted request is settled exactly once, whatever happens.
+"""
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.asgi import Client, ClientGone, Headers, Receive, Send
+from gateway.config import Limits, Timeouts
+from gateway.contracts.errors import InternalError, MethodNotAllowed, RequestError
+from gateway.contracts.ledger import CLIENT_CLOSED
+from gateway.contracts.prices import PriceBook
+from gateway.policy.accounting import Account, admit
+from gateway.policy.auth import authenticate
+from gateway.policy.request import ENDPOINTS, parse, prepare
+from gateway.policy.resolution import Snapshot, resolve
+from gateway.policy.routing import Policy
+from gateway.relay import AnotherReplica, Exchange
+from gateway.stores.spool import Spool
+from gateway.telemetry import Telemetry
+from gateway.upstreams.vllm import Replica
+
+MAX_ATTEMPTS = 3
+
+log = logging.getLogger("tollgate")
+
+
+@dataclass(frozen=True)
+class ReplicaPool:
+    """Replicas of one configuration, and how one of them is chosen."""
+
+    name: str
+    replicas: Sequence[Replica]
+    policy: Policy
+    served_model: str | None
+    turns: Iterator[int] = field(default_factory=itertools.count)
+
+
+@dataclass(frozen=True)
+class DataPlane:
+    """An ASGI callable. Clocks and the source of request ids come in as arguments."""
+
+    snapshot: Callable[[], Snapshot]
+    pools: Mapping[str, ReplicaPool]
+    prices: PriceBook
+    spool: Spool
+    telemetry: Telemetry
+    limits: Limits
+    timeouts: Timeouts
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+    new_id: Callable[[], str]
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request of `policy.request.ENDPOINTS`."""
+        client = Client(scope, receive, send, write_s=self.timeouts.client)
+        request_id = self.new_id()
+        headers: Headers = [(b"x-tollgate-request-id", request_id.encode())]
+        try:
+            await self._serve(client, request_id, headers)
+        except ClientGone:
+            return
+        except RequestError as error:
+            await self._fail(client, error, headers)
+        except Exception:
+            log.exception("a defect of the gateway ended request %s", request_id)
+            await self._fail(client, InternalError("the gateway failed; its log has the request id"), headers)
+
+    async def _serve(self, client: Client, request_id: str, headers: Headers) -> None:
+        now, started, snapshot = self.clock(), self.monotonic(), self.snapshot()
+        try:
+            principal = authenticate(client.header(b"authorization"), snapshot.keys, now)
+            if client.method != "POST":
+                raise MethodNotAllowed(f"{client.path} takes POST, not {client.method}")
+            request = parse(await client.read_body(self.limits.max_body_bytes), ENDPOINTS[client.path])
+            release, ungated = resolve(request.model, principal, snapshot, now)
+            pool = self.pools[release.pool]
+            body = prepare(request, release, pool.served_model or release.model)
+        except RequestError as error:
+            self.telemetry.refusals.labels(error.code).inc()
+            raise
+        headers += [(b"x-tollgate-release", release.name.encode()), (b"x-tollgate-digest", release.digest.encode())]
+        if ungated is not None:
+            self.telemetry.ungated.labels(release.name).inc()
+            headers.append((b"x-tollgate-warning", b"served without a verdict"))
+        account = admit(request_id, now, principal, request, release, self.prices)
+        with self._settled(account, started), client.watched():
+            exchange = Exchange(
+                client=client,
+                request=request,
+                body=body,
+                account=account,
+                headers=headers,
+                prices=self.prices,
+                limits=self.limits,
+                timeouts=self.timeouts,
+                monotonic=self.monotonic,
+                started=started,
+            )
+            await self._route(exchange, pool)
+
+    @contextmanager
+    def _settled(self, account: Account, started: float) -> Iterator[None]:
+        """Exactly one row: admitted on the way in, settled on the way out. Nothing here awaits."""
+        self.spool.admit(account.admitted)
+        try:
+            yield
+        except ClientGone:
+            account.outcome, account.status = CLIENT_CLOSED, 499
+            raise
+        except RequestError as error:
+            account.outcome, account.status = error.code, error.status
+            raise
+        except Exception:
+            account.outcome, account.status = InternalError.code, InternalError.status
+            raise
+        finally:
+            row = account.settled(self.prices, self.monotonic() - started)
+            self.spool.settle(row)
+            self.telemetry.settled(row)
+
+    async def _route(self, exchange: Exchange, pool: ReplicaPool) -> None:
+        """Try replicas, each at most once, until one has answered or bytes have reached the client."""
+        account, untried = exchange.account, list(pool.replicas)
+        while True:
+            replica = untried.pop(pool.policy([replica.in_flight for replica in untried], next(pool.turns)))
+            account.attempts, account.replica = account.attempts + 1, replica.name
+            try:
+                with replica:
+                    return await exchange.on(replica)
+            except AnotherReplica as failed:
+                if not untried or account.attempts >= MAX_ATTEMPTS:
+                    raise failed.error from failed
+                self.telemetry.retries.labels(pool.name).inc()
+
+    async def _fail(self, client: Client, error: RequestError, headers: Headers) -> None:
+        try:
+            await client.fail(error, headers)
+        except ClientGone:
+            return

@@ -1,0 +1,71 @@
+"""The facts of one admitted request, and the ledger row that they make."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import msgspec
+
+from gateway.config import Release
+from gateway.contracts.ledger import GATEWAY_LOST, LedgerRow
+from gateway.contracts.prices import PriceBook
+from gateway.contracts.usage import Usage
+from gateway.policy.auth import Principal
+from gateway.policy.request import Request
+
+
+@dataclass(slots=True)
+class Account:
+    """What is known of a request so far. Durations in seconds; `usage` is the engine's own count, or None."""
+
+    admitted: LedgerRow
+    outcome: str = GATEWAY_LOST
+    status: int = 0
+    replica: str | None = None
+    attempts: int = 0
+    usage: Usage | None = None
+    first_byte_s: float | None = None
+
+    def cost(self, book: PriceBook) -> Decimal | None:
+        """The list cost so far."""
+        return book.cost(self.admitted.model, self.usage)
+
+    def settled(self, book: PriceBook, duration_s: float) -> LedgerRow:
+        """The final row."""
+        cost, usage = self.cost(book), self.usage
+        return msgspec.structs.replace(
+            self.admitted,
+            outcome=self.outcome,
+            status=self.status,
+            replica=self.replica,
+            attempts=self.attempts,
+            input_tokens=None if usage is None else usage.input_tokens,
+            cached_tokens=None if usage is None else usage.cached_tokens,
+            output_tokens=None if usage is None else usage.output_tokens,
+            cost=None if cost is None else format(cost, "f"),
+            first_byte_s=self.first_byte_s,
+            duration_s=duration_s,
+        )
+
+
+def admit(
+    request_id: str, now: float, principal: Principal, request: Request, release: Release, book: PriceBook
+) -> Account:
+    """The account of a request that passed every check."""
+    return Account(
+        LedgerRow(
+            request_id=request_id,
+            started_at=now,
+            key_id=principal.key_id,
+            team=principal.team,
+            purpose=principal.scope,
+            model=release.model,
+            release=release.name,
+            release_digest=release.digest,
+            endpoint=request.endpoint.path,
+            stream=request.stream,
+            outcome=GATEWAY_LOST,
+            status=0,
+            currency=book.currency,
+            price_version=book.version,
+        )
+    )

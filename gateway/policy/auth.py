@@ -1,0 +1,85 @@
+"""Virtual keys: `sk-tg-<public id>-<secret>`, stored hashed, looked up by the public id, compared in constant time.
+
+The secret has 192 random bits, so one round of SHA-256 is enough: there is no dictionary to guess from.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.contracts.errors import InvalidKey
+
+Scope = Literal["serve", "evaluate"]
+
+_KEY = re.compile(rb"sk-tg-([0-9a-f]{12})-([0-9a-f]{48})")
+_NO_DIGEST = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A key as it is stored. Times are seconds since the epoch. `models` None: every model."""
+
+    id: str
+    digest: bytes
+    name: str
+    team: str
+    scope: Scope
+    models: frozenset[str] | None
+    created_at: float
+    expires_at: float | None = None
+    revoked_at: float | None = None
+
+    def refusal(self, now: float) -> str | None:
+        """Why the key is no longer good; None while it is."""
+        if self.revoked_at is not None and self.revoked_at <= now:
+            return "this key was revoked"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "this key has expired"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, and who pays."""
+
+    key_id: str
+    team: str
+    scope: Scope
+    models: frozenset[str] | None
+
+    def may_use(self, model: str) -> bool:
+        """Whether the key reaches a model."""
+        return self.models is None or model in self.models
+
+
+def new_key(random_bytes: Callable[[int], bytes]) -> tuple[str, str, bytes]:
+    """(key text, public id, digest) of a new key. The text is shown once and stored nowhere."""
+    public, secret = random_bytes(6).hex(), random_bytes(24).hex()
+    text = f"sk-tg-{public}-{secret}"
+    return text, public, hashlib.sha256(text.encode()).digest()
+
+
+def authenticate(authorization: bytes | None, keys: Mapping[str, KeyRecord], now: float) -> Principal:
+    """The principal behind an Authorization header. Raises InvalidKey.
+
+    An unknown key and a wrong secret take the same path and get the same answer.
+    """
+    if authorization is None:
+        raise InvalidKey(
+            "no API key: send the header `Authorization: Bearer sk-tg-…` (`gateway keys create` makes one)"
+        )
+    scheme, _, token = authorization.partition(b" ")
+    match = _KEY.fullmatch(token.strip()) if scheme.lower() == b"bearer" else None
+    if match is None:
+        raise InvalidKey("malformed API key: expected `Authorization: Bearer sk-tg-…`, found something else")
+    record = keys.get(match[1].decode())
+    stored = _NO_DIGEST if record is None else record.digest
+    matches = hmac.compare_digest(hashlib.sha256(match[0]).digest(), stored)
+    if record is None or not matches:
+        raise InvalidKey("unknown API key: check that it was copied whole, or ask for a new one")
+    if refusal := record.refusal(now):
+        raise InvalidKey(f"{refusal}: ask for a new one (`gateway keys create`)")
+    return Principal(record.id, record.team, record.scope, record.models)

@@ -1,0 +1,62 @@
+"""Which release answers: the live one of the model asked for, or the release that the harness pins by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.config import Release
+from gateway.contracts.errors import ModelNotFound, PermissionDenied, ReleaseNotGated
+from gateway.contracts.release import split_name
+from gateway.policy.auth import KeyRecord, Principal
+from gateway.policy.gating import Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that a decision reads, replaced as a whole when any of it changes.
+
+    `live` maps a model to its release's name; `gates` maps a release's name to its gate, and is empty where
+    enforcement is off; `mode` is `require`, `warn` or `off`.
+    """
+
+    keys: Mapping[str, KeyRecord]
+    releases: Mapping[str, Release]
+    live: Mapping[str, str]
+    gates: Mapping[str, Gate]
+    mode: str
+
+
+def resolve(name: str, principal: Principal, snapshot: Snapshot, now: float) -> tuple[Release, str | None]:
+    """The release for a `model` field, and a warning when it serves without a verdict in `warn` mode.
+
+    Raises ModelNotFound, PermissionDenied or ReleaseNotGated.
+    """
+    if name in snapshot.live:
+        if not principal.may_use(name):
+            raise PermissionDenied(f"this key may not use the model {name!r}", param="model")
+        release = snapshot.releases[snapshot.live[name]]
+        return release, _admit(release, snapshot, now)
+    if name in snapshot.releases:
+        return _pinned(snapshot.releases[name], principal), None
+    known = ", ".join(repr(model) for model in sorted(snapshot.live) if principal.may_use(model))
+    hint = "" if split_name(name) is None else " (a release is pinned as MODEL@VERSION)"
+    raise ModelNotFound(f"no model {name!r} here{hint}; this key may use {known or 'none'}", param="model")
+
+
+def _pinned(release: Release, principal: Principal) -> Release:
+    """A release by its own name: the harness alone reaches it, verdict or not, since it makes the verdict."""
+    if principal.scope != "evaluate" or not principal.may_use(release.model):
+        raise PermissionDenied(
+            f"{release.name!r} is a release, and only a key of scope `evaluate` reaches one by name: "
+            f"ask for the model {release.model!r}",
+            param="model",
+        )
+    return release
+
+
+def _admit(release: Release, snapshot: Snapshot, now: float) -> str | None:
+    if snapshot.mode == "off":
+        return None
+    refusal = snapshot.gates[release.name].closed(now)
+    if refusal is not None and snapshot.mode == "require":
+        raise ReleaseNotGated(refusal, param="model")
+    return refusal

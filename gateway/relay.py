@@ -1,0 +1,134 @@
+"""One attempt of one request on one replica: forward, relay, meter.
+
+Nothing is retried here. An attempt that failed before the client saw a byte raises `AnotherReplica`; what cannot be
+mended by another replica is raised as it is.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.asgi import JSON, Client, ClientGone, Headers
+from gateway.config import Limits, Timeouts
+from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
+from gateway.contracts.ledger import COMPLETED
+from gateway.contracts.prices import PriceBook
+from gateway.policy.accounting import Account
+from gateway.policy.metering import Malformed, StreamMeter, read_answer
+from gateway.policy.request import Request
+from gateway.upstreams.http1 import Connection, ExchangeError
+from gateway.upstreams.vllm import RETRYABLE, Replica, translate, translate_error, whole_body
+
+RETRY_AFTER_S = 1
+"""Seconds after which a client may try again: replicas are tried anew with each request."""
+
+
+class AnotherReplica(Exception):
+    """Nothing has reached the client yet, and another replica may do better."""
+
+    def __init__(self, error: RequestError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What every attempt of a request needs. `started` and `monotonic` are in seconds of the same clock."""
+
+    client: Client
+    request: Request
+    body: bytes
+    account: Account
+    headers: Headers
+    prices: PriceBook
+    limits: Limits
+    timeouts: Timeouts
+    monotonic: Callable[[], float]
+    started: float
+
+    async def on(self, replica: Replica) -> None:
+        """Relay the answer of one replica. Raises RequestError, AnotherReplica or ClientGone."""
+        try:
+            await self._attempt(replica)
+        except (ExchangeError, Malformed) as error:
+            if self.client.gone:
+                raise ClientGone from error
+            raise self._explained(replica, error) from error
+
+    async def _attempt(self, replica: Replica) -> None:
+        data = replica.request(self.request.endpoint.path, self.body, self.account.admitted.request_id)
+        connection, reused = await replica.pool.open()
+        try:
+            await self._over(connection, data)
+        except ExchangeError as error:
+            # The engine may close a kept connection in the moment of its reuse: that says nothing about the engine.
+            if not reused or error.timeout or connection.status or self.client.gone:
+                raise
+            replica.pool.close(connection)
+            connection, _ = await replica.pool.open(fresh=True)
+            await self._over(connection, data)
+        finally:
+            replica.pool.close(connection)
+
+    async def _over(self, connection: Connection, data: bytes) -> None:
+        if self.client.gone:
+            raise ClientGone
+        connection.send(data)
+        with self.client.aborts(connection.abort):
+            # An answer in one piece begins when its generation has ended: only the total can bound that.
+            limit = self.timeouts.first_byte if self.request.stream else self.timeouts.total
+            status = await connection.head(self._within(limit))
+            if status == 200 and self.request.stream:
+                await self._stream(connection)
+            else:
+                await self._whole(connection)
+
+    async def _whole(self, connection: Connection) -> None:
+        """An answer that comes in one piece, or an engine's error."""
+        body = await whole_body(connection, self._within(self.timeouts.idle), self.limits.max_response_bytes)
+        if connection.status != 200:
+            failure = translate(connection.status, body, RETRY_AFTER_S)
+            raise AnotherReplica(failure) if connection.status in RETRYABLE else failure
+        self.account.usage, error = read_answer(body)
+        if error is not None:
+            raise translate_error(connection.status, error, RETRY_AFTER_S)
+        cost = self.account.cost(self.prices)
+        priced = [] if cost is None else [(b"x-tollgate-cost", format(cost, "f").encode())]
+        await self.client.answer(200, [JSON, *self._first_byte(), *priced], body)
+        self.account.outcome, self.account.status = COMPLETED, 200
+
+    async def _stream(self, connection: Connection) -> None:
+        """Server-sent events, relayed as they come and counted one by one."""
+        meter = StreamMeter(
+            wants_usage=self.request.wants_usage, wants_continuous_usage=self.request.wants_continuous_usage
+        )
+        limit = self.timeouts.first_byte
+        while data := await connection.read(self._within(limit)):
+            events = meter.feed(data)
+            self.account.usage = meter.usage
+            limit = self.timeouts.idle
+            if not events:
+                continue
+            if not self.client.started:
+                await self.client.stream(self._first_byte())
+            await self.client.write(events)
+        if meter.failed or not meter.finished:
+            raise ExchangeError("its stream ended in an error" if meter.failed else "its stream ended without [DONE]")
+        await self.client.write(b"", more=False)
+        self.account.outcome, self.account.status = COMPLETED, 200
+
+    def _first_byte(self) -> Headers:
+        self.account.first_byte_s = self.monotonic() - self.started
+        return [*self.headers, (b"x-tollgate-replica", (self.account.replica or "").encode())]
+
+    def _within(self, seconds: float) -> float:
+        """A phase's limit, cut to what is left of the total."""
+        return max(0.001, min(seconds, self.started + self.timeouts.total - self.monotonic()))
+
+    def _explained(self, replica: Replica, error: ExchangeError | Malformed) -> RequestError | AnotherReplica:
+        timeout, connecting = getattr(error, "timeout", False), getattr(error, "connecting", False)
+        kind: type[RequestError] = UpstreamTimeout if timeout else UpstreamFailed
+        if connecting:
+            kind = UpstreamUnavailable
+        failure = kind(f"replica {replica.name!r}: {error}", retry_after=RETRY_AFTER_S)
+        # A replica that was too slow has most likely done the work: repeating it elsewhere costs its GPU time again.
+        return failure if self.client.started or (timeout and not connecting) else AnotherReplica(failure)

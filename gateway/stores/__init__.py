@@ -1,0 +1,1 @@
+"""What outlives a request: the ledger and its spool, virtual keys, release state, verdict files."""

@@ -1,0 +1,63 @@
+"""Metrics: every name in one table.
+
+Labels are models, releases, replicas and codes of this gateway, never a client's text: their number stays bounded.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from gateway.contracts.ledger import LedgerRow
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+
+
+class Telemetry:
+    """The gateway's metrics, on a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "tollgate_requests", "Admitted requests by outcome.", ["model", "release", "outcome"], registry=registry
+        )
+        self.refusals = Counter("tollgate_refusals", "Requests refused before admission.", ["code"], registry=registry)
+        self.tokens = Counter(
+            "tollgate_tokens", "Tokens as the engines count them.", ["model", "kind"], registry=registry
+        )
+        self.retries = Counter("tollgate_retries", "Attempts after the first one.", ["pool"], registry=registry)
+        self.ungated = Counter(
+            "tollgate_ungated", "Requests served without a verdict in `warn` mode.", ["release"], registry=registry
+        )
+        self.duration = Histogram(
+            "tollgate_request_seconds",
+            "From admission to the last byte.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.first_byte = Histogram(
+            "tollgate_first_byte_seconds",
+            "From admission to the first byte sent.",
+            ["model"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge("tollgate_in_flight", "Requests in flight on a replica.", ["replica"], registry=registry)
+        self.open = Gauge("tollgate_open_requests", "Admitted and not yet settled.", registry=registry)
+        self.ledger_lag = Gauge("tollgate_ledger_lag_rows", "Settled rows not yet in the database.", registry=registry)
+
+    def settled(self, row: LedgerRow) -> None:
+        """Count a request that ended."""
+        self.requests.labels(row.model, row.release, row.outcome).inc()
+        self.duration.labels(row.model).observe(row.duration_s)
+        if row.first_byte_s is not None:
+            self.first_byte.labels(row.model).observe(row.first_byte_s)
+        for kind, count in (
+            ("input", row.input_tokens),
+            ("cached", row.cached_tokens),
+            ("output", row.output_tokens),
+        ):
+            if count:
+                self.tokens.labels(row.model, kind).inc(count)
+
+    def page(self) -> bytes:
+        """The metrics page in Prometheus's text format."""
+        return generate_latest(self.registry)

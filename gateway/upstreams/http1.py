@@ -1,0 +1,266 @@
+"""A small HTTP/1.1 client on httptools: keep-alive, backpressure, one deadline per phase.
+
+    pool = Pool(url, connect_s=5.0, max_head_bytes=65_536)
+    connection = await pool.open()
+    connection.send(request_bytes)
+    await connection.head(seconds)          # status and headers are there
+    while piece := await connection.read(seconds): ...
+    pool.close(connection)                  # kept when the exchange ended cleanly, closed otherwise
+
+Written for one thing: few headers out, bytes back as they come. Every wait has a limit, and `abort` ends any of them,
+so that a client that leaves frees its engine at once.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import cast
+from urllib.parse import urlsplit
+
+import httptools
+
+HIGH_WATER = 256 * 1024
+"""Bytes held for a slow client before the socket is no longer read."""
+
+
+class ExchangeError(Exception):
+    """The exchange ended early. `connecting`: it never began. `timeout`: the engine was too slow."""
+
+    def __init__(self, reason: str, *, timeout: bool = False, connecting: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.timeout = timeout
+        self.connecting = connecting
+
+
+class Connection(asyncio.Protocol):
+    """One connection, one exchange at a time."""
+
+    def __init__(self, forget: Callable[["Connection"], None], max_head_bytes: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._forget = forget
+        self._max_head_bytes = max_head_bytes
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: ExchangeError | None = None
+        self._pieces: list[bytes] = []
+        self._held = self._head_bytes = 0
+        self._paused = self._has_head = False
+        self._done = True
+        self._reusable = True
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport, and send small writes at once."""
+        self._transport = cast(asyncio.Transport, transport)
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """An idle connection is forgotten; one in use fails its exchange."""
+        self._reusable = False
+        if self._done:
+            self._forget(self)
+        elif exc is None and self._error is None and self._ends_with_connection():
+            self._done = True
+            self._wake()
+        else:
+            self._fail(ExchangeError("the engine closed the connection"))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, then wake the reader once, however many callbacks the parser made."""
+        if self._done:
+            self._close()
+            return
+        if not self._has_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail(ExchangeError("the engine's answer is not HTTP"))
+            return
+        if not self._has_head and self._head_bytes > self._max_head_bytes:
+            self._fail(ExchangeError(f"the engine's headers are larger than {self._max_head_bytes} bytes"))
+            return
+        self._wake()
+
+    def _ends_with_connection(self) -> bool:
+        """Whether the answer has neither a length nor chunks: then its connection's end is its own."""
+        framed = b"content-length" in self.headers or b"transfer-encoding" in self.headers
+        return self._has_head and not framed
+
+    # What httptools calls. Whatever comes after a whole answer is not for this exchange, and ends the connection.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header of the answer."""
+        if not self._done:
+            self.headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """The head is whole, unless it is an interim one (1xx)."""
+        if not self._done:
+            self.status = self._parser.get_status_code()
+            self._has_head = self.status >= 200
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, without its transfer coding."""
+        if self._done:
+            self._reusable = False
+            return
+        self._pieces.append(body)
+        self._held += len(body)
+        if self._held > HIGH_WATER and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """The answer is whole; an interim one makes room for the next."""
+        if self._done:
+            self._reusable = False
+            return
+        if not self._has_head:
+            self.headers, self.status = {}, 0
+            return
+        self._done = True
+        if not self._parser.should_keep_alive():
+            self._reusable = False
+
+    # What the data plane calls.
+
+    @property
+    def usable(self) -> bool:
+        """Whether another exchange may start here."""
+        transport = self._transport
+        unread = bool(self._pieces)
+        return self._done and self._reusable and not unread and transport is not None and not transport.is_closing()
+
+    def send(self, data: bytes) -> None:
+        """Start an exchange with a whole request."""
+        assert self._transport is not None
+        self._parser = httptools.HttpResponseParser(self)
+        self._error, self._pieces, self.headers = None, [], {}
+        self._held = self._head_bytes = self.status = 0
+        self._has_head = self._done = False
+        self._transport.write(data)
+
+    async def head(self, seconds: float) -> int:
+        """Wait for the head and return the status. Raises ExchangeError."""
+        while not self._has_head:
+            await self._wait(seconds, "its first byte")
+        return self.status
+
+    async def read(self, seconds: float, what: str = "the next piece") -> bytes:
+        """The next piece of the body, everything that has arrived; `b""` at the end. Raises ExchangeError."""
+        while not self._pieces:
+            if self._done:
+                return b""
+            await self._wait(seconds, what)
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces, self._held = [], 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    def abort(self, reason: str) -> None:
+        """End the exchange now. vLLM stops generating when its client's connection closes."""
+        if not self._done:
+            self._fail(ExchangeError(reason))
+
+    def shut(self) -> None:
+        """Close the connection for good."""
+        self._reusable = False
+        self._close()
+
+    # Waiting.
+
+    async def _wait(self, seconds: float, what: str) -> None:
+        self._raise_error()
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self._expire, seconds, what)
+        try:
+            await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+        if not self._pieces:
+            self._raise_error()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _expire(self, seconds: float, what: str) -> None:
+        self._fail(ExchangeError(f"the engine did not send {what} within {seconds:g} s", timeout=True))
+
+    def _fail(self, error: ExchangeError) -> None:
+        if self._error is None:
+            self._error = error
+        self._reusable = False
+        self._close()
+        self._wake()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Pool:
+    """Keep-alive connections to one engine. The last one used is used first, so that spare ones can lapse."""
+
+    def __init__(self, url: str, *, connect_s: float, max_head_bytes: int = 65_536) -> None:
+        parts = urlsplit(url)
+        self._host = parts.hostname or ""
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._port = parts.port or (443 if self._tls else 80)
+        self._connect_s = connect_s
+        self._max_head_bytes = max_head_bytes
+        self._idle: list[Connection] = []
+        self.base_path = parts.path.rstrip("/")
+        self.authority = parts.netloc
+
+    async def open(self, *, fresh: bool = False) -> tuple[Connection, bool]:
+        """(connection, whether it was used before). Raises ExchangeError when the engine cannot be reached."""
+        while self._idle and not fresh:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection, True
+        connection = Connection(self._forget, self._max_head_bytes)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_s):
+                await loop.create_connection(lambda: connection, self._host, self._port, ssl=self._tls)
+        except TimeoutError as error:
+            reason = f"the engine did not accept a connection within {self._connect_s:g} s"
+            raise ExchangeError(reason, timeout=True, connecting=True) from error
+        except (OSError, UnicodeError) as error:
+            detail = getattr(error, "strerror", None) or type(error).__name__
+            reason = f"the engine refused the connection ({detail})"
+            raise ExchangeError(reason, connecting=True) from error
+        return connection, False
+
+    def close(self, connection: Connection) -> None:
+        """Take a connection back: kept when it can serve again, closed otherwise."""
+        if connection.usable:
+            self._idle.append(connection)
+        else:
+            connection.shut()
+
+    def close_all(self) -> None:
+        """Close every idle connection."""
+        while self._idle:
+            self._idle.pop().shut()
+
+    def _forget(self, connection: Connection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)

@@ -1,0 +1,115 @@
+"""vLLM's wire: the request that it gets, and what its errors mean to a client of OpenAI's API."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from gateway.contracts.errors import (
+    ContextLengthExceeded,
+    InvalidRequest,
+    RequestError,
+    UpstreamFailed,
+    UpstreamOverloaded,
+)
+from gateway.upstreams.http1 import Connection, Pool
+
+_TOO_LONG = re.compile(r"maximum context length|longer than the maximum model length|max_model_len", re.IGNORECASE)
+RETRYABLE = frozenset({429, 500, 502, 503, 504})
+"""Statuses that another replica may not answer with."""
+
+
+class Replica:
+    """One engine: its connections, and how many requests are in flight on it.
+
+    The count is held by `with replica:`, so that no path out of a request can leak it.
+    """
+
+    def __init__(self, name: str, url: str, *, api_key: str | None, connect_s: float) -> None:
+        self.name = name
+        self.url = url
+        self.in_flight = 0
+        self.pool = Pool(url, connect_s=connect_s)
+        auth = f"authorization: Bearer {api_key}\r\n" if api_key else ""
+        self._static = f"host: {self.pool.authority}\r\ncontent-type: application/json\r\n{auth}".encode()
+
+    def __enter__(self) -> "Replica":
+        self.in_flight += 1
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.in_flight -= 1
+
+    def request(self, path: str, body: bytes, request_id: str) -> bytes:
+        """A whole POST. Of the client's headers none passes."""
+        return b"POST %b HTTP/1.1\r\n%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+            (self.pool.base_path + path).encode(),
+            self._static,
+            request_id.encode(),
+            len(body),
+            body,
+        )
+
+    def query(self, path: str) -> bytes:
+        """A whole GET."""
+        return b"GET %b HTTP/1.1\r\n%b\r\n" % ((self.pool.base_path + path).encode(), self._static)
+
+
+async def fetch(replica: Replica, path: str, seconds: float, limit: int = 8 * 1024 * 1024) -> tuple[int, bytes]:
+    """(status, body) of a GET. Raises ExchangeError, or UpstreamFailed when the body is larger than `limit`."""
+    connection, _ = await replica.pool.open(fresh=True)
+    try:
+        connection.send(replica.query(path))
+        status = await connection.head(seconds)
+        return status, await whole_body(connection, seconds, limit)
+    finally:
+        connection.shut()
+
+
+async def whole_body(connection: Connection, seconds: float, limit: int) -> bytes:
+    """The rest of an answer. Raises ExchangeError, or UpstreamFailed when it is larger than `limit` bytes."""
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await connection.read(seconds, "the rest of its answer"):
+        pieces.append(piece)
+        size += len(piece)
+        if size > limit:
+            connection.shut()
+            raise UpstreamFailed(f"the engine's answer is larger than {limit} bytes")
+    return b"".join(pieces)
+
+
+def translate(status: int, body: bytes, retry_after: int) -> RequestError:
+    """A vLLM error as one of the gateway's. vLLM's `code` is an integer and its texts change with versions."""
+    return translate_error(status, _error_object(body), retry_after)
+
+
+def translate_error(status: int, error: dict[str, Any], retry_after: int) -> RequestError:
+    """The same, from an error object that came with any status."""
+    message = str(error.get("message") or f"the engine answered with status {status}")
+    param = error.get("param")
+    param = param if isinstance(param, str) else None
+    code = error.get("code")
+    if status < 400 and isinstance(code, int):
+        status = code
+    if status in (400, 413, 422):
+        kind = ContextLengthExceeded if _TOO_LONG.search(message) else InvalidRequest
+        return kind(message, param=param)
+    if status in (429, 503):
+        return UpstreamOverloaded(f"the engine sheds load: {message}", retry_after=retry_after)
+    if status == 404:
+        return UpstreamFailed(f"the engine does not serve this: {message}", param=param)
+    return UpstreamFailed(f"the engine answered with status {status}: {message}")
+
+
+def _error_object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    if not isinstance(answer, dict):
+        return {}
+    error = answer.get("error", answer)
+    if isinstance(error, dict):
+        return {"message": error.get("detail"), **error}
+    return {"message": str(error)}

@@ -1,0 +1,81 @@
+"""`gateway check`: what a configuration resolves to, or every mistake in it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+from tests.gateway.builders import release, signer, verdict, write_config
+
+
+def _check(path: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["check", str(path), *options])
+
+
+def _json(path: Path) -> Any:
+    result = _check(path, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    return json.loads(result.stdout)
+
+
+def test_a_valid_file_is_shown_resolved(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    found = _json(path)
+    assert list(found["releases"]) == ["faq@1", "faq@2"]
+    assert found["releases"]["faq@1"] == {"digest": release("faq@1").digest, "pool": "main", "verdict": "none"}
+    assert found["config_digest"].startswith("sha256:")
+    assert found["config"]["models"]["faq"]["releases"][0]["manifest"] == str(tmp_path / "faq@1.yaml")
+    assert found["prices"] == {"version": "none", "currency": "USD"}
+
+
+def test_yaml_says_the_same_as_json(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    result = _check(path)
+    assert (result.exit_code, yaml.safe_load(result.stdout)) == (0, _json(path))
+    assert "is valid" in result.stderr
+
+
+def test_verdicts_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
+    gate = signer(tmp_path)
+    gate.write(tmp_path / "verdicts", verdict(release("faq@1").digest))
+    gate.write(tmp_path / "verdicts", verdict(release("faq@2").digest, "fail", name="faq@2"), "two")
+    path = write_config(tmp_path, enforcement={"mode": "warn", "trusted_keys": ["gate.pub"]})
+    assert {name: each["verdict"] for name, each in _json(path)["releases"].items()} == {
+        "faq@1": "pass",
+        "faq@2": "fail",
+    }
+
+
+def test_every_mistake_is_printed_with_its_line(tmp_path: Path) -> None:
+    path = write_config(tmp_path, listen={"port": "x"}, listn={})
+    result = _check(path)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    lines = path.read_text().splitlines()
+    for key in ("port", "listn"):
+        at = next(number for number, line in enumerate(lines, 1) if f'"{key}"' in line)
+        assert f"{path}: line {at}, " in result.stderr
+
+
+@pytest.mark.parametrize("missing", ["faq@1.yaml", "gate.pub", "prices.yaml"])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, missing: str) -> None:
+    signer(tmp_path)
+    (tmp_path / "prices.yaml").write_text("version: v\nmodels: {faq: unpriced}\n")
+    path = write_config(tmp_path, enforcement={"mode": "warn", "trusted_keys": ["gate.pub"]}, prices="prices.yaml")
+    assert _check(path).exit_code == 0
+    (tmp_path / missing).unlink()
+    result = _check(path)
+    assert result.exit_code == 1
+    assert missing in result.stderr
+
+
+def test_law_9_no_secret_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE_KEY", "hunter2")
+    replica = {"url": "http://h:1", "api_key": {"env": "ENGINE_KEY"}}
+    result = _check(write_config(tmp_path, pools={"main": {"replicas": [replica]}}))
+    assert "ENGINE_KEY" in result.stdout
+    assert "hunter2" not in result.output

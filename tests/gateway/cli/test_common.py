@@ -1,0 +1,112 @@
+"""What every command keeps: an example in its help, errors as one message, times in UTC."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from gateway.cli import main
+from gateway.cli.common import Day, moment, stores_of
+from tests.gateway.builders import NOW, write_config
+
+
+def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+COMMANDS = dict(_commands(main))
+
+
+@pytest.mark.parametrize("path", [(), *COMMANDS], ids=" ".join)
+def test_help_shows_how_to_use_it(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*path, "--help"])
+    assert result.exit_code == 0
+    assert "Example:" in result.stdout or "Examples:" in result.stdout
+    assert f"gateway {' '.join(path)}" in result.stdout.partition("Example")[2]
+    assert CliRunner().invoke(main, [*path, "-h"]).stdout == result.stdout
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_option_is_explained(path: tuple[str, ...]) -> None:
+    options = [option for option in COMMANDS[path].params if isinstance(option, click.Option)]
+    assert [option.name for option in options if not option.help and option.name not in ("style",)] == []
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_an_unknown_option_is_a_usage_error(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*path, "--nonsense"])
+    assert result.exit_code == 2
+    assert "--nonsense" in result.stderr
+
+
+FAILS = [
+    ["check", "missing.yaml"],
+    ["keys", "create", "--config", "missing.yaml"],
+    ["keys", "list", "--database", "postgresql://h/d"],
+    ["keys", "revoke", "ffffffffffff"],
+    ["costs", "--database", "sqlite:///missing/folder/t.db"],
+    ["ledger", "--database", "nonsense"],
+    ["releases", "list", "--config", "missing.yaml"],
+    ["releases", "promote", "faq@9", "--config", "missing.yaml"],
+    ["serve", "--config", "missing.yaml"],
+]
+
+
+@pytest.mark.parametrize("arguments", FAILS, ids=" ".join)
+def test_an_error_is_one_message_and_exit_code_1(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert "Traceback" not in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_every_command_is_listed() -> None:
+    shown = " ".join(CliRunner().invoke(main, ["--help"]).stdout.partition("Commands:")[2].split())
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command is not None
+        assert name in shown
+    assert CliRunner().invoke(main, ["nothing"]).exit_code == 2
+
+
+def test_the_version_is_shown() -> None:
+    assert CliRunner().invoke(main, ["--version"]).stdout.startswith("gateway, version ")
+
+
+def test_a_day_begins_at_midnight_utc() -> None:
+    assert Day().convert("2026-11-22", None, None) == NOW - 12 * 3600
+    assert Day().convert(5.0, None, None) == 5.0
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "2026-02-30", "22-11-2026", "2026-11-22T00:00"])
+def test_what_is_no_day_is_a_usage_error(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="2026-11-22"):
+        Day().convert(text, None, None)
+
+
+def test_moments_are_utc() -> None:
+    assert moment(NOW) == "2026-11-22 12:00:00Z"
+    assert moment(None) == ""
+
+
+def test_the_database_is_the_one_named_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = write_config(tmp_path, database=f"sqlite:///{tmp_path / 'config.db'}")
+    assert stores_of(config, f"sqlite:///{tmp_path / 'option.db'}").spool_folder == tmp_path / "option.db.spool"
+    assert stores_of(config, None).spool_folder == tmp_path / "config.db.spool"
+    assert stores_of(None, None).spool_folder.resolve() == tmp_path / "tollgate.db.spool"

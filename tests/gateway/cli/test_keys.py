@@ -1,0 +1,85 @@
+"""`gateway keys`: a key is shown once, listed without its secret, and ended."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+from gateway.policy.auth import KeyRecord, authenticate
+from gateway.stores.bundle import open_stores
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _run(*arguments: str) -> Result:
+    result = CliRunner().invoke(main, ["keys", *arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def _listed() -> Any:
+    return json.loads(_run("list", "--json").stdout)
+
+
+def _records() -> dict[str, KeyRecord]:
+    return {record.id: record for record in open_stores("sqlite:///tollgate.db").keys.all()}
+
+
+def test_a_key_is_alone_on_standard_output_and_opens() -> None:
+    result = _run("create", "--name", "n", "--team", "search", "--model", "faq", "--model", "shop", "--days", "1.5")
+    (text,) = result.stdout.splitlines()
+    (record,) = _records().values()
+    found = authenticate(f"Bearer {text}".encode(), _records(), record.created_at)
+    assert (found.team, found.scope, found.models) == ("search", "serve", frozenset({"faq", "shop"}))
+    assert record.expires_at == pytest.approx(record.created_at + 1.5 * 86_400)
+    assert record.id in result.stderr
+    assert text not in result.stderr
+
+
+def test_a_key_as_json() -> None:
+    made = json.loads(_run("create", "--scope", "evaluate", "--json").stdout)
+    assert (made["id"] in made["key"], made["team"], made["scope"]) == (True, "default", "evaluate")
+    assert _records()[made["id"]].models is None
+
+
+def test_the_list_shows_states_and_no_secret() -> None:
+    assert "no keys yet" in _run("list").stdout
+    assert _listed() == []
+    texts = [_run("create", "--team", team).stdout.strip() for team in ("search", "sales")]
+    first, _ = _listed()
+    _run("revoke", first["id"])
+    shown = _run("list").stdout
+    assert "search" in shown
+    assert not any(text.rpartition("-")[2] in shown for text in texts)
+    assert {each["team"]: each["state"] for each in _listed()} == {
+        first["team"]: "this key was revoked",
+        ({"search", "sales"} - {first["team"]}).pop(): "good",
+    }
+
+
+@pytest.mark.parametrize("name", ["[red]", "[/x]"])
+def test_a_name_is_shown_as_it_is(name: str) -> None:
+    _run("create", "--name", name, "--team", name)
+    assert _run("list").stdout.count(name) == 2
+
+
+def test_keys_are_never_alike() -> None:
+    assert len({_run("create").stdout for _ in range(5)}) == 5
+
+
+@pytest.mark.parametrize("options", [["--days", "0"], ["--days", "-1"], ["--days", "soon"], ["--scope", "admin"]])
+def test_what_no_key_can_be_is_a_usage_error(options: list[str]) -> None:
+    assert CliRunner().invoke(main, ["keys", "create", *options]).exit_code == 2
+    assert _listed() == []
+
+
+def test_an_unknown_id_is_an_error() -> None:
+    result = CliRunner().invoke(main, ["keys", "revoke", "ffffffffffff"])
+    assert result.exit_code == 1
+    assert "gateway keys list" in result.stderr

@@ -1,0 +1,157 @@
+"""The background work: nothing is lost while the database is away, and a failure is told once."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.contracts.errors import InputError
+from gateway.control_plane.loops import attempt, drain, every, refresh
+from gateway.control_plane.state import State
+from gateway.stores.database import LEDGER, open_database
+from gateway.stores.keys import KeyStore
+from gateway.stores.ledger import Ledger
+from gateway.stores.releases import ReleaseStore
+from gateway.stores.spool import Spool
+from gateway.telemetry import Telemetry
+from gateway.upstreams.vllm import Replica
+from tests.gateway.builders import NOW, counting_bytes, deployment, row, settled
+
+
+class House:
+    """A spool, and the ledger that it is drained into."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite:///{folder / 't.db'}"
+        self.engine = open_database(self.url)
+        self.ledger, self.spool, self.telemetry = Ledger(self.engine), Spool(folder / "spool", "a"), Telemetry()
+        self.replica = Replica("r1", "http://h", api_key=None, connect_s=1.0)
+
+    def settles(self, *names: str) -> None:
+        for name in names:
+            self.spool.admit(row(name))
+            self.spool.settle(settled(name))
+
+    async def drain(self) -> None:
+        await drain(self.spool, self.ledger, self.telemetry, [self.replica])
+
+    @property
+    def stored(self) -> list[str]:
+        return sorted(each["request_id"] for each in self.ledger.recent(100))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path)
+    yield made
+    made.spool.close()
+    made.engine.dispose()
+
+
+async def test_a_drain_stores_what_was_settled(house: House) -> None:
+    house.settles("a", "b")
+    await house.drain()
+    assert (house.stored, house.spool.lag) == (["a", "b"], 0)
+    await house.drain()
+    assert house.stored == ["a", "b"]
+
+
+async def test_a_drain_shows_what_is_open_and_in_flight(house: House) -> None:
+    house.settles("a")
+    house.spool.admit(row("open"))
+    with house.replica:
+        await house.drain()
+    page = house.telemetry.page().decode()
+    assert "tollgate_open_requests 1.0" in page
+    assert 'tollgate_in_flight{replica="r1"} 1.0' in page
+    assert "tollgate_ledger_lag_rows 1.0" in page
+    house.spool.settle(settled("open"))
+    await house.drain()
+    assert house.stored == ["a", "open"]
+
+
+async def test_rows_wait_while_the_ledger_fails(house: House) -> None:
+    LEDGER.drop(house.engine)
+    house.settles("a")
+    with pytest.raises(sa.exc.DatabaseError):
+        await house.drain()
+    house.settles("b")
+    with pytest.raises(sa.exc.DatabaseError):
+        await house.drain()
+    assert house.spool.lag == 2
+    LEDGER.create(house.engine)
+    await house.drain()
+    assert (house.stored, house.spool.lag) == (["a", "b"], 0)
+
+
+async def test_a_drain_that_is_cancelled_half_way_stores_each_row_once(house: House) -> None:
+    house.settles("a")
+    other = open_database(house.url)
+    with other.begin() as connection:
+        connection.execute(sa.text("INSERT INTO live VALUES ('m', 'm@1', 'd', 1.0)"))
+        draining = asyncio.create_task(house.drain())
+        async with asyncio.timeout(5.0):
+            while house.spool.lag:
+                await asyncio.to_thread(bool)
+        draining.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await draining
+        assert house.spool.lag == 1
+    other.dispose()
+    await house.drain()
+    assert (house.stored, house.spool.lag) == (["a"], 0)
+
+
+async def test_refresh_follows_the_stores(house: House) -> None:
+    keys = KeyStore(house.engine)
+    state = State(deployment(), keys, ReleaseStore(house.engine), lambda: NOW)
+    keys.create(name="n", team="t", scope="serve", models=None, now=NOW, ttl_s=None, random_bytes=counting_bytes())
+    await refresh(state)
+    assert len(state.snapshot.keys) == 1
+
+
+async def test_an_attempt_says_whether_it_worked(caplog: pytest.LogCaptureFixture) -> None:
+    async def works() -> None:
+        """Nothing goes wrong."""
+
+    async def fails() -> None:
+        raise InputError("the folder is away")
+
+    assert await attempt(works)
+    assert not await attempt(fails, quiet=True)
+    assert caplog.text == ""
+    assert not await attempt(fails)
+    assert "the folder is away" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [OSError("away"), InputError("away"), sa.exc.OperationalError("s", {}, Exception("away")), sa.exc.TimeoutError()],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_the_loop_goes_on_and_tells_of_a_failure_once(
+    failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    turns, enough = 0, asyncio.Event()
+
+    async def work() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 8:
+            enough.set()
+        # Two troubles with a good turn between them.
+        if turns in (2, 3, 5, 6):
+            raise failure
+
+    with caplog.at_level(logging.ERROR, "tollgate"):
+        running = asyncio.create_task(every(0.0, work))
+        waiting = asyncio.create_task(enough.wait())
+        await asyncio.wait({running, waiting}, timeout=5.0, return_when=asyncio.FIRST_COMPLETED)
+        running.cancel()
+        waiting.cancel()
+        await asyncio.gather(running, waiting, return_exceptions=True)
+    assert turns >= 8
+    assert len(caplog.records) == 2

@@ -1,0 +1,102 @@
+"""The live release answers for its model; a release by name is for the harness; errors say what to do."""
+
+import pytest
+
+from gateway.contracts.errors import ModelNotFound, PermissionDenied, ReleaseNotGated, RequestError
+from gateway.policy.gating import Gate
+from gateway.policy.resolution import Snapshot, resolve
+from tests.gateway.builders import NOW, principal, release, snapshot
+
+ONE, TWO, OTHER = release("faq@1"), release("faq@2"), release("shop@1")
+OPEN, CLOSED = Gate(None, "pass", NOW + 10), Gate("no verdict: run `evals gate`")
+HARNESS = principal(scope="evaluate")
+
+
+def _snapshot(mode: str = "off", gate: Gate = OPEN) -> Snapshot:
+    gates = {} if mode == "off" else {"faq@1": gate, "faq@2": CLOSED, "shop@1": OPEN}
+    return snapshot([ONE, TWO, OTHER], mode=mode, gates=gates)
+
+
+def _refused(kind: type[RequestError], name: str, who: object = None, state: Snapshot | None = None) -> str:
+    with pytest.raises(kind) as caught:
+        resolve(name, who or principal(), state or _snapshot(), NOW)  # type: ignore[arg-type]
+    assert caught.value.param == "model"
+    return caught.value.message
+
+
+def test_a_model_is_answered_by_its_live_release() -> None:
+    assert resolve("faq", principal(), _snapshot(), NOW) == (ONE, None)
+    promoted = snapshot([ONE, TWO], live={"faq": "faq@2"})
+    assert resolve("faq", principal(), promoted, NOW) == (TWO, None)
+
+
+def test_require_serves_an_open_gate_and_refuses_a_closed_one() -> None:
+    assert resolve("faq", principal(), _snapshot("require"), NOW) == (ONE, None)
+    assert "evals gate" in _refused(ReleaseNotGated, "faq", state=_snapshot("require", CLOSED))
+
+
+def test_a_gate_closes_while_the_snapshot_stays() -> None:
+    state = _snapshot("require")
+    with pytest.raises(ReleaseNotGated, match="expired"):
+        resolve("faq", principal(), state, NOW + 10)
+
+
+def test_warn_serves_and_says_so() -> None:
+    assert resolve("faq", principal(), _snapshot("warn"), NOW) == (ONE, None)
+    found, warning = resolve("faq", principal(), _snapshot("warn", CLOSED), NOW)
+    assert found == ONE
+    assert warning == CLOSED.refusal
+
+
+def test_off_asks_for_no_gate() -> None:
+    assert resolve("faq", principal(), _snapshot("off"), NOW) == (ONE, None)
+
+
+def test_the_harness_is_held_to_the_gate_when_it_asks_for_the_model() -> None:
+    _refused(ReleaseNotGated, "faq", HARNESS, _snapshot("require", CLOSED))
+
+
+@pytest.mark.parametrize("mode", ["require", "warn", "off"])
+def test_the_harness_alone_pins_a_release_before_it_has_a_verdict(mode: str) -> None:
+    assert resolve("faq@2", HARNESS, _snapshot(mode), NOW) == (TWO, None)
+    message = _refused(PermissionDenied, "faq@2", state=_snapshot(mode))
+    assert "evaluate" in message
+    assert "'faq'" in message
+
+
+def test_a_key_reaches_the_models_of_its_list_alone() -> None:
+    limited = principal(models=frozenset({"shop"}))
+    assert resolve("shop", limited, _snapshot(), NOW) == (OTHER, None)
+    assert "'faq'" in _refused(PermissionDenied, "faq", limited)
+
+
+def test_a_pinned_release_counts_as_its_model() -> None:
+    limited = principal(scope="evaluate", models=frozenset({"shop"}))
+    assert resolve("shop@1", limited, _snapshot(), NOW) == (OTHER, None)
+    _refused(PermissionDenied, "faq@2", limited)
+    # The name of a release in the list is not the name of a model.
+    _refused(PermissionDenied, "faq@2", principal(scope="evaluate", models=frozenset({"faq@2"})))
+
+
+def test_a_refused_model_is_refused_before_its_gate_is_asked() -> None:
+    _refused(PermissionDenied, "faq", principal(models=frozenset()), _snapshot("require", CLOSED))
+
+
+def test_an_unknown_model_is_answered_with_those_that_the_key_may_use() -> None:
+    message = _refused(ModelNotFound, "fak")
+    assert "'fak'" in message
+    assert "'faq', 'shop'" in message
+    limited = _refused(ModelNotFound, "fak", principal(models=frozenset({"shop"})))
+    assert "'shop'" in limited
+    assert "'faq'" not in limited
+    assert _refused(ModelNotFound, "fak", principal(models=frozenset())).endswith("may use none")
+
+
+def test_an_unknown_release_says_how_releases_are_named() -> None:
+    assert "MODEL@VERSION" in _refused(ModelNotFound, "faq@9", HARNESS)
+    assert "MODEL@VERSION" not in _refused(ModelNotFound, "faq-9", HARNESS)
+
+
+@pytest.mark.parametrize("name", ["", "FAQ", " faq", "faq ", "faq@", "@1", "faq@1@1", "../faq", "' OR 1=1"])
+def test_names_are_compared_whole(name: str) -> None:
+    _refused(ModelNotFound, name, HARNESS)

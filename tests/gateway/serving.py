@@ -1,0 +1,147 @@
+"""The real application on a real socket, in front of simulated engines."""
+
+import asyncio
+import itertools
+import os
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from gateway.app import Application, build
+from gateway.config import (
+    Deployment,
+    Enforcement,
+    GatewayConfig,
+    Limits,
+    ModelConfig,
+    PoolConfig,
+    Release,
+    ReleaseConfig,
+    ReplicaConfig,
+    Timeouts,
+)
+from gateway.contracts.ledger import LedgerRow
+from gateway.contracts.prices import Price, PriceBook
+from gateway.contracts.release import ModelFiles, Prompt, ReleaseManifest, Sampling
+from gateway.policy.auth import Scope
+from gateway.stores.bundle import Stores, open_stores
+
+PRICES = PriceBook(version="test", models={"faq": Price(input="0.20", output="0.60", cached_input="0.02")})  # type: ignore[arg-type]
+
+
+def release(version: str, pool: str = "main", **parts: Any) -> Release:
+    """A release of the model `faq`."""
+    manifest = ReleaseManifest(name=f"faq@{version}", model=ModelFiles(id="faq"), **parts)
+    return Release(manifest.name, "faq", manifest.digest(), manifest, pool)
+
+
+def deployment(
+    pools: Mapping[str, Sequence[str]],
+    releases: Sequence[Release] = (),
+    *,
+    enforcement: Enforcement | None = None,
+    timeouts: Timeouts | None = None,
+    limits: Limits | None = None,
+    served_model: str | None = "faq",
+) -> Deployment:
+    """The model `faq` over pools of engine URLs; the first release is live."""
+    releases = releases or (release("1"),)
+    config = GatewayConfig(
+        enforcement=enforcement or Enforcement(mode="off"),
+        timeouts=timeouts or Timeouts(),
+        limits=limits or Limits(),
+        pools={
+            name: PoolConfig(
+                served_model=served_model,
+                replicas=tuple(ReplicaConfig(url=url, name=f"{name}-{n}") for n, url in enumerate(urls)),
+            )
+            for name, urls in pools.items()
+        },
+        models={
+            "faq": ModelConfig(
+                live=releases[0].name,
+                releases=tuple(ReleaseConfig(manifest=Path("-"), pool=each.pool) for each in releases),
+            )
+        },
+    )
+    return Deployment(config, {each.name: each for each in releases}, PRICES)
+
+
+@dataclass
+class Gateway:
+    """A running gateway."""
+
+    url: str
+    port: int
+    app: Application
+    stores: Stores
+
+    def key(self, *, team: str = "search", scope: Scope = "serve", models: Sequence[str] | None = None) -> str:
+        """A new virtual key, known to the gateway at its next refresh; made before the start it is known at once."""
+        return make_key(self.stores, team=team, scope=scope, models=models)
+
+    async def rows(self, count: int) -> list[LedgerRow]:
+        """Settled rows, once there are `count` of them and nothing is in flight."""
+        spool = self.app.data_plane.spool
+        async with asyncio.timeout(10):
+            while True:
+                rows = self._rows(count + 1)
+                if spool.open_count == 0 and spool.lag == 0 and len(rows) >= count:
+                    assert len(rows) == count, f"expected {count} rows, found {len(rows)}"
+                    return rows
+                await asyncio.to_thread(os.sched_yield)
+
+    def _rows(self, limit: int) -> list[LedgerRow]:
+        rows = self.stores.ledger.recent(limit)
+        return [LedgerRow(**{**row, "cost": _text(row["cost"])}) for row in rows]
+
+    def in_flight(self) -> list[int]:
+        """The count of every replica."""
+        return [replica.in_flight for pool in self.app.data_plane.pools.values() for replica in pool.replicas]
+
+
+def _text(cost: Decimal | None) -> str | None:
+    return None if cost is None else format(cost, "f")
+
+
+def make_key(
+    stores: Stores, *, team: str = "search", scope: Scope = "serve", models: Sequence[str] | None = None
+) -> str:
+    """A new virtual key."""
+    text, _ = stores.keys.create(
+        name="test", team=team, scope=scope, models=models, now=0.0, ttl_s=None, random_bytes=os.urandom
+    )
+    return text
+
+
+@asynccontextmanager
+async def serving(deployed: Deployment, folder: Path) -> AsyncIterator[tuple[Gateway, str, str]]:
+    """(gateway, serve key, evaluate key) of an application on a free loopback port."""
+    stores = open_stores(f"sqlite:///{folder / 'tollgate.db'}")
+    serve, evaluate = make_key(stores), make_key(stores, team="quality", scope="evaluate")
+    numbers = itertools.count()
+    app = build(deployed, stores, new_id=lambda: f"{next(numbers):016x}")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2))
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            async with asyncio.timeout(10):
+                while not server.started:
+                    await asyncio.to_thread(os.sched_yield)
+            yield Gateway(f"http://127.0.0.1:{port}", port, app, stores), serve, evaluate
+        finally:
+            server.should_exit = True
+            await task
+
+
+def manifest_parts(*, system: str | None = None, **sampling: Any) -> dict[str, Any]:
+    """Parts of a manifest that change requests."""
+    return {"prompt": Prompt(system=system), "sampling": Sampling(**sampling)}

@@ -1,0 +1,69 @@
+"""Opening a database makes what is missing, and says plainly when it cannot."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from gateway.contracts.errors import InputError
+from gateway.stores.database import KEYS, LEDGER, METADATA, open_database, path_of
+
+
+def _pragma(engine: sa.Engine, name: str) -> object:
+    with engine.connect() as connection:
+        return connection.execute(sa.text(f"PRAGMA {name}")).scalar()
+
+
+def test_the_file_of_a_url() -> None:
+    assert path_of("sqlite:////var/lib/t.db") == Path("/var/lib/t.db")
+    assert path_of("sqlite:///t.db") == Path("t.db")
+
+
+def test_a_new_file_has_every_table(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'new.db'}")
+    assert set(sa.inspect(engine).get_table_names()) == set(METADATA.tables)
+    engine.dispose()
+
+
+def test_opening_again_keeps_what_is_there(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 't.db'}"
+    first = open_database(url)
+    with first.begin() as connection:
+        values = {"id": "k", "digest": b"d", "name": "n", "team": "t", "scope": "serve", "created_at": 1.0}
+        connection.execute(sa.insert(KEYS).values(values))
+    second = open_database(url)
+    with second.connect() as connection:
+        assert connection.execute(sa.select(KEYS.c.id)).scalars().all() == ["k"]
+    first.dispose()
+    second.dispose()
+
+
+def test_reports_read_while_the_gateway_writes(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 't.db'}"
+    writer, reader = open_database(url), open_database(url)
+    assert _pragma(writer, "journal_mode") == "wal"
+    with writer.begin() as connection:
+        connection.execute(sa.text("INSERT INTO live VALUES ('m', 'm@1', 'd', 1.0)"))
+        with reader.connect() as other:
+            assert other.execute(sa.select(sa.func.count()).select_from(LEDGER)).scalar() == 0
+    writer.dispose()
+    reader.dispose()
+
+
+@pytest.mark.parametrize("url", ["postgresql://h/d", "t.db", "", "sqlite://t.db", "SQLITE:///t.db"])
+def test_another_kind_of_url_is_refused(url: str) -> None:
+    with pytest.raises(InputError, match="sqlite:///FILE"):
+        open_database(url)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("these are notes, and no database\n" * 40)
+    with pytest.raises(InputError, match="cannot be opened"):
+        open_database(f"sqlite:///{path}")
+    assert path.read_text().startswith("these are notes")
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="missing"):
+        open_database(f"sqlite:///{tmp_path / 'missing' / 't.db'}")

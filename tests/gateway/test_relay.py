@@ -1,0 +1,94 @@
+"""One attempt on one replica: bytes as they came, kept connections, slow clients."""
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from gateway.config import Timeouts
+from tests.engine import raw, recordings
+from tests.engine.simulator import Engine, Fault
+from tests.gateway.serving import Gateway, deployment, serving
+
+BODY = {"model": "faq", "messages": [{"role": "user", "content": "one two three"}]}
+
+
+async def ask(gateway: Gateway, key: str, **fields: object) -> bytes:
+    """The body of an answer, byte for byte."""
+    headers = {"authorization": f"Bearer {key}"}
+    answer = await raw.post(gateway.url, "/v1/chat/completions", json.dumps(BODY | fields).encode(), headers)
+    assert answer.status == 200
+    return answer.body
+
+
+async def test_a_plain_answer_passes_byte_for_byte(tmp_path: Path) -> None:
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+        through = await ask(gateway, key)
+        direct = await raw.post(engine.url, "/v1/chat/completions", json.dumps(BODY).encode())
+        assert recordings.settled(through) == recordings.settled(direct.body)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [None, {"include_usage": True}, {"include_usage": True, "continuous_usage_stats": True}],
+    ids=["nothing", "usage", "continuous"],
+)
+async def test_a_stream_is_what_the_engine_sends_to_one_that_asks_the_same(
+    tmp_path: Path, options: dict[str, bool] | None
+) -> None:
+    fields = {"stream": True} | ({} if options is None else {"stream_options": options})
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+        through = await ask(gateway, key, **fields)
+        direct = await raw.post(engine.url, "/v1/chat/completions", json.dumps(BODY | fields).encode())
+    relayed, sent = recordings.settled(through), recordings.settled(direct.body)
+    if options is None:
+        # vLLM moves the fingerprint to the usage chunk when there is one; a client that asked for none loses it.
+        sent = sent.replace(b',"system_fingerprint":"vllm-0.32.0-4a556b44"', b"")
+    assert relayed == sent
+
+
+@pytest.mark.parametrize("kind", ["split", "drip", "coalesce", "ping"])
+async def test_chunk_boundaries_do_not_matter(tmp_path: Path, kind: str) -> None:
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+        whole = recordings.settled(await ask(gateway, key, stream=True))
+        engine.faults.append(Fault(kind))  # type: ignore[arg-type]
+        cut = recordings.settled(await ask(gateway, key, stream=True))
+        if kind == "ping":
+            cut = cut.replace(b": ping\n\n", b"")
+        assert cut == whole
+        rows = await gateway.rows(2)
+        assert {row.output_tokens for row in rows} == {3}
+
+
+async def test_connections_are_kept(tmp_path: Path) -> None:
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+        for _ in range(5):
+            await ask(gateway, key)
+        assert engine.connections_made == 1
+
+
+async def test_a_kept_connection_that_the_engine_closed_costs_nothing(tmp_path: Path) -> None:
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+        await ask(gateway, key)
+        await engine.stop()
+        await engine.start()
+        await ask(gateway, key)
+        rows = await gateway.rows(2)
+        assert {(row.outcome, row.attempts) for row in rows} == {("completed", 1)}
+
+
+async def test_a_client_that_does_not_read_is_cut_and_its_engine_freed(tmp_path: Path) -> None:
+    async with Engine(answer=lambda _: ["x" * 2000] * 5000) as engine:
+        deployed = deployment({"main": [engine.url]}, timeouts=Timeouts(client=0.2))
+        async with serving(deployed, tmp_path) as (gateway, key, _):
+            with socket.create_connection(("127.0.0.1", gateway.port)) as lazy:
+                lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                body = json.dumps(BODY | {"stream": True, "max_tokens": 4000}).encode()
+                head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n"
+                lazy.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+                (row,) = await asyncio.wait_for(gateway.rows(1), 10)
+            assert row.outcome == "client_closed"
+            await engine.wait_for(lambda e: e.running == 0)
+            assert gateway.in_flight() == [0]

@@ -1,0 +1,60 @@
+"""The metrics page: what ended is counted once, under labels that no client chooses."""
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.telemetry import Telemetry
+from tests.gateway.builders import row, settled
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def _samples(telemetry: Telemetry) -> Samples:
+    families = text_string_to_metric_families(telemetry.page().decode())
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def _value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
+    return _samples(telemetry).get((name, frozenset(labels.items())))
+
+
+def test_a_settled_request_is_counted() -> None:
+    telemetry = Telemetry()
+    for number in range(3):
+        telemetry.settled(settled(str(number), cached_tokens=2, first_byte_s=0.01, duration_s=2.0))
+    requests = {"model": "faq", "release": "faq@1", "outcome": "completed"}
+    assert _value(telemetry, "tollgate_requests_total", **requests) == 3
+    for kind, count in (("input", 9), ("cached", 6), ("output", 6)):
+        assert _value(telemetry, "tollgate_tokens_total", model="faq", kind=kind) == count
+    assert _value(telemetry, "tollgate_request_seconds_sum", model="faq") == 6.0
+    assert _value(telemetry, "tollgate_first_byte_seconds_count", model="faq") == 3
+
+
+def test_what_is_unknown_is_not_counted_as_zero() -> None:
+    telemetry = Telemetry()
+    telemetry.settled(row())
+    assert _value(telemetry, "tollgate_tokens_total", model="faq", kind="input") is None
+    assert _value(telemetry, "tollgate_first_byte_seconds_count", model="faq") is None
+    assert _value(telemetry, "tollgate_request_seconds_count", model="faq") == 1
+
+
+def test_each_gateway_counts_for_itself() -> None:
+    one, two = Telemetry(), Telemetry()
+    one.settled(settled())
+    assert b"faq" not in two.page()
+
+
+def test_law_9_labels_are_the_gateways_own() -> None:
+    telemetry = Telemetry()
+    telemetry.settled(settled(key_id="the-key", team="the-team", request_id="the-request", replica="r"))
+    page = telemetry.page()
+    assert not any(word in page for word in (b"the-key", b"the-team", b"the-request"))
+
+
+def test_every_name_carries_the_products_and_a_help_text() -> None:
+    families = list(text_string_to_metric_families(Telemetry().page().decode()))
+    assert families
+    assert all(family.name.startswith("tollgate_") and family.documentation for family in families)
