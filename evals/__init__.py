@@ -1,0 +1,1 @@
+"""Tollgate's harness: datasets in, scores and signed verdicts out."""

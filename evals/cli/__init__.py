@@ -1,0 +1,48 @@
+"""`evals ...`: parse, call one function, print, exit code.
+
+A command's module is loaded when the command is used: help and completion do not wait for pydantic, cryptography and
+what else only the work itself needs.
+"""
+
+import importlib
+
+import click
+
+_COMMANDS = {
+    "run": ("evals.cli.run", "run_suite", "Send a suite's samples to a model, score and log the answers."),
+    "gate": ("evals.cli.gate", "gate", "Decide whether a release may be served."),
+    "plan": ("evals.cli.gate", "plan_gate", "Show the power of a gate and the samples it needs."),
+    "compare": ("evals.cli.data", "compare_runs", "Compare two runs, sample by sample."),
+    "show": ("evals.cli.data", "show", "Print everything that a run recorded about one sample."),
+    "keys": ("evals.cli.gate", "keys", "Make a pair of keys (ed25519) that signs verdicts."),
+    "verify": ("evals.cli.gate", "verify", "Check the signature of a verdict and print what it says."),
+    "data": ("evals.cli.data", "data", "Look at data sets."),
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="tollgate", prog_name="evals")
+def main() -> None:
+    """Evaluate releases and gate them.
+
+    \b
+    Examples:
+      evals run suite.yaml --base-url http://127.0.0.1:8080/v1 --model faq@2
+      evals gate gate.yaml --baseline runs/faq-1.jsonl --candidate runs/faq-2.jsonl
+    """

@@ -1,0 +1,82 @@
+"""What every command shares: how errors end a command, and where tables are printed."""
+
+import os
+import sys
+from types import TracebackType
+from typing import Any
+
+import click
+from rich.console import Console
+
+from gateway.contracts.errors import TollgateError
+
+BROKEN = 3
+"""Exit code when there is no evidence to decide on: a wrong file, missing evidence, an invalid gate."""
+_PLAIN_WIDTH = 160
+
+
+class Broken(click.ClickException):
+    """An expected error: one message on stderr."""
+
+    exit_code = BROKEN
+
+
+class Interrupted(click.ClickException):
+    """Stopped by the user; the exit code is the shell's for SIGINT."""
+
+    exit_code = 130
+
+
+class BrokenUsage(click.UsageError):
+    """Wrong flags of a command whose exit code 2 means something else."""
+
+    exit_code = BROKEN
+
+
+class Command(click.Command):
+    """A command whose expected errors are one message on stderr and exit code 3."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it. An unexpected exception propagates."""
+        try:
+            return super().invoke(ctx)
+        except TollgateError as error:
+            raise Broken(str(error)) from error
+
+
+class GateCommand(Command):
+    """A command whose exit codes 1 and 2 mean something: every breakage, wrong flags and crashes too, is 3."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the flags."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            raise BrokenUsage(error.format_message(), error.ctx) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it."""
+        previous, sys.excepthook = sys.excepthook, _exit_broken
+        try:
+            result = super().invoke(ctx)
+        except click.exceptions.Exit:
+            sys.excepthook = previous
+            raise
+        except click.UsageError as error:
+            raise BrokenUsage(error.format_message(), error.ctx) from error
+        sys.excepthook = previous
+        return result
+
+
+def _exit_broken(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Python ends a crashed program with 1, which a gate's caller would read as `fail`."""
+    sys.__excepthook__(kind, error, trace)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(BROKEN)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console as wide as the terminal; wide enough for every table where there is none."""
+    made = Console(stderr=stderr, highlight=False, emoji=False)
+    return made if made.is_terminal else Console(stderr=stderr, highlight=False, emoji=False, width=_PLAIN_WIDTH)

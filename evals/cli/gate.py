@@ -1,0 +1,228 @@
+"""`evals gate`, `plan`, `keys`, `verify`: from two logs to a signed verdict."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from evals import dataset, run_log
+from evals.cli import tables
+from evals.cli.common import Command, GateCommand, console
+from evals.cli.run import harness
+from evals.compare import shape
+from evals.config import GateConfig, MetricConfig, load_gate
+from evals.evidence import Evidence, gather
+from evals.gate import EXIT_CODES, decide, plan, underpowered
+from evals.report import junit, markdown
+from evals.schema import Decision
+from gateway.contracts import attestation, release
+from gateway.contracts.errors import InputError
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_UNSAFE = re.compile(r"[^A-Za-z0-9@._-]+")
+
+
+def quick_gate(
+    candidate: Evidence, metrics: tuple[str, ...], margin: float | None, at_least: float | None
+) -> GateConfig:
+    """A gate made of flags, for the suite and data set of the candidate. It has no plan. Raises InputError."""
+    manifest = candidate.log.manifest
+    names = metrics or tuple(manifest.metrics())
+    tests: list[MetricConfig] = []
+    for name in names:
+        if margin is not None:
+            tests.append(MetricConfig(metric=name, test="noninferior", margin=margin))
+        if at_least is not None:
+            tests.append(MetricConfig(metric=name, test="absolute", at_least=at_least))
+    if not tests:
+        raise InputError("nothing to test: give a gate file, or --margin, or --at-least")
+    return GateConfig(gate="flags", suite=manifest.suite, dataset_sha256=manifest.dataset_sha256, metrics=tuple(tests))
+
+
+def write_reports(decision: Decision, folder: Path, key: Path | None) -> list[Path]:
+    """Write every document of a decision; returns their paths. Raises InputError."""
+    stem = _UNSAFE.sub("_", decision.release or decision.gate)
+    written: list[tuple[Path, bytes]] = []
+    if decision.verdict is not None:
+        statement = msgspec.json.format(msgspec.json.encode(decision.verdict.statement()), indent=2)
+        written.append((folder / f"{stem}.verdict.json", statement + b"\n"))
+        if key is not None:
+            signed = attestation.sign(decision.verdict, attestation.load_private(key))
+            written.append((folder / f"{stem}.dsse.json", signed + b"\n"))
+    written.append((folder / f"{stem}.md", markdown.render(decision).encode()))
+    written.append((folder / f"{stem}.junit.xml", junit.render(decision).encode()))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, content in written:
+            path.write_bytes(content)
+    except OSError as error:
+        raise InputError(f"--out: cannot write to {str(folder)!r}: {error.strerror}") from error
+    return [path for path, _ in written]
+
+
+@click.command("gate", cls=GateCommand)
+@click.argument("gate_file", metavar="[GATE]", required=False, type=_FILE)
+@click.option("--candidate", required=True, type=_FILE, help="Log of the release that wants to be served.")
+@click.option("--baseline", type=_FILE, help="Log of the release that is served now.")
+@click.option("--release", "manifest", type=_FILE, help="The candidate's manifest; its digest must be the run's.")
+@click.option("--sign-with", type=_FILE, help="Private key (PEM) that signs the verdict.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("verdicts"), show_default=True)
+@click.option("--metric", multiple=True, help="Without a gate file: a metric, may be repeated  [all].")
+@click.option("--margin", type=click.FloatRange(0, 1, True, True), help="Without a gate file: not worse by more.")
+@click.option("--at-least", type=click.FloatRange(0, 1, True), help="Without a gate file: the least mean score.")
+@click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
+def gate(
+    gate_file: Path | None,
+    candidate: Path,
+    baseline: Path | None,
+    manifest: Path | None,
+    sign_with: Path | None,
+    out: Path,
+    metric: tuple[str, ...],
+    margin: float | None,
+    at_least: float | None,
+    as_json: bool,
+) -> None:
+    """Decide whether a release may be served.
+
+    Writes RELEASE.verdict.json, RELEASE.md, RELEASE.junit.xml and, with --sign-with, RELEASE.dsse.json. Exit codes: 0
+    pass, 1 fail, 2 inconclusive, 3 invalid or anything that kept the gate from deciding.
+
+    \b
+    Examples:
+      evals gate gate.yaml --baseline runs/faq-1.jsonl --candidate runs/faq-2.jsonl --sign-with gate.pem
+      evals gate --margin 0.05 --metric exact --baseline a.jsonl --candidate b.jsonl
+    """
+    if gate_file is not None and (metric or margin is not None or at_least is not None):
+        raise click.UsageError("--metric, --margin and --at-least are for a gate without a file")
+    ours = gather(run_log.read(candidate))
+    theirs = gather(run_log.read(baseline)) if baseline else None
+    config = load_gate(gate_file) if gate_file else quick_gate(ours, metric, margin, at_least)
+    wanted = release.load(manifest) if manifest else None
+    decision = decide(config, ours, theirs, now=datetime.now(UTC), harness=harness(), manifest=wanted)
+    files = write_reports(decision, out, sign_with)
+    if as_json:
+        click.echo(msgspec.json.encode(as_values(decision, files)))
+    else:
+        _print(decision, files)
+    raise click.exceptions.Exit(EXIT_CODES[decision.answer])
+
+
+def as_values(decision: Decision, files: list[Path]) -> dict[str, Any]:
+    """A decision as JSON values."""
+    return {
+        "verdict": decision.answer,
+        "reason": decision.reason,
+        "release": decision.release,
+        "release_digest": decision.release_digest,
+        "baseline": decision.baseline,
+        "problems": decision.problems,
+        "notes": decision.notes,
+        "metrics": [result.model_dump(mode="json") for result in decision.metrics],
+        "flips": {label: msgspec.to_builtins(flips) for label, flips in decision.flips.items()},
+        "slices": [msgspec.to_builtins(row) for row in decision.slices],
+        "files": [str(path) for path in files],
+    }
+
+
+def _print(decision: Decision, files: list[Path]) -> None:
+    screen = console()
+    if decision.metrics:
+        screen.print(tables.decision_table(decision))
+    for problem in decision.problems:
+        screen.print(f"problem: {problem}", markup=False)
+    for note in decision.notes:
+        screen.print(f"note: {note}", markup=False)
+    screen.print(f"{tables.answer(decision.answer)}", end=": ")
+    screen.print(
+        f"{decision.release or 'no release'} {decision.release_digest or ''}".rstrip(), markup=False, soft_wrap=True
+    )
+    screen.print("wrote " + ", ".join(str(path) for path in files), markup=False, soft_wrap=True)
+
+
+@click.command("plan", cls=Command)
+@click.argument("gate_file", metavar="GATE", type=_FILE)
+@click.option("--dataset", "data", type=_FILE, help="The data set, when the gate file names none.")
+def plan_gate(gate_file: Path, data: Path | None) -> None:
+    """Show what a gate can show: its power, and how many samples its margins need.
+
+    Exit code 3 when the gate is refused for lack of power.
+
+    \b
+    Examples:
+      evals plan gate.yaml
+      evals plan gate.yaml --dataset heldout.jsonl
+    """
+    config = load_gate(gate_file)
+    if data is None and config.dataset is None:
+        raise InputError(f"{str(gate_file)!r} names no data set: add `dataset: FILE`, or give --dataset")
+    loaded = dataset.load(data or gate_file.parent / str(config.dataset))
+    if loaded.digest != config.dataset_sha256:
+        raise InputError(f"{str(loaded.path)!r} is {loaded.digest}, and the gate is for {config.dataset_sha256}")
+    made = tables.table("metric", ">margin", ">n", ">clusters", ">largest", ">power", ">detectable", ">n needed")
+    refused: list[str] = []
+    for metric in config.metrics:
+        keys = [f"cluster {s.cluster}" if s.cluster else f"sample {s.id}" for s in loaded.tagged(metric.tag)]
+        planned = plan(config, metric, shape(keys))
+        if planned is None:
+            continue
+        figures = (planned.samples, planned.clusters, planned.largest)
+        made.add_row(
+            metric.label.replace("[", r"\["),
+            f"{metric.margin:g}",
+            *map(str, figures),
+            markdown.number(planned.power, 3),
+            markdown.number(planned.detectable, 4),
+            str(planned.samples_needed or "-"),
+        )
+        if planned.power < config.design.power:
+            refused.append(f"{metric.label}: {underpowered(config, planned)}")
+    screen = console()
+    screen.print(made if made.row_count else "no metric of this gate has a margin: nothing to plan")
+    if refused:
+        raise InputError("the gate is refused: " + "; ".join(refused))
+
+
+@click.command("keys", cls=Command)
+@click.option("--private", required=True, type=_FILE, help="Where the private key goes; keep it secret.")
+@click.option("--public", required=True, type=_FILE, help="Where the public key goes; gateways trust it.")
+def keys(private: Path, public: Path) -> None:
+    """Make a pair of keys (ed25519) that signs verdicts.
+
+    \b
+    Examples:
+      evals keys --private gate.pem --public gate.pub
+    """
+    click.echo(f"key {attestation.generate_keys(private, public)}")
+    click.echo(f"sign with --sign-with {private}; list {public} under the gateway's enforcement.trusted_keys")
+
+
+@click.command("verify", cls=Command)
+@click.argument("file", type=_FILE)
+@click.option("--key", "trusted", multiple=True, required=True, type=_FILE, help="A trusted public key (PEM).")
+def verify(file: Path, trusted: tuple[Path, ...]) -> None:
+    """Check the signature of a verdict and print what it says.
+
+    Exit code 0 says that a trusted key signed these bytes, whatever the verdict is; 3 that none did.
+
+    \b
+    Examples:
+      evals verify verdicts/faq@2.dsse.json --key gate.pub
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{str(file)!r}: cannot be read: {error.strerror}") from error
+    verdict = attestation.verify(content, [attestation.load_public(path) for path in trusted])
+    predicate = verdict.predicate
+    expired = "expired" if predicate.expires <= datetime.now(UTC) else "counts"
+    screen = console()
+    decision = Decision(predicate.gate.name, predicate.verdict, predicate.reason, predicate.metrics)
+    screen.print(tables.decision_table(decision))
+    screen.print(f"{tables.answer(predicate.verdict)}", end=": ")
+    screen.print(f"{verdict.release} {verdict.release_digest}", markup=False, soft_wrap=True)
+    screen.print(f"reason: {predicate.reason}", markup=False, soft_wrap=True)
+    screen.print(f"signature: good; {expired} until {predicate.expires:%Y-%m-%d %H:%M} UTC", markup=False)

@@ -1,0 +1,210 @@
+"""One chat completion over HTTP, with its time, its tokens and who answered it. Never raises for what a server does.
+
+Every way a call can end becomes a `Result`: an answer, or a failure of the closed set in `schema`. aiohttp, which is an
+optional dependency, is loaded when a client opens.
+"""
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from evals.schema import Answer, Failure
+from gateway.contracts import usage
+from gateway.contracts.errors import InputError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+RELEASE, DIGEST = "x-tollgate-release", "x-tollgate-digest"
+REPLICA, COST = "x-tollgate-replica", "x-tollgate-cost"
+_MESSAGE_CHARACTERS = 300
+_BY_STATUS = {401: "not_allowed", 403: "not_allowed", 404: "not_found", 405: "not_found", 429: "limited"}
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """How one call ended.
+
+    `failure` is None for a completion with text. `answer` is set whenever a server answered at all. `retryable`:
+    another attempt may go better; `retry_after` is the server's wish in seconds.
+    """
+
+    answer: Answer | None = None
+    failure: Failure | None = None
+    retryable: bool = False
+    retry_after: float | None = None
+
+
+class Message(msgspec.Struct):
+    """The assistant's turn."""
+
+    content: str | None = None
+
+
+class Choice(msgspec.Struct):
+    """One answer, and why it ended."""
+
+    message: Message
+    finish_reason: str | None = None
+
+
+class Completion(msgspec.Struct):
+    """What is read of an OpenAI chat completion; everything else is ignored."""
+
+    choices: list[Choice]
+    usage: dict[str, Any] | None = None
+    system_fingerprint: str | None = None
+
+
+_completion = msgspec.json.Decoder(Completion)
+
+
+class Client:
+    """A keep-alive pool to one OpenAI-compatible endpoint.
+
+    `base_url` ends before `/chat/completions` (`http://127.0.0.1:8080/v1`); `clock` gives seconds.
+    """
+
+    def __init__(self, base_url: str, api_key: str | None, *, connections: int, clock: Callable[[], float]) -> None:
+        if not base_url.startswith(("http://", "https://")):
+            raise InputError(f"--base-url: expected http://HOST:PORT/v1, found {base_url!r}")
+        self.base_url = base_url.rstrip("/")
+        self._url = self.base_url + "/chat/completions"
+        self._headers = {"Content-Type": "application/json"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._connections = connections
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Client":
+        try:
+            import aiohttp
+        except ModuleNotFoundError as error:
+            raise InputError("aiohttp is not installed: pip install 'tollgate[evals]'") from error
+
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=60),
+            headers=self._headers,
+            auto_decompress=True,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        self._timeout = aiohttp.ClientTimeout
+        self._network_errors = (aiohttp.ClientError, OSError)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def reach(self, timeout_s: float) -> None:
+        """Raise InputError unless something answers HTTP at the base URL and takes the key."""
+        session = self._open()
+        try:
+            async with session.get(self.base_url + "/models", timeout=self._timeout(total=timeout_s)) as response:
+                await response.read()
+        except (TimeoutError, *self._network_errors) as error:
+            raise InputError(
+                f"nothing usable answers at {self.base_url!r} ({type(error).__name__}): is the gateway running? "
+                "`gateway serve` starts it, --base-url names another address"
+            ) from error
+        if response.status == 401:
+            raise InputError(
+                f"{self.base_url!r} does not take this key (401): put a virtual key into the variable "
+                "that --api-key-env names (`gateway keys create` makes one)"
+            )
+
+    async def complete(self, body: bytes, timeout_s: float) -> Result:
+        """Send one request body; `timeout_s` bounds connecting, waiting and reading together."""
+        session = self._open()
+        started = self._clock()
+        try:
+            async with session.post(self._url, data=body, timeout=self._timeout(total=timeout_s)) as response:
+                content = await response.read()
+        except TimeoutError:
+            failure = Failure("timeout", f"no answer within {timeout_s:g} s")
+            return Result(failure=failure, retryable=True)
+        except self._network_errors as error:
+            return Result(failure=Failure("unreachable", f"{type(error).__name__}: {error}"), retryable=True)
+        elapsed = self._clock() - started
+        return read_response(response.status, response.headers, content, elapsed)
+
+    def _open(self) -> "aiohttp.ClientSession":
+        if self._session is None:
+            raise RuntimeError("use the client with `async with`")
+        return self._session
+
+
+def read_response(status: int, headers: Mapping[str, str], content: bytes, latency_s: float) -> Result:
+    """What an HTTP response means."""
+    if status != 200:
+        return _refused(status, headers, content, _answer(headers, latency_s))
+    try:
+        completion = _completion.decode(content)
+        choice = completion.choices[0]
+    except (msgspec.DecodeError, IndexError, UnicodeDecodeError) as error:
+        failure = Failure("bad_response", f"status 200, but no chat completion: {_short(content) or error}")
+        return Result(answer=_answer(headers, latency_s), failure=failure)
+    answer = _answer(headers, latency_s, completion, choice)
+    if answer.text.strip():
+        return Result(answer=answer)
+    return Result(answer=answer, failure=Failure("empty_answer", f"no text; finish_reason {answer.finish_reason!r}"))
+
+
+def _answer(
+    headers: Mapping[str, str], latency_s: float, completion: Completion | None = None, choice: Choice | None = None
+) -> Answer:
+    counted = usage.from_openai(completion.usage) if completion else None
+    return Answer(
+        text=(choice.message.content or "") if choice else "",
+        finish_reason=choice.finish_reason if choice else None,
+        input_tokens=counted.input_tokens if counted else None,
+        output_tokens=counted.output_tokens if counted else None,
+        cached_tokens=counted.cached_tokens if counted else None,
+        fingerprint=completion.system_fingerprint if completion else None,
+        latency_s=round(latency_s, 6),
+        release=headers.get(RELEASE),
+        release_digest=headers.get(DIGEST),
+        replica=headers.get(REPLICA),
+        cost=headers.get(COST),
+    )
+
+
+def _refused(status: int, headers: Mapping[str, str], content: bytes, answer: Answer) -> Result:
+    code, message = _error_of(content)
+    if code == "release_not_gated":
+        kind, retryable = "not_gated", False
+    elif status >= 500:
+        kind, retryable = "server_error", True
+    else:
+        kind = _BY_STATUS.get(status, "rejected")
+        retryable = status == 429
+    text = f"{status} {code}: {message}" if code else f"{status}: {message}"
+    failure = Failure(kind, text[:_MESSAGE_CHARACTERS])
+    return Result(answer=answer, failure=failure, retryable=retryable, retry_after=_seconds(headers.get("retry-after")))
+
+
+def _error_of(content: bytes) -> tuple[str, str]:
+    """(code, message) of an OpenAI error body; vLLM's integer codes are left out, for the status says the same."""
+    try:
+        error = msgspec.json.decode(content)["error"]
+        code = error.get("code")
+        return (code if isinstance(code, str) else ""), str(error.get("message", ""))
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError, IndexError):
+        return "", _short(content)
+
+
+def _short(content: bytes) -> str:
+    return content[:_MESSAGE_CHARACTERS].decode("utf-8", errors="replace").strip()
+
+
+def _seconds(value: str | None) -> float | None:
+    """Retry-After in seconds; its date form is not used by gateways, and is ignored."""
+    try:
+        seconds = float(value) if value is not None else -1.0
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None

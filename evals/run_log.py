@@ -1,0 +1,166 @@
+"""The run log: an append-only JSON Lines file that a crashed run resumes from and a gate reads as evidence.
+
+    {"kind":"manifest","prev":"",...}
+    {"kind":"sample","prev":"<sha256 of the line before>",...}      one for each finished sample and epoch
+    {"kind":"end","prev":"...","records":1800}                      the seal
+
+Each line carries the sha256 of the line before it, so that an edited, added or removed line shows. The last line may be
+torn after a crash: a resumed run cuts it off (it was never complete) and goes on; a gate refuses the log.
+"""
+
+import fcntl
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from evals.schema import End, Line, Manifest, Record
+from gateway.contracts.errors import InputError
+
+SYNC_EVERY = 500
+"""Lines between two fsyncs. A killed process loses nothing; a lost power supply at most these."""
+
+_RESUME_FIELDS = ("suite", "dataset_sha256", "model", "params", "system", "scorers", "epochs", "limit", "samples")
+_FIRST_BYTES = b'{"kind":"manifest"'
+_line = msgspec.json.Decoder(Line)
+_encoder = msgspec.json.Encoder()
+
+
+class LogDamaged(InputError):
+    """A run log whose lines do not follow from each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A whole log, read. `sealed`: its last line is the end. `digest` is sha256 of the file's bytes."""
+
+    path: Path
+    manifest: Manifest
+    records: tuple[Record, ...]
+    sealed: bool
+    digest: str
+    last_hash: str
+    good_bytes: int
+
+
+def read(path: Path, *, torn_tail: bool = False) -> Log:
+    """Read and check a log. `torn_tail` forgives an incomplete last line. Raises LogDamaged, naming the line."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{str(path)!r}: no readable run log ({error.strerror}): `evals run` writes one") from error
+    whole, newline, tail = data.rpartition(b"\n")
+    if tail and not torn_tail:
+        raise LogDamaged(f"{str(path)!r}: the last line is torn, the run crashed: run it again with the same --out")
+    lines = whole.split(b"\n") if newline else []
+    manifest: Manifest | None = None
+    records: list[Record] = []
+    previous, sealed = "", False
+    for number, text in enumerate(lines, start=1):
+        line = _decode(path, number, text, previous)
+        previous, sealed = hashlib.sha256(text).hexdigest(), False
+        match line:
+            case Manifest() if number == 1:
+                manifest = line
+            case Record() if manifest is not None:
+                records.append(line)
+            case End() if line.records == len(records):
+                sealed = True
+            case _:
+                raise LogDamaged(f"{str(path)!r}, line {number}: this line does not belong here; {_ADVICE}")
+    if manifest is None:
+        raise LogDamaged(f"{str(path)!r}: the log has no manifest line; {_ADVICE}")
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    return Log(path, manifest, tuple(records), sealed, digest, previous, len(whole) + len(newline))
+
+
+_ADVICE = "the file was altered after the run: it is no evidence, run the suite again into another file"
+
+
+def _decode(path: Path, number: int, text: bytes, previous: str) -> Line:
+    try:
+        line: Line = _line.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise LogDamaged(f"{str(path)!r}, line {number}: not a line of a run log ({error}); {_ADVICE}") from error
+    if line.prev != previous:
+        raise LogDamaged(f"{str(path)!r}, line {number}: it does not follow from line {number - 1}; {_ADVICE}")
+    return line
+
+
+def check_same(found: Manifest, wanted: Manifest, path: Path) -> None:
+    """Raise InputError when a log belongs to another run than the one to resume, naming every field that differs."""
+    differ = [name for name in _RESUME_FIELDS if getattr(found, name) != getattr(wanted, name)]
+    if differ:
+        details = "; ".join(f"{name}: log {getattr(found, name)!r}, now {getattr(wanted, name)!r}" for name in differ)
+        raise InputError(f"{str(path)!r} is the log of another run ({details}): take --fresh, or another --out")
+
+
+class Writer:
+    """Appends records to a log; one writer at a time (the file is locked). Use as a context manager."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        """Start a log, or resume the one that is there. Raises InputError when it belongs to another run."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.existing: tuple[Record, ...] = ()
+        self._file = path.open("ab", buffering=0)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise InputError(
+                f"{str(path)!r} is being written by another run: wait for it, or name another --out"
+            ) from error
+        self._previous, self._count, self._unsynced, self._sealed = "", 0, 0, False
+        try:
+            self._start(manifest)
+        except InputError:
+            self._file.close()
+            raise
+
+    def _start(self, manifest: Manifest) -> None:
+        head, newline, _ = self.path.read_bytes().partition(b"\n")
+        if newline:
+            log = read(self.path, torn_tail=True)
+            check_same(log.manifest, manifest, self.path)
+            self._file.truncate(log.good_bytes)
+            self.existing, self._count = log.records, len(log.records)
+            self._previous, self._sealed = log.last_hash, log.sealed
+            return
+        if head and not head.startswith(_FIRST_BYTES):
+            raise LogDamaged(f"{str(self.path)!r} is no run log: name another file with --out")
+        self._file.truncate(0)
+        self._append(manifest)
+
+    def write(self, record: Record) -> None:
+        """Append one record; it is with the operating system when this returns."""
+        self._append(record)
+        self._count += 1
+
+    def seal(self) -> None:
+        """Write the end line (unless the log already ends with one) and wait for the disk."""
+        if not self._sealed:
+            self._append(End(records=self._count))
+            self._sealed = True
+        os.fsync(self._file.fileno())
+
+    def _append(self, line: Line) -> None:
+        body = _encoder.encode(msgspec.structs.replace(line, prev=self._previous))
+        self._file.write(body + b"\n")
+        self._previous = hashlib.sha256(body).hexdigest()
+        self._sealed = False
+        self._unsynced += 1
+        if self._unsynced >= SYNC_EVERY:
+            os.fsync(self._file.fileno())
+            self._unsynced = 0
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()

@@ -1,0 +1,62 @@
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from evals.cli.common import Command, GateCommand, console
+from gateway.contracts.errors import InputError
+
+CRASH = """
+import click
+from evals.cli.common import {kind}
+
+@click.command(cls={kind})
+def crash():
+    raise ZeroDivisionError("a defect")
+
+crash([])
+"""
+
+
+@pytest.mark.parametrize("kind", [Command, GateCommand])
+def test_an_expected_error_is_one_message_and_exit_code_3(kind: type[click.Command]) -> None:
+    @click.command(cls=kind)
+    def broken() -> None:
+        raise InputError("what to do")
+
+    result = CliRunner().invoke(broken, [])
+    assert (result.exit_code, result.stderr, result.stdout) == (3, "Error: what to do\n", "")
+
+
+@pytest.mark.parametrize(("kind", "code"), [(Command, 2), (GateCommand, 3)])
+def test_wrong_flags(kind: type[click.Command], code: int) -> None:
+    @click.command(cls=kind)
+    def strict() -> None:
+        raise click.UsageError("not together")
+
+    assert CliRunner().invoke(strict, ["--nope"]).exit_code == code
+    assert CliRunner().invoke(strict, []).exit_code == code
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_a_gates_own_exit_codes_stay(code: int) -> None:
+    @click.command(cls=GateCommand)
+    def decided() -> None:
+        raise click.exceptions.Exit(code)
+
+    hook = sys.excepthook
+    assert CliRunner().invoke(decided, []).exit_code == code
+    assert sys.excepthook is hook
+
+
+@pytest.mark.parametrize(("kind", "code"), [("Command", 1), ("GateCommand", 3)])
+def test_a_defect_shows_its_traceback_and_is_never_a_verdict(kind: str, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", CRASH.format(kind=kind)], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert "ZeroDivisionError: a defect" in done.stderr
+
+
+def test_tables_have_room_where_there_is_no_terminal() -> None:
+    assert console().width >= 120

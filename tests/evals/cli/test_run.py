@@ -1,0 +1,184 @@
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from evals import run_log
+from evals.cli import main
+
+SUITE = """suite: numbers
+dataset: questions.jsonl
+params: {temperature: 0, max_tokens: 8}
+scorers: [{name: exact}, {name: numeric}]
+max_retries: 0
+concurrency: 3
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path, questions: Path) -> Path:
+    path = tmp_path / "suite.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+@pytest.fixture
+def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TOLLGATE_API_KEY", raising=False)
+
+    def run(*args: object) -> Result:
+        result = CliRunner().invoke(main, ["run", *map(str, args)])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+def test_a_complete_run_prints_its_figures_and_leaves_its_log(evals, suite: Path, serve, parrot) -> None:
+    result = evals(suite, "--base-url", serve(parrot), "--model", "faq@2")
+    assert result.exit_code == 0, result.output
+    log = run_log.read(Path("runs/numbers-faq-2.jsonl"))
+    assert log.sealed
+    assert len(log.records) == 30
+    assert "exact     1.0000" in result.stdout
+    assert "30 scored, 0 system_error, 0 harness_error" in result.stdout
+    assert "300 in (0 cached), 60 out; cost: 0.30" in result.stdout
+    assert "release: faq@2 sha256:" in result.stdout
+    assert "30 of 30 samples" in result.stderr
+
+
+def test_json_is_the_only_thing_on_stdout(evals, suite: Path, serve, parrot) -> None:
+    result = evals(suite, "--base-url", serve(parrot), "--model", "faq@2", "--json")
+    found = json.loads(result.stdout)
+    assert found["metrics"]["numeric"]["mean"] == 1.0
+    assert found["outcomes"] == {"scored": 30, "system_error": 0, "harness_error": 0}
+    assert (found["cost"], found["coverage"], found["problems"]) == ("0.30", 1.0, [])
+
+
+def test_a_data_set_and_a_scorer_are_enough(evals, questions: Path, serve, parrot) -> None:
+    url = serve(parrot)
+    result = evals("--dataset", questions, "--scorer", "exact", "--model", "my/model:1", "--base-url", url)
+    assert result.exit_code == 0, result.output
+    assert run_log.read(Path("runs/questions-my-model-1.jsonl")).manifest.params == {"temperature": 0.0}
+
+
+def test_the_key_comes_from_the_environment(evals, suite: Path, serve, parrot, monkeypatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-tg-secret")
+    result = evals(suite, "--base-url", serve(parrot), "--model", "m", "--api-key-env", "MY_KEY")
+    assert result.exit_code == 0
+    assert "sk-tg-secret" not in Path("runs/numbers-m.jsonl").read_text() + result.output
+
+
+def test_a_variable_that_was_named_must_exist(evals, suite: Path) -> None:
+    result = evals(suite, "--model", "m", "--api-key-env", "NO_SUCH_KEY")
+    assert result.exit_code == 3
+    assert "NO_SUCH_KEY" in result.stderr
+
+
+def test_missing_evidence_is_exit_code_3_and_the_next_run_fetches_it(evals, suite: Path, serve, parrot) -> None:
+    asked = []
+
+    def limited(body: dict) -> tuple[int, dict]:
+        asked.append(body["messages"][-1]["content"])
+        return (
+            (429, {"error": {"message": "budget", "code": "budget_exceeded"}}) if "number 7" in asked else parrot(body)
+        )
+
+    first = evals(suite, "--base-url", serve(limited), "--model", "faq@2")
+    assert first.exit_code == 3
+    assert "evidence is missing" in first.stdout
+    missing = sum(r.outcome == "harness_error" for r in run_log.read(Path("runs/numbers-faq-2.jsonl")).records)
+    assert missing > 0
+    second = evals(suite, "--base-url", serve(parrot), "--model", "faq@2")
+    assert second.exit_code == 0, second.output
+    assert f"resuming 'runs/numbers-faq-2.jsonl': {missing} of 30 results left" in second.stderr
+
+
+def test_errors_of_the_system_are_evidence(evals, suite: Path, serve) -> None:
+    result = evals(suite, "--base-url", serve(lambda body: (500, {})), "--model", "faq@2")
+    assert result.exit_code == 0
+    assert "exact     0.0000" in result.stdout
+    assert "30 system_error" in result.stdout
+
+
+def test_fresh_starts_in_a_new_file_and_keeps_the_old_one(evals, suite: Path, serve, parrot) -> None:
+    url = serve(parrot)
+    for _ in range(3):
+        assert evals(suite, "--base-url", url, "--model", "m", "--fresh").exit_code == 0
+    names = sorted(path.name for path in Path("runs").iterdir())
+    assert names == ["numbers-m-2.jsonl", "numbers-m-3.jsonl", "numbers-m.jsonl"]
+
+
+def test_a_changed_suite_does_not_go_into_the_old_log(evals, suite: Path, serve, parrot) -> None:
+    url = serve(parrot)
+    assert evals(suite, "--base-url", url, "--model", "m").exit_code == 0
+    suite.write_text(SUITE.replace("max_tokens: 8", "max_tokens: 9"))
+    result = evals(suite, "--base-url", url, "--model", "m")
+    assert result.exit_code == 3
+    assert "params" in result.stderr
+    assert "--fresh" in result.stderr
+
+
+def test_a_partial_run_says_that_a_gate_will_refuse_it(evals, suite: Path, serve, parrot) -> None:
+    result = evals(suite, "--base-url", serve(parrot), "--model", "m", "--limit", 5)
+    assert result.exit_code == 0
+    assert "the run is partial (--limit 5)" in result.stdout
+
+
+def test_a_limit_beyond_the_data_set_is_no_limit(evals, suite: Path, serve, parrot) -> None:
+    assert evals(suite, "--base-url", serve(parrot), "--model", "m", "--limit", 500).exit_code == 0
+    assert run_log.read(Path("runs/numbers-m.jsonl")).manifest.limit is None
+
+
+def test_epochs_of_the_flags_count(evals, suite: Path, serve, parrot) -> None:
+    assert evals(suite, "--base-url", serve(parrot), "--model", "m", "--epochs", 2).exit_code == 0
+    assert len(run_log.read(Path("runs/numbers-m.jsonl")).records) == 60
+
+
+def test_an_interrupted_run_says_how_to_go_on(evals, suite: Path, serve, parrot) -> None:
+    def interrupting(body: dict) -> tuple[int, dict]:
+        if "number 9" in body["messages"][-1]["content"]:
+            signal.raise_signal(signal.SIGINT)
+        return parrot(body)
+
+    result = evals(suite, "--base-url", serve(interrupting), "--model", "m")
+    assert result.exit_code == 130
+    assert "the same command goes on from 'runs/numbers-m.jsonl'" in result.stderr
+    assert not run_log.read(Path("runs/numbers-m.jsonl")).sealed
+    assert evals(suite, "--base-url", serve(parrot), "--model", "m").exit_code == 0
+
+
+def test_nothing_at_the_address_is_one_clear_message(evals, suite: Path) -> None:
+    result = evals(suite, "--base-url", "http://127.0.0.1:9/v1", "--model", "m")
+    assert result.exit_code == 3
+    assert "is the gateway running?" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "expected"),
+    [
+        (["--model", "m"], 2, "either a suite file or --dataset"),
+        (["suite.yaml", "--dataset", "questions.jsonl", "--model", "m"], 2, "either a suite file or --dataset"),
+        (["suite.yaml"], 2, "--model"),
+        (["nope.yaml", "--model", "m"], 3, "no such file"),
+        (["--dataset", "nope.jsonl", "--model", "m"], 3, "no such file"),
+        (["--dataset", "questions.jsonl", "--scorer", "exakt", "--model", "m"], 3, "did you mean 'exact'"),
+        (["--dataset", "questions.jsonl", "--scorer", "regex", "--model", "m"], 3, "need a suite file"),
+        (["suite.yaml", "--model", "m", "--base-url", "localhost:8080"], 3, "http://HOST:PORT/v1"),
+    ],
+)
+def test_mistakes_are_named(evals, suite: Path, args: list[str], code: int, expected: str) -> None:
+    result = evals(*args)
+    assert (result.exit_code, expected in result.stderr) == (code, True), result.output
+
+
+def test_other_data_than_the_suite_pins_is_refused(evals, suite: Path) -> None:
+    suite.write_text(SUITE + f"dataset_sha256: sha256:{'0' * 64}\n")
+    result = evals(suite, "--model", "m")
+    assert result.exit_code == 3
+    assert "other data" in result.stderr

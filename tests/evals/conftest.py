@@ -1,0 +1,130 @@
+"""Builders of evidence: a run is described by its scores, and becomes a log in memory or on disk."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals import dataset, run_log
+from evals.config import GateConfig, MetricConfig
+from evals.evidence import Evidence, gather
+from evals.schema import Answer, Failure, Manifest, Record, Score
+from gateway.contracts import canonical
+
+Value = float | str
+"""A score, or `system`, or `missing`."""
+
+
+def _record(sample_id: str, epoch: int, value: Value, release: str, about: Mapping[str, Any]) -> Record:
+    answer = Answer(
+        text="x",
+        finish_reason="stop",
+        input_tokens=10,
+        output_tokens=5,
+        fingerprint="engine-1",
+        latency_s=0.1,
+        release=release,
+        release_digest=canonical.digest(release),
+        cost="0.001",
+    )
+    shared = {
+        "id": sample_id,
+        "digest": canonical.digest(sample_id),
+        "epoch": epoch,
+        "cluster": about["clusters"].get(sample_id),
+        "tags": list(about["tags"].get(sample_id, [])),
+    }
+    if value == "missing":
+        return Record(**shared, outcome="harness_error", failure=Failure("timeout", "no answer within 60 s"))
+    if value == "system":
+        return Record(**shared, outcome="system_error", failure=Failure("server_error", "502"), answer=answer)
+    return Record(**shared, outcome="scored", scores={"exact": Score(float(value))}, answer=answer)
+
+
+def _records(scores: Mapping[str, Value | list[Value]], release: str, about: Mapping[str, Any]) -> list[Record]:
+    listed = {key: value if isinstance(value, list) else [value] for key, value in scores.items()}
+    return [_record(key, e, value, release, about) for key, values in listed.items() for e, value in enumerate(values)]
+
+
+def _manifest(scores: Mapping[str, Value | list[Value]], **changed: Any) -> Manifest:
+    epochs = {len(value) if isinstance(value, list) else 1 for value in scores.values()} or {1}
+    values: dict[str, Any] = {
+        "suite": "faq",
+        "suite_digest": canonical.digest("faq"),
+        "dataset": "faq.jsonl",
+        "dataset_sha256": dataset.whole_digest({key: canonical.digest(key) for key in scores}),
+        "samples": len(scores),
+        "epochs": epochs.pop(),
+        "model": "faq@2",
+        "params": {"temperature": 0},
+        "system": None,
+        "scorers": [{"name": "exact"}],
+    }
+    return Manifest(**values | changed)
+
+
+@pytest.fixture(scope="session")
+def make_evidence() -> Callable[..., Evidence]:
+    """Evidence in memory: `make_evidence({"a": 1.0, "b": "missing"}, release="faq@2", clusters=..., tags=...)`."""
+
+    def make(
+        scores: Mapping[str, Value | list[Value]],
+        *,
+        release: str = "faq@2",
+        clusters: Mapping[str, str] | None = None,
+        tags: Mapping[str, list[str]] | None = None,
+        sealed: bool = True,
+        reverse: bool = False,
+        **manifest: Any,
+    ) -> Evidence:
+        records = _records(scores, release, {"clusters": clusters or {}, "tags": tags or {}})
+        if reverse:
+            records.reverse()
+        made, name = _manifest(scores, **manifest), release.replace("@", "-")
+        digest = canonical.digest([release, repr(scores)])
+        return gather(run_log.Log(Path(f"{name}.jsonl"), made, tuple(records), sealed, digest, "", 0))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_log() -> Callable[..., Path]:
+    """A log on disk: `make_log(path, {"a": 1.0}, release="faq@2")`."""
+
+    def make(
+        path: Path,
+        scores: Mapping[str, Value | list[Value]],
+        *,
+        release: str = "faq@2",
+        clusters: Mapping[str, str] | None = None,
+        tags: Mapping[str, list[str]] | None = None,
+        seal: bool = True,
+        **manifest: Any,
+    ) -> Path:
+        with run_log.Writer(path, _manifest(scores, **manifest)) as writer:
+            for record in _records(scores, release, {"clusters": clusters or {}, "tags": tags or {}}):
+                writer.write(record)
+            if seal:
+                writer.seal()
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_gate() -> Callable[..., GateConfig]:
+    """A gate for the data set of a run; without a plan, and content with two clusters, unless told otherwise."""
+
+    def make(run: Evidence, *metrics: dict[str, Any], **changed: Any) -> GateConfig:
+        values: dict[str, Any] = {
+            "gate": "release",
+            "suite": run.log.manifest.suite,
+            "dataset_sha256": run.log.manifest.dataset_sha256,
+            "min_clusters": 2,
+            "min_coverage": 0.5,
+            "metrics": tuple(MetricConfig(**metric) for metric in metrics),
+        }
+        return GateConfig(**values | changed)
+
+    return make

@@ -1,0 +1,61 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from evals.gate import decide
+from evals.report.markdown import number, render
+from evals.schema import Decision
+
+NONINFERIOR = {"metric": "exact", "owner": "ml", "test": "noninferior", "margin": 0.1}
+ABSOLUTE = {"metric": "exact", "owner": "product", "test": "absolute", "at_least": 0.6}
+
+
+@pytest.fixture
+def decision(make_evidence, make_gate) -> Decision:
+    values = {f"s{i}": 1.0 for i in range(60)}
+    tags = {"s0": ["plans|x"]}
+    candidate = make_evidence(values | {"s0": 0.0}, tags=tags)
+    baseline = make_evidence(values, tags=tags, release="faq@1")
+    gate = make_gate(candidate, NONINFERIOR, ABSOLUTE)
+    return decide(gate, candidate, baseline, now=datetime(2026, 11, 22, tzinfo=UTC), harness="test")
+
+
+def test_the_document_says_what_was_decided_on_what(decision: Decision) -> None:
+    text = render(decision)
+    assert text.startswith("# pass: faq@2\n")
+    assert f"`{decision.release_digest}`" in text
+    assert "against faq@1" in text
+    assert "counts until 2026-12-06 00:00 UTC" in text
+    assert "`exact`: 1 samples fell, 0 rose." in text
+    assert "- Fell: `s0`" in text
+
+
+def test_each_metric_has_a_row_with_its_figures_and_owner(decision: Decision) -> None:
+    rows = [line for line in render(decision).splitlines() if line.startswith("| exact |")]
+    assert len(rows) == 2
+    assert "| ml | noninferior | -0.0167 | [" in rows[0]
+    assert "| >= -0.1 | 60 | 60 | 0 + 0 | - | **pass**" in rows[0]
+    assert "| product | absolute | 0.9833 |" in rows[1]
+
+
+def test_text_cannot_break_out_of_a_table(decision: Decision) -> None:
+    assert "| plans\\|x | exact | -1.0000 | 1 |" in render(decision)
+
+
+def test_problems_are_listed_without_a_table() -> None:
+    text = render(Decision("g", "invalid", "the run is mixed", (), problems=("the run is mixed",)))
+    assert text == "# invalid: no release\n\nGate `g`: the run is mixed.\n\n> the run is mixed\n"
+
+
+def test_long_lists_are_cut_and_counted(make_evidence, make_gate) -> None:
+    values = {f"s{i:02}": 1.0 for i in range(60)}
+    candidate = make_evidence(values | {f"s{i:02}": 0.0 for i in range(30)})
+    baseline = make_evidence(values, release="faq@1")
+    gate = make_gate(candidate, NONINFERIOR)
+    text = render(decide(gate, candidate, baseline, now=datetime(2026, 11, 22, tzinfo=UTC), harness="test"))
+    assert "`s19` and 10 more" in text
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, "-"), (0.12345, "0.1235"), (-1.0, "-1.0000")])
+def test_figures(value: float | None, expected: str) -> None:
+    assert number(value) == expected

@@ -1,0 +1,286 @@
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evals.client import Result
+from evals.dataset import Dataset, sample_digest, whole_digest
+from evals.evidence import gather
+from evals.run_log import Log
+from evals.runner import BACKOFF_CAP_S, LONGEST_WAIT_S, Request, Run, total
+from evals.schema import HARNESS_FAILURES, SYSTEM_FAILURES, Answer, Failure, Manifest, Record, Sample, Score, outcome_of
+from evals.scorers.base import Scorer
+from evals.scorers.text import Exact
+
+
+def dataset(count: int) -> Dataset:
+    samples = tuple(Sample(id=f"s{i}", input=f"question {i}", reference=f"answer {i}") for i in range(count))
+    digests = {sample.id: sample_digest(sample) for sample in samples}
+    return Dataset(Path("data.jsonl"), samples, digests, whole_digest(digests))
+
+
+class Bench:
+    """A run on a clock of its own: `answers(question, attempt)` is the endpoint, which takes `delay` seconds."""
+
+    def __init__(self, answers: Callable[[str, int], Result], *, delay: float = 0.0) -> None:
+        self.answers, self.delay = answers, delay
+        self.now = 0.0
+        self.slept: list[float] = []
+        self.attempts: Counter[str] = Counter()
+        self.bodies: list[dict] = []
+        self.timeouts: list[float] = []
+        self.existing: tuple[Record, ...] = ()
+        self.written: list[Record] = []
+        self.under_way = self.most_under_way = 0
+
+    async def complete(self, body: bytes, timeout_s: float) -> Result:
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        self.now += self.delay
+        self.timeouts.append(timeout_s)
+        self.bodies.append(json.loads(body))
+        question = self.bodies[-1]["messages"][-1]["content"]
+        self.attempts[question] += 1
+        return self.answers(question, self.attempts[question])
+
+    def write(self, record: Record) -> None:
+        self.written.append(record)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def run(self, data: Dataset, *, scorers: dict[str, Scorer] | None = None, **request: object) -> Run:
+        settings = Request(**{"model": "faq@2", "params": {"temperature": 0}, "concurrency": 4} | request)
+        chosen = {"exact": Exact()} if scorers is None else scorers
+        return Run(data, settings, chosen, self, self, lambda: self.now, self.sleep, random.Random(1))
+
+
+def right(question: str, attempt: int) -> Result:
+    return Result(answer=Answer(text=question.replace("question", "answer"), finish_reason="stop"))
+
+
+def failing(kind: str, *, times: int = 1_000, retryable: bool = True, retry_after: float | None = None):
+    def answers(question: str, attempt: int) -> Result:
+        if attempt > times:
+            return right(question, attempt)
+        return Result(failure=Failure(kind, "as told"), retryable=retryable, retry_after=retry_after)
+
+    return answers
+
+
+async def test_every_sample_leaves_one_scored_record() -> None:
+    bench = Bench(right)
+    await bench.run(dataset(25)).execute()
+    assert Counter(record.id for record in bench.written) == Counter(f"s{i}" for i in range(25))
+    assert {record.outcome for record in bench.written} == {"scored"}
+    assert all(record.scores == {"exact": Score(1.0)} for record in bench.written)
+    assert all(record.digest == dataset(25).digests[record.id] for record in bench.written)
+
+
+async def test_the_request_carries_model_system_and_params() -> None:
+    bench = Bench(right)
+    await bench.run(dataset(1), system="be brief", params={"temperature": 0, "max_tokens": 48}).execute()
+    assert bench.bodies == [
+        {
+            "model": "faq@2",
+            "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": "question 0"}],
+            "temperature": 0,
+            "max_tokens": 48,
+        }
+    ]
+
+
+def test_a_sample_keeps_its_own_system_message() -> None:
+    sample = Sample(id="a", input=[{"role": "system", "content": "mine"}, {"role": "user", "content": "q"}])
+    body = json.loads(Request("m", {}, system="theirs").body(sample, 0))
+    assert [message["content"] for message in body["messages"]] == ["mine", "q"]
+    assert len(sample.input) == 2
+
+
+@pytest.mark.parametrize(("params", "seeds"), [({"seed": 7}, [7, 8, 9]), ({}, [None, None, None])])
+def test_epochs_move_the_seed(params: dict[str, int], seeds: list[int | None]) -> None:
+    sample = Sample(id="a", input="q")
+    assert [json.loads(Request("m", params).body(sample, epoch)).get("seed") for epoch in range(3)] == seeds
+
+
+async def test_concurrency_is_bounded_and_used() -> None:
+    bench = Bench(right)
+    await bench.run(dataset(40), concurrency=5).execute()
+    assert bench.most_under_way == 5
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "timeout", "limited", "server_error"])
+async def test_what_may_pass_is_tried_again(kind: str) -> None:
+    bench = Bench(failing(kind, times=3))
+    await bench.run(dataset(1), max_retries=4).execute()
+    (record,) = bench.written
+    assert (record.outcome, record.attempts) == ("scored", 4)
+    assert len(bench.slept) == 3
+
+
+@pytest.mark.parametrize("kind", [*SYSTEM_FAILURES, *HARNESS_FAILURES])
+async def test_a_failure_that_lasts_becomes_the_outcome_of_its_kind(kind: str) -> None:
+    bench = Bench(failing(kind))
+    await bench.run(dataset(1), max_retries=2).execute()
+    (record,) = bench.written
+    assert (record.outcome, record.attempts, record.scores) == (outcome_of(kind), 3, {})
+    assert record.failure == Failure(kind, "as told")
+
+
+async def test_what_cannot_pass_is_not_tried_again() -> None:
+    bench = Bench(failing("rejected", retryable=False))
+    await bench.run(dataset(1)).execute()
+    assert bench.attempts["question 0"] == 1
+    assert bench.slept == []
+
+
+async def test_backoff_grows_is_jittered_and_capped() -> None:
+    bench = Bench(failing("server_error"))
+    await bench.run(dataset(1), max_retries=20).execute()
+    longest = [min(BACKOFF_CAP_S, 0.5 * 2**n) for n in range(20)]
+    assert all(0 <= wait <= most for wait, most in zip(bench.slept, longest, strict=True))
+    assert len(set(bench.slept)) == 20
+    assert max(bench.slept) > 5
+
+
+async def test_the_same_generator_gives_the_same_waits() -> None:
+    waits = []
+    for _ in range(2):
+        bench = Bench(failing("server_error"))
+        await bench.run(dataset(3), concurrency=1).execute()
+        waits.append(bench.slept)
+    assert waits[0] == waits[1]
+
+
+async def test_the_servers_wish_to_wait_is_honoured() -> None:
+    bench = Bench(failing("limited", times=1, retry_after=17.0))
+    await bench.run(dataset(1)).execute()
+    assert bench.slept == [17.0]
+    assert bench.written[0].outcome == "scored"
+
+
+async def test_a_wish_beyond_all_patience_ends_the_attempts() -> None:
+    bench = Bench(failing("limited", retry_after=LONGEST_WAIT_S + 1))
+    await bench.run(dataset(1)).execute()
+    assert bench.slept == []
+    assert bench.written[0].failure == Failure("limited", "as told")
+
+
+async def test_after_the_deadline_nothing_is_sent_and_nothing_is_dropped() -> None:
+    bench = Bench(right, delay=1.0)
+    await bench.run(dataset(10), concurrency=1, deadline_s=3.5).execute()
+    assert Counter(record.outcome for record in bench.written) == {"scored": 4, "harness_error": 6}
+    assert {record.failure.kind for record in bench.written if record.failure} == {"deadline"}
+    assert bench.timeouts == [3.5, 2.5, 1.5, 0.5]
+
+
+async def test_a_wait_beyond_the_deadline_is_not_waited() -> None:
+    bench = Bench(failing("server_error", retry_after=10.0), delay=1.0)
+    await bench.run(dataset(1), deadline_s=5.0).execute()
+    (record,) = bench.written
+    assert record.failure is not None
+    assert (record.failure.kind, record.outcome, bench.slept) == ("deadline", "harness_error", [])
+    assert "as told" in record.failure.message
+
+
+class Crashing(Scorer):
+    async def score(self, sample: Sample, answer: Answer) -> Score:
+        raise KeyError("missing")
+
+
+class Generous(Scorer):
+    value: float
+
+    async def score(self, sample: Sample, answer: Answer) -> Score:
+        return Score(self.value)
+
+
+@pytest.mark.parametrize(
+    "scorer", [Crashing(), Generous(value=1.01), Generous(value=-0.1), Generous(value=float("nan"))]
+)
+async def test_a_scorer_that_fails_is_missing_evidence_and_keeps_the_answer(scorer: Scorer) -> None:
+    bench = Bench(right)
+    await bench.run(dataset(1), scorers={"exact": Exact(), "broken": scorer}).execute()
+    (record,) = bench.written
+    assert record.failure is not None
+    assert (record.outcome, record.failure.kind, record.scores) == ("harness_error", "scorer_crashed", {})
+    assert "broken" in record.failure.message
+    assert record.answer is not None
+    assert record.answer.text == "answer 0"
+
+
+async def test_a_resumed_run_asks_only_for_what_is_missing() -> None:
+    data = dataset(4)
+    done = [
+        Record(id="s0", digest="d", outcome="scored"),
+        Record(id="s1", digest="d", outcome="system_error", failure=Failure("server_error", "")),
+        Record(id="s2", digest="d", outcome="harness_error", failure=Failure("timeout", "")),
+    ]
+    bench = Bench(right)
+    bench.existing = tuple(done)
+    await bench.run(data).execute()
+    assert sorted(record.id for record in bench.written) == ["s2", "s3"]
+
+
+async def test_a_resumed_run_tells_epochs_apart() -> None:
+    bench = Bench(right)
+    bench.existing = (Record(id="s0", digest="d", outcome="scored", epoch=1),)
+    await bench.run(dataset(2), epochs=2).execute()
+    assert sorted((record.id, record.epoch) for record in bench.written) == [("s0", 0), ("s1", 0), ("s1", 1)]
+
+
+async def test_a_limit_takes_the_first_samples() -> None:
+    bench = Bench(right)
+    run = bench.run(dataset(10), limit=3)
+    await run.execute()
+    assert sorted(record.id for record in bench.written) == ["s0", "s1", "s2"]
+    assert total(run.dataset, run.request) == 3
+
+
+async def test_progress_hears_of_every_record() -> None:
+    bench = Bench(right)
+    heard: list[Record] = []
+    run = bench.run(dataset(5))
+    run.on_record = heard.append
+    await run.execute()
+    assert heard == bench.written
+
+
+@given(st.lists(st.sampled_from(["right", "wrong", *SYSTEM_FAILURES, *HARNESS_FAILURES]), min_size=1, max_size=12))
+@settings(deadline=None)
+def test_law_failures_never_raise_a_score(plan: list[str]) -> None:
+    """The candidate's score is that of a run in which every failure was a wrong answer."""
+
+    def answers(question: str, attempt: int) -> Result:
+        kind = plan[int(question.split()[1])]
+        if kind in ("right", "wrong"):
+            return right(question, attempt) if kind == "right" else Result(answer=Answer(text="wrong"))
+        return Result(failure=Failure(kind, ""))
+
+    bench, data = Bench(answers), dataset(len(plan))
+    asyncio.run(bench.run(data).execute())
+    manifest = Manifest(
+        suite="s",
+        suite_digest="d",
+        dataset="f",
+        dataset_sha256=data.digest,
+        samples=len(plan),
+        epochs=1,
+        model="m",
+        params={},
+        system=None,
+        scorers=[{"name": "exact"}],
+    )
+    units = gather(Log(Path("x"), manifest, tuple(bench.written), True, "d", "", 0)).units
+    scores = [unit.score("exact", "candidate")[0] for unit in units.values()]
+    assert len(scores) == len(plan)
+    assert sum(scores) == plan.count("right")
