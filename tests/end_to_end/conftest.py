@@ -1,0 +1,59 @@
+"""One real vLLM for the whole run, warmed before anything is asked of it."""
+
+import json
+import os
+import socket
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.control_plane import engine
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = ROOT / ".vllm/bin/python"
+MODEL = ROOT / "datasets/orbit-faq/model"
+FLAGS = [
+    "--served-model-name=faq", "--dtype=bfloat16", "--max-model-len=512", "--max-num-seqs=64", "--block-size=32",
+    "--enforce-eager", "--distributed-executor-backend=uni", "--enable-prompt-tokens-details",
+]  # fmt: skip
+ENV = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_HOST_IP": "127.0.0.1",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real vLLM with the tiny model."""
+    if not PYTHON.exists():
+        reason = "vLLM's CPU build is not in .vllm: `make test` installs it where it can be had"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("vllm") / "engine.log"
+    running = engine.start(PYTHON, str(MODEL), port=port, log=log, flags=FLAGS, env=ENV)
+    try:
+        running.wait_ready(300.0)
+        for stream in (False, True):
+            _ask(running.url, {"stream": stream})
+        yield running.url
+    finally:
+        running.stop()
+
+
+def _ask(url: str, fields: dict[str, object]) -> None:
+    body = {"model": "faq", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4, **fields}
+    request = urllib.request.Request(
+        f"{url}/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=120) as response:
+        response.read()
