@@ -56,6 +56,7 @@ def run(options: argparse.Namespace, stack: ExitStack) -> None:
     step("2. start the engines, and the gateway in front of them")
     plan.start(stack)
     keys = plan.keys()
+    plan.wait()
     step("3. the first release: evaluate it, gate it, let it serve")
     gates.evaluate(plan, keys, "faq@1")
     gates.gate(plan, "faq@1", baseline=None, expected="pass")

@@ -30,7 +30,10 @@ ENGINE_ENV = {
     "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
 }
-ENGINE_FLAGS = ("--distributed-executor-backend", "uni", "--enable-prompt-tokens-details", "--served-model-name", "faq")
+ENGINE_FLAGS = (
+    *("--served-model-name", "faq", "--distributed-executor-backend", "uni"),
+    *("--enable-prompt-tokens-details", "--disable-uvicorn-access-log"),
+)
 READY_S = 300.0
 
 
@@ -56,6 +59,7 @@ class Plan:
     manifests: Path = HERE / "releases"
     verdicts: Path = WORK / "verdicts"
     pids: list[int] = field(default_factory=list)
+    running: list[engine.Engine] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -84,14 +88,18 @@ class Plan:
                 probe.bind(("127.0.0.1", self.port))
             except OSError:
                 fail(f"port {self.port} is in use: end what listens there, or try `make demo PORT=8081`")
-        started = [self._engine(name, port, stack) for name, (port, _) in self.engines.items()]
-        with console.status("vLLM starts") as status:
-            for each in started:
-                each.wait_ready(READY_S, lambda s: status.update(f"vLLM starts on the CPU: {s:.0f} s"))
+        self.running = [self._engine(name, port, stack) for name, (port, _) in self.engines.items()]
         for name, (port, _) in self.engines.items():
-            note(f"  {name} is served by vLLM on port {port}")
+            note(f"  vLLM loads {name} on port {port}")
         run(["evals", "keys", "--private", str(WORK / "gate.pem"), "--public", str(WORK / "gate.pub")])
         self._gateway(stack)
+
+    def wait(self) -> None:
+        """Wait until every engine answers."""
+        with console.status("vLLM starts") as status:
+            for each in self.running:
+                each.wait_ready(READY_S, lambda s: status.update(f"vLLM starts on the CPU: {s:.0f} s"))
+        note("every engine answers", style="green")
 
     def _engine(self, name: str, port: int, stack: ExitStack) -> engine.Engine:
         manifest = release.load(self.manifest(name))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -37,6 +38,11 @@ def stores_of(config_path: Path | None, database: str | None) -> Stores:
     if database is None:
         database = DATABASE if config_path is None else configuration.load(config_path).config.database
     return open_stores(database)
+
+
+def table(*columns: str, show_footer: bool = False) -> Table:
+    """A table without a frame."""
+    return Table(*columns, box=box.SIMPLE, show_footer=show_footer)
 
 
 def row(table: Table, *cells: str) -> None:

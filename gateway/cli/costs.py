@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from gateway.cli.common import Day, config_option, console, database_option, row, stores_of
+from gateway.cli.common import Day, config_option, console, database_option, row, stores_of, table
 from gateway.stores import spool
 from gateway.stores.ledger import DIMENSIONS, CostLine
 
@@ -90,14 +90,14 @@ def _values(line: CostLine) -> dict[str, Any]:
 
 
 def _table(by: tuple[str, ...], lines: list[CostLine], total: CostLine) -> Table:
-    table = Table(*by, show_footer=True)
+    sheet = table(*by, show_footer=True)
     for name in COLUMNS:
-        table.add_column(name.replace("_", " "), justify="right")
+        sheet.add_column(name.replace("_", " "), justify="right")
     for line in lines:
-        row(table, *line.group.values(), *_cells(line))
-    for column, cell in zip(table.columns, ["total", *[""] * (len(by) - 1), *_cells(total)], strict=True):
+        row(sheet, *line.group.values(), *_cells(line))
+    for column, cell in zip(sheet.columns, ["total", *[""] * (len(by) - 1), *_cells(total)], strict=True):
         column.footer = cell
-    return table
+    return sheet
 
 
 def _cells(line: CostLine) -> list[str]:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from rich.table import Table
 
-from gateway.cli.common import config_option, console, database_option, moment, row, stores_of
+from gateway.cli.common import config_option, console, database_option, moment, row, stores_of, table
 from gateway.policy.auth import KeyRecord
 
 DAY_S = 86_400.0
@@ -85,10 +84,10 @@ def list_(as_json: bool, config_path: Path | None, database: str | None) -> None
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table("id", "name", "team", "scope", "models", "created", "state")
+    lines = table("id", "name", "team", "scope", "models", "created", "state")
     for values in rows:
-        row(table, *values.values())
-    console().print(table if rows else "no keys yet: `gateway keys create` makes one")
+        row(lines, *values.values())
+    console().print(lines if rows else "no keys yet: `gateway keys create` makes one")
 
 
 def _row(record: KeyRecord, now: float) -> dict[str, str]:

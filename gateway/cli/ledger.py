@@ -5,9 +5,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import click
-from rich.table import Table
 
-from gateway.cli.common import config_option, console, database_option, moment, row, stores_of
+from gateway.cli.common import config_option, console, database_option, moment, row, stores_of, table
 from gateway.stores import spool
 
 
@@ -29,12 +28,12 @@ def ledger(last: int, as_json: bool, config_path: Path | None, database: str | N
     if as_json:
         click.echo(json.dumps([{**each, "cost": _text(each["cost"])} for each in rows], indent=2))
         return
-    table = Table(
+    lines = table(
         "started", "request", "team", "release", "replica", "outcome", "in", "cached", "out", "cost", "seconds"
     )
     for each in rows:
         row(
-            table,
+            lines,
             moment(each["started_at"]),
             each["request_id"],
             each["team"],
@@ -45,7 +44,7 @@ def ledger(last: int, as_json: bool, config_path: Path | None, database: str | N
             _text(each["cost"]) or "unpriced",
             f"{each['duration_s']:.3f}",
         )
-    console().print(table)
+    console().print(lines)
 
 
 def _text(value: Decimal | int | None) -> str | None:

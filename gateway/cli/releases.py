@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from gateway import config as configuration
-from gateway.cli.common import console, row
+from gateway.cli.common import console, row, table
 from gateway.config import Deployment
 from gateway.control_plane.state import State
 from gateway.stores.bundle import open_stores
@@ -54,11 +53,11 @@ def list_(config_path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    table = Table("release", "live", "verdict", "digest", "may serve")
+    lines = table("release", "live", "verdict", "digest", "may serve")
     for each in rows:
         live = "live" if each["live"] else ""
-        row(table, each["release"], live, each["verdict"], each["digest"][:19], each["refusal"] or "yes")
-    console().print(table)
+        row(lines, each["release"], live, each["verdict"], each["digest"][:19], each["refusal"] or "yes")
+    console().print(lines)
 
 
 @releases.command()

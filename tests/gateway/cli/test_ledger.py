@@ -46,7 +46,7 @@ def test_the_table_does_not_show_the_unknown_as_zero(stores: Stores) -> None:
     stores.ledger.insert(
         [settled("none", input_tokens=None, output_tokens=None), settled("zero", output_tokens=0, cached_tokens=0)]
     )
-    lines = {line.split()[4]: line for line in _run().stdout.splitlines() if "2026-11-22 12:00:00Z" in line}
+    lines = {line.split()[2]: line for line in _run().stdout.splitlines() if "2026-11-22 12:00:00Z" in line}
     assert [lines["none"].count(word) for word in ("unknown", "unpriced")] == [3, 1]
     assert "unknown" not in lines["zero"]
 
