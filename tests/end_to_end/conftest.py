@@ -31,7 +31,7 @@ ENV = {
 @pytest.fixture(scope="session")
 def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real vLLM with the tiny model."""
-    if not PYTHON.exists():
+    if not any(PYTHON.parents[1].glob(".ready-*")):
         reason = "vLLM's CPU build is not in .vllm: `make test` installs it where it can be had"
         if os.environ.get("CI"):
             pytest.fail(reason)
