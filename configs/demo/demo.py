@@ -5,6 +5,7 @@ Run by `make demo`. Everything that it makes lies in .demo/; the environments ar
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8080, help="where the gateway listens (make demo PORT=8081)")
     options = parser.parse_args()
     os.chdir(ROOT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the way out that stops engines and gateway
     try:
         with ExitStack() as stack:
             run(options, stack)
