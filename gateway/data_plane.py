@@ -20,6 +20,7 @@ from gateway.contracts.ledger import CLIENT_CLOSED
 from gateway.contracts.prices import PriceBook
 from gateway.policy.accounting import Account, admit
 from gateway.policy.auth import authenticate
+from gateway.policy.health import usable
 from gateway.policy.request import ENDPOINTS, parse, prepare
 from gateway.policy.resolution import Snapshot, resolve
 from gateway.policy.routing import Policy
@@ -131,7 +132,9 @@ class DataPlane:
         """Try replicas, each at most once, until one has answered or bytes have reached the client."""
         account, untried = exchange.account, list(pool.replicas)
         while True:
-            replica = untried.pop(pool.policy([replica.in_flight for replica in untried], next(pool.turns)))
+            worthy = usable([replica.breaker for replica in untried], self.monotonic())
+            chosen = pool.policy([untried[position].in_flight for position in worthy], next(pool.turns))
+            replica = untried.pop(worthy[chosen])
             account.attempts, account.replica = account.attempts + 1, replica.name
             try:
                 with replica:

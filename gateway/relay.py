@@ -16,7 +16,7 @@ from gateway.policy.accounting import Account
 from gateway.policy.metering import Malformed, StreamMeter, read_answer
 from gateway.policy.request import Request
 from gateway.upstreams.http1 import Connection, ExchangeError
-from gateway.upstreams.vllm import RETRYABLE, Replica, translate, translate_error, whole_body
+from gateway.upstreams.vllm import RETRYABLE, SHEDDING, Replica, translate, translate_error, whole_body
 
 RETRY_AFTER_S = 1
 """Seconds after which a client may try again: replicas are tried anew with each request."""
@@ -28,6 +28,10 @@ class AnotherReplica(Exception):
     def __init__(self, error: RequestError) -> None:
         super().__init__(error.message)
         self.error = error
+
+
+class EngineBroken(AnotherReplica):
+    """The engine answered, with a failure of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,15 @@ class Exchange:
         except (ExchangeError, Malformed) as error:
             if self.client.gone:
                 raise ClientGone from error
+            replica.breaker.failed(self.monotonic())
             raise self._explained(replica, error) from error
+        except EngineBroken:
+            replica.breaker.failed(self.monotonic())
+            raise
+        except (AnotherReplica, RequestError):
+            replica.breaker.succeeded()  # it answered, if not what was asked for
+            raise
+        replica.breaker.succeeded()
 
     async def _attempt(self, replica: Replica) -> None:
         data = replica.request(self.request.endpoint.path, self.body, self.account.admitted.request_id)
@@ -86,8 +98,7 @@ class Exchange:
         """An answer that comes in one piece, or an engine's error."""
         body = await whole_body(connection, self._within(self.timeouts.idle), self.limits.max_response_bytes)
         if connection.status != 200:
-            failure = translate(connection.status, body, RETRY_AFTER_S)
-            raise AnotherReplica(failure) if connection.status in RETRYABLE else failure
+            raise self._refused(connection.status, translate(connection.status, body, RETRY_AFTER_S))
         self.account.usage, error = read_answer(body)
         if error is not None:
             raise translate_error(connection.status, error, RETRY_AFTER_S)
@@ -115,6 +126,12 @@ class Exchange:
             raise ExchangeError("its stream ended in an error" if meter.failed else "its stream ended without [DONE]")
         await self.client.write(b"", more=False)
         self.account.outcome, self.account.status = COMPLETED, 200
+
+    def _refused(self, status: int, error: RequestError) -> Exception:
+        """An engine's error status: its own failure, its load, or the request's fault."""
+        if status in SHEDDING:
+            return AnotherReplica(error)
+        return EngineBroken(error) if status in RETRYABLE else error
 
     def _first_byte(self) -> Headers:
         self.account.first_byte_s = self.monotonic() - self.started

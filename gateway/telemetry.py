@@ -41,6 +41,7 @@ class Telemetry:
             registry=registry,
         )
         self.in_flight = Gauge("tollgate_in_flight", "Requests in flight on a replica.", ["replica"], registry=registry)
+        self.breaker = Gauge("tollgate_breaker_open", "1 while a replica is left out.", ["replica"], registry=registry)
         self.open = Gauge("tollgate_open_requests", "Admitted and not yet settled.", registry=registry)
         self.ledger_lag = Gauge("tollgate_ledger_lag_rows", "Settled rows not yet in the database.", registry=registry)
 

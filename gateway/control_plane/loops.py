@@ -49,6 +49,7 @@ async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: li
     telemetry.open.set(spool.open_count)
     for replica in replicas:
         telemetry.in_flight.labels(replica.name).set(replica.in_flight)
+        telemetry.breaker.labels(replica.name).set(not replica.breaker.closed)
     rows = spool.take()
     telemetry.ledger_lag.set(len(rows))
     if not rows:

@@ -12,15 +12,18 @@ from gateway.contracts.errors import (
     UpstreamFailed,
     UpstreamOverloaded,
 )
+from gateway.policy.health import Breaker
 from gateway.upstreams.http1 import Connection, Pool
 
 _TOO_LONG = re.compile(r"maximum context length|longer than the maximum model length|max_model_len", re.IGNORECASE)
 RETRYABLE = frozenset({429, 500, 502, 503, 504})
 """Statuses that another replica may not answer with."""
+SHEDDING = frozenset({429, 503})
+"""Those of a replica that is well, and busy."""
 
 
 class Replica:
-    """One engine: its connections, and how many requests are in flight on it.
+    """One engine: its connections, its breaker, and how many requests are in flight on it.
 
     The count is held by `with replica:`, so that no path out of a request can leak it.
     """
@@ -29,16 +32,19 @@ class Replica:
         self.name = name
         self.url = url
         self.in_flight = 0
+        self.breaker = Breaker()
         self.pool = Pool(url, connect_s=connect_s)
         auth = f"authorization: Bearer {api_key}\r\n" if api_key else ""
         self._static = f"host: {self.pool.authority}\r\ncontent-type: application/json\r\n{auth}".encode()
 
     def __enter__(self) -> "Replica":
         self.in_flight += 1
+        self.breaker.begin()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.in_flight -= 1
+        self.breaker.ended()
 
     def request(self, path: str, body: bytes, request_id: str) -> bytes:
         """A whole POST. Of the client's headers none passes."""

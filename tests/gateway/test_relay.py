@@ -92,3 +92,38 @@ async def test_a_client_that_does_not_read_is_cut_and_its_engine_freed(tmp_path:
             assert row.outcome == "client_closed"
             await engine.wait_for(lambda e: e.running == 0)
             assert gateway.in_flight() == [0]
+
+
+async def test_a_dead_replica_is_left_out_and_comes_back(tmp_path: Path) -> None:
+    async with (
+        Engine() as flaky,
+        Engine() as steady,
+        serving(deployment({"main": [flaky.url, steady.url]}), tmp_path) as (gateway, key, _),
+    ):
+        await flaky.stop()
+        for _ in range(20):
+            await ask(gateway, key)
+        rows = await gateway.rows(20)
+        assert {(row.outcome, row.replica) for row in rows} == {("completed", "main-1")}
+        assert sum(row.attempts == 2 for row in rows) == 3, "after three failures it is not asked any more"
+        await flaky.start()
+        broken = gateway.app.data_plane.pools["main"].replicas[0].breaker
+        assert not broken.closed
+        broken.open_until = 0.0
+        for _ in range(4):
+            await ask(gateway, key)
+        assert broken.closed
+        assert len(flaky.received("/v1/chat/completions")) >= 2
+
+
+@pytest.mark.parametrize("kind", ["refuse", "error_200_nested"])
+async def test_load_and_mistakes_do_not_break_a_replica(tmp_path: Path, kind: str) -> None:
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+        engine.faults.append(Fault(kind, times=10))  # type: ignore[arg-type]
+        for _ in range(10):
+            answer = await raw.post(
+                gateway.url, "/v1/chat/completions", json.dumps(BODY).encode(), {"authorization": f"Bearer {key}"}
+            )
+            assert answer.status in (400, 503)
+        assert gateway.app.data_plane.pools["main"].replicas[0].breaker.closed
+        await ask(gateway, key)
