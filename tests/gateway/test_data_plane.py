@@ -151,7 +151,7 @@ async def test_an_engine_that_fails_is_explained_and_recorded(
 ) -> None:
     async with Engine() as engine:
         engine.faults.append(fault)
-        deployed = deployment({"main": [engine.url]}, timeouts=Timeouts(total=0.2))
+        deployed = deployment({"main": [engine.url]}, timeouts=Timeouts(total=1.0))
         async with serving(deployed, tmp_path) as (gateway, key, _), client(gateway.url, key) as api:
             with pytest.raises(openai.APIStatusError) as failed:
                 await api.chat.completions.create(model="faq", messages=HELLO)  # type: ignore[arg-type]
@@ -196,7 +196,7 @@ async def test_another_replica_answers_before_the_first_byte(tmp_path: Path, kin
 async def test_after_the_first_byte_an_error_is_an_event(tmp_path: Path, kind: str) -> None:
     async with Engine() as engine, Engine() as other:
         engine.faults.append(Fault(kind, times=0, after=3))  # type: ignore[arg-type]
-        deployed = deployment({"main": [engine.url]}, timeouts=Timeouts(idle=0.2))
+        deployed = deployment({"main": [engine.url]}, timeouts=Timeouts(idle=0.5))
         async with serving(deployed, tmp_path) as (gateway, key, _), client(gateway.url, key) as api:
             stream = await api.chat.completions.create(model="faq", messages=HELLO, stream=True)  # type: ignore[arg-type]
             with pytest.raises(openai.APIError):
@@ -234,7 +234,7 @@ async def test_law_every_admitted_request_leaves_exactly_one_row(tmp_path: Path,
             if kind not in ("fine", "leave"):
                 for each in (engine, other):
                     each.faults.append(Fault(kind, times=0, after=after, match=f"n{number}x"))  # type: ignore[arg-type]
-        deployed = deployment({"main": [engine.url, other.url]}, timeouts=Timeouts(first_byte=0.3, idle=0.3, total=0.6))
+        deployed = deployment({"main": [engine.url, other.url]}, timeouts=Timeouts(first_byte=1.5, idle=1.5, total=3.0))
         async with serving(deployed, tmp_path) as (gateway, key, _), client(gateway.url, key) as api:
             await asyncio.gather(*(_ask(api, n, kind, stream) for n, (kind, stream, _) in enumerate(endings)))
             rows = await gateway.rows(len(endings))
