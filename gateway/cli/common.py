@@ -13,7 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from gateway import config as configuration
+from gateway.contracts.errors import InputError
 from gateway.stores.bundle import Stores, open_stores
+from gateway.stores.database import path_of
 
 DATABASE = "sqlite:///tollgate.db"
 PIPE_WIDTH = 160
@@ -33,10 +35,18 @@ def database_option(command: Command) -> Command:
     return click.option("--database", help=f"Where keys and ledger are kept.  [default: {DATABASE}]")(command)
 
 
-def stores_of(config_path: Path | None, database: str | None) -> Stores:
-    """The stores that a command works on: `--database`, else the configuration's, else the working directory's."""
+def stores_of(config_path: Path | None, database: str | None, *, create: bool = False) -> Stores:
+    """The stores that a command works on: `--database`, else the configuration's, else the working directory's.
+
+    Raises InputError when there is none yet and the command does not `create` one: an empty ledger that a wrong folder
+    made would read like a month without requests.
+    """
     if database is None:
         database = DATABASE if config_path is None else configuration.load(config_path).config.database
+    if not create and not path_of(database).exists():
+        raise InputError(
+            f"no database {str(path_of(database))!r}: run this where the gateway runs, or name --config or --database"
+        )
     return open_stores(database)
 
 

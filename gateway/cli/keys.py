@@ -52,7 +52,7 @@ def create(
     Example:
       gateway keys create --team search --model support --days 90
     """
-    text, record = stores_of(config_path, database).keys.create(
+    text, record = stores_of(config_path, database, create=True).keys.create(
         name=name,
         team=team,
         scope=scope,
@@ -79,7 +79,7 @@ def list_(as_json: bool, config_path: Path | None, database: str | None) -> None
     Example:
       gateway keys list
     """
-    records = stores_of(config_path, database).keys.all()
+    records = stores_of(config_path, database, create=True).keys.all()
     rows = [_row(record, time.time()) for record in records]
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -113,5 +113,5 @@ def revoke(key_id: str, config_path: Path | None, database: str | None) -> None:
     Example:
       gateway keys revoke 3f2a9c01b7de
     """
-    stores_of(config_path, database).keys.revoke(key_id, time.time())
+    stores_of(config_path, database, create=True).keys.revoke(key_id, time.time())
     click.echo(f"{key_id} is revoked")

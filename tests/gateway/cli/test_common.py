@@ -107,6 +107,19 @@ def test_moments_are_utc() -> None:
 def test_the_database_is_the_one_named_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = write_config(tmp_path, database=f"sqlite:///{tmp_path / 'config.db'}")
-    assert stores_of(config, f"sqlite:///{tmp_path / 'option.db'}").spool_folder == tmp_path / "option.db.spool"
-    assert stores_of(config, None).spool_folder == tmp_path / "config.db.spool"
+    option = f"sqlite:///{tmp_path / 'option.db'}"
+    assert stores_of(config, option, create=True).spool_folder == tmp_path / "option.db.spool"
+    assert stores_of(config, None, create=True).spool_folder == tmp_path / "config.db.spool"
+    assert stores_of(None, None, create=True).spool_folder.resolve() == tmp_path / "tollgate.db.spool"
     assert stores_of(None, None).spool_folder.resolve() == tmp_path / "tollgate.db.spool"
+
+
+def test_a_folder_without_a_ledger_is_told_from_an_empty_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in ("costs", "ledger"):
+        result = CliRunner().invoke(main, [command])
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "tollgate.db" in result.stderr
+    assert list(tmp_path.iterdir()) == []

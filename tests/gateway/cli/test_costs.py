@@ -141,6 +141,7 @@ def test_what_a_dead_gateway_left_is_counted(stores: Stores) -> None:
 
 def test_an_empty_ledger_is_shown_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    open_stores("sqlite:///tollgate.db")
     assert _json("costs")["rows"] == []
     assert "total" in _run("costs").stdout
 
