@@ -101,12 +101,12 @@ def build(
 def _pool(name: str, config: PoolConfig, timeouts: Timeouts) -> ReplicaPool:
     replicas = [
         Replica(
-            replica.name or replica.url,
+            replica.name or f"{name}-{index}",  # a URL would tell clients where the engines are
             replica.url,
             api_key=None if replica.api_key is None else replica.api_key.read(),
             connect_s=timeouts.connect,
         )
-        for replica in config.replicas
+        for index, replica in enumerate(config.replicas)
     ]
     return ReplicaPool(name, replicas, POLICIES[config.policy], config.served_model)
 

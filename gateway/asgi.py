@@ -112,6 +112,7 @@ class Client:
         """Tell the client of an error: as a status, or as an event when the stream has begun."""
         if not self.started:
             extra = [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]
+            extra += [] if error.passes else [(b"x-should-retry", b"false")]  # OpenAI's clients heed it
             await self.answer(error.status, [JSON, *extra, *headers], envelope(error))
         elif self._stream:
             await self.write(b"data: " + envelope(error) + b"\n\n", more=False)

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from gateway.contracts import canonical, documents, prices, release
-from gateway.contracts.errors import DocumentError, Mistake, PriceMissing
+from gateway.contracts import attestation, canonical, documents, prices, release
+from gateway.contracts.errors import DocumentError, Mistake, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
 
 SQLITE = "sqlite:///"
@@ -119,7 +119,7 @@ class ReleaseConfig(documents.Frozen):
 
 
 class ModelConfig(documents.Frozen):
-    """A public model. `live` is what it serves until `gateway promote` says otherwise."""
+    """A public model. `live` is what it serves until `gateway releases promote` says otherwise."""
 
     live: str
     releases: Annotated[tuple[ReleaseConfig, ...], Field(min_length=1)]
@@ -180,14 +180,20 @@ class Deployment:
         return {name: model.live for name, model in self.config.models.items()}
 
 
-def load(path: Path) -> Deployment:
-    """Read a configuration and what it names. Raises DocumentError with every mistake, each with its line."""
+def load(path: Path, *, trust: bool = False) -> Deployment:
+    """Read a configuration and what it names. Raises DocumentError with every mistake, each with its line.
+
+    With `trust` the keys that sign verdicts must be readable too: whoever decides about traffic needs them, a report
+    does not.
+    """
     base, releases = path.resolve().parent, dict[str, Release]()
 
     def check(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:
         yield from _references(config)
         yield from _read_releases(_anchored(config, base), releases)
         yield from _read_prices(_anchored(config, base))
+        if trust and config.enforcement.mode != "off":
+            yield from _read_keys(_anchored(config, base))
 
     return deploy(_anchored(documents.load(path, GatewayConfig, check=check), base), releases)
 
@@ -232,6 +238,14 @@ def _read_releases(config: GatewayConfig, releases: dict[str, Release]) -> Itera
         of_model = sorted(name for name, each in releases.items() if each.model == model)
         if of_model and entry.live not in of_model:
             yield ("models", model, "live"), f"{entry.live!r} is none of its releases: {', '.join(of_model)}"
+
+
+def _read_keys(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:
+    for index, path in enumerate(config.enforcement.trusted_keys):
+        try:
+            attestation.load_public(path)
+        except VerdictError as error:
+            yield ("enforcement", "trusted_keys", index), str(error)
 
 
 def _read_prices(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:

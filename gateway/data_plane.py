@@ -140,7 +140,7 @@ class DataPlane:
                 with replica:
                     return await exchange.on(replica)
             except AnotherReplica as failed:
-                if not untried or account.attempts >= MAX_ATTEMPTS:
+                if exchange.client.started or not untried or account.attempts >= MAX_ATTEMPTS:
                     raise failed.error from failed
                 self.telemetry.retries.labels(pool.name).inc()
 

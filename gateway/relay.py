@@ -6,6 +6,7 @@ mended by another replica is raised as it is.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.asgi import JSON, Client, ClientGone, Headers
 from gateway.config import Limits, Timeouts
@@ -89,7 +90,8 @@ class Exchange:
             # An answer in one piece begins when its generation has ended: only the total can bound that.
             limit = self.timeouts.first_byte if self.request.stream else self.timeouts.total
             status = await connection.head(self._within(limit))
-            if status == 200 and self.request.stream:
+            whole = connection.headers.get(b"content-type", b"").startswith(b"application/json")
+            if status == 200 and self.request.stream and not whole:
                 await self._stream(connection)
             else:
                 await self._whole(connection)
@@ -101,7 +103,7 @@ class Exchange:
             raise self._refused(connection.status, translate(connection.status, body, RETRY_AFTER_S))
         self.account.usage, error = read_answer(body)
         if error is not None:
-            raise translate_error(connection.status, error, RETRY_AFTER_S)
+            raise self._failed(error)
         cost = self.account.cost(self.prices)
         priced = [] if cost is None else [(b"x-tollgate-cost", format(cost, "f").encode())]
         await self.client.answer(200, [JSON, *self._first_byte(), *priced], body)
@@ -117,21 +119,27 @@ class Exchange:
             events = meter.feed(data)
             self.account.usage = meter.usage
             limit = self.timeouts.idle
-            if not events:
-                continue
-            if not self.client.started:
-                await self.client.stream(self._first_byte())
-            await self.client.write(events)
-        if meter.failed or not meter.finished:
-            raise ExchangeError("its stream ended in an error" if meter.failed else "its stream ended without [DONE]")
+            if events:
+                if not self.client.started:
+                    await self.client.stream(self._first_byte())
+                await self.client.write(events)
+            if meter.error is not None:
+                raise self._failed(meter.error)
+        if not meter.finished:
+            raise ExchangeError("its stream ended without [DONE]")
         await self.client.write(b"", more=False)
         self.account.outcome, self.account.status = COMPLETED, 200
 
+    def _failed(self, error: dict[str, Any]) -> Exception:
+        """An error object that came with status 200, in a whole answer or in a stream; its code is its true status."""
+        code = error.get("code")
+        return self._refused(code if isinstance(code, int) else 500, translate_error(200, error, RETRY_AFTER_S))
+
     def _refused(self, status: int, error: RequestError) -> Exception:
         """An engine's error status: its own failure, its load, or the request's fault."""
-        if status in SHEDDING:
-            return AnotherReplica(error)
-        return EngineBroken(error) if status in RETRYABLE else error
+        if status not in RETRYABLE:
+            return error
+        return AnotherReplica(error) if status in SHEDDING else EngineBroken(error)
 
     def _first_byte(self) -> Headers:
         self.account.first_byte_s = self.monotonic() - self.started

@@ -18,7 +18,12 @@ _MOST_IDS = 10
 
 @click.group("data")
 def data() -> None:
-    """Look at data sets."""
+    """Look at data sets.
+
+    \b
+    Example:
+      evals data lint questions.jsonl
+    """
 
 
 @data.command("lint", cls=Command)

@@ -186,6 +186,12 @@ def _api_key(variable: str) -> str | None:
     return value
 
 
+def _forget_empty(path: Path) -> None:
+    """Remove a log that holds its manifest and nothing else: it would stand in a later run's way."""
+    if path.exists() and path.read_bytes().count(b"\n") <= 1:
+        path.unlink()
+
+
 @click.command("run", cls=Command)
 @click.argument("suite", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--base-url", default="http://127.0.0.1:8080/v1", show_default=True, help="Where the gateway listens.")
@@ -233,6 +239,9 @@ def run_suite(
     try:
         with run_log.Writer(path, manifest_of(config, data, target, datetime.now(UTC))) as writer:
             uvloop.run(execute(config, data, target, writer, lambda text: say.print(text, markup=False)))
+    except InputError:
+        _forget_empty(path)
+        raise
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; the same command goes on from {str(path)!r}") from None
     evidence = gather(run_log.read(path))

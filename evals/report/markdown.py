@@ -1,7 +1,7 @@
 """A decision as Markdown, for a pull request or a job summary."""
 
 from evals.schema import Decision
-from gateway.contracts.verdict import MetricResult
+from gateway.contracts.verdict import ADMITTED, MetricResult
 
 _MOST_IDS = 20
 _MOST_SLICES = 40
@@ -26,7 +26,7 @@ def _sentence(decision: Decision) -> str:
     text = f"Gate `{decision.gate}`{against}: {_cell(decision.reason)}."
     if decision.release_digest:
         text += f" Release digest `{decision.release_digest}`."
-    if decision.verdict is not None:
+    if decision.verdict is not None and decision.answer in ADMITTED:
         text += f" The verdict counts until {decision.verdict.predicate.expires:%Y-%m-%d %H:%M} UTC."
     return text
 

@@ -27,7 +27,7 @@ def check(config_path: Path, as_json: bool) -> None:
     Example:
       gateway check gateway.yaml
     """
-    deployment = configuration.load(config_path)
+    deployment = configuration.load(config_path, trust=True)
     resolved = {
         "config_digest": deployment.config.digest(),
         "config": deployment.config.model_dump(mode="json"),

@@ -18,7 +18,7 @@ from gateway.stores.bundle import Stores, open_stores
 from gateway.stores.database import path_of
 
 DATABASE = "sqlite:///tollgate.db"
-PIPE_WIDTH = 160
+PIPE_WIDTH = 220
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -16,7 +16,12 @@ DAY_S = 86_400.0
 
 @click.group()
 def keys() -> None:
-    """Make, list and end virtual keys."""
+    """Make, list and end virtual keys.
+
+    \b
+    Example:
+      gateway keys create --team search --days 90
+    """
 
 
 @keys.command()

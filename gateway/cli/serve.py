@@ -23,7 +23,7 @@ from gateway.control_plane.discovery import discover
 from gateway.policy.resolution import Snapshot
 from gateway.stores.bundle import Stores, open_stores
 
-NO_KEY = "\n  keys: none yet, `gateway keys create --config FILE` makes one"
+NO_KEY = "\n  keys: none that is good, `gateway keys create --config FILE` makes one"
 GRACE_S = 30
 """How long streams may go on after SIGTERM."""
 
@@ -72,13 +72,13 @@ def serve(
     if sum((config_path is not None, bool(upstreams), engine is not None)) != 1:
         raise click.UsageError("name one of --config FILE, --upstream URL (repeatable) or --engine MODEL")
     # uvicorn raises the signal again once streams have ended: leave in order then, so that an own engine stops too.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
     with contextlib.ExitStack() as stack:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            stack.callback(signal.signal, number, signal.signal(number, lambda *_: sys.exit(0)))
         if engine is not None:
             upstreams = (stack.enter_context(_engine(engine, engine_args, engine_python)),)
         if config_path is not None:
-            deployment = configuration.load(config_path)
+            deployment = configuration.load(config_path, trust=True)
             listen = deployment.config.listen
         else:
             listen = Listen()
@@ -121,10 +121,14 @@ def _serve(deployment: Deployment, listen: Listen, *, first_key: bool) -> None:
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         server.ready_message = _greeting(deployment, app.state.snapshot, address)
-        if not stores.keys.all():
-            model = next(iter(deployment.config.models))
-            server.ready_message += _first_key(stores, address, model) if first_key else NO_KEY
+        good = [record for record in stores.keys.all() if record.refusal(time.time()) is None]
+        if good:
+            server.ready_message += f"\n  keys: {len(good)} good, `gateway keys create` makes another"
+        elif first_key:
+            server.ready_message += _first_key(stores, address, next(iter(deployment.config.models)))
             app.state.refresh()
+        else:
+            server.ready_message += NO_KEY
         server.run(sockets=[listener])
     if not server.started:
         raise InputError("the gateway could not start: see the message above")

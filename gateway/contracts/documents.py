@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gateway.contracts.errors import DocumentError, Mistake
 
 MAX_BYTES = 4 * 1024 * 1024
+LATER = "(what the file refers to is looked at once these are mended)"
 
 Location = tuple[str | int, ...]
 
@@ -80,7 +81,15 @@ def _dotted(at: Location) -> str:
 
 
 def parse(text: str, path: str) -> tuple[Any, dict[Location, int]]:
-    """Plain values of a YAML text, and the line (from 1) of each location in it."""
+    """Plain values of a YAML text, and the line (from 1) of each location in it. Raises DocumentError."""
+    values, lines, mistakes = _parse(text, path)
+    if mistakes:
+        raise DocumentError(path, mistakes)
+    return values, lines
+
+
+def _parse(text: str, path: str) -> tuple[Any, dict[Location, int], list[Mistake]]:
+    """The same, with the mistakes that leave values to look at (a duplicate key) beside them."""
     if len(text) > MAX_BYTES:
         too_long = f"the file has {len(text)} characters; at most {MAX_BYTES} are read"
         raise DocumentError(path, [Mistake(1, "", too_long)])
@@ -100,9 +109,7 @@ def parse(text: str, path: str) -> tuple[Any, dict[Location, int]]:
     except yaml.YAMLError as error:
         raise DocumentError(path, [Mistake(1, "", f"not valid YAML: {error}")]) from error
     values = reader.value(node, ()) if node is not None else {}
-    if reader.mistakes:
-        raise DocumentError(path, reader.mistakes)
-    return values, reader.lines
+    return values, reader.lines, reader.mistakes
 
 
 def read_text(path: Path) -> str:
@@ -120,11 +127,15 @@ def load(path: Path, model: type[Model], *, check: Check[Model] | None = None) -
 
     `check` looks at the whole model for what no single key can know (a name that refers to nothing).
     """
-    values, lines = parse(read_text(path), str(path))
-    loaded = validate(values, lines, model, str(path))
+    values, lines, found = _parse(read_text(path), str(path))
     reader = _Reader(str(path))
     reader.lines = {(): 1, **lines}
-    found = [Mistake(reader.line_of(at), _dotted(at), message) for at, message in (check(loaded) if check else ())]
+    try:
+        loaded = validate(values, lines, model, str(path))
+    except DocumentError as error:
+        mistakes = sorted([*found, *error.mistakes], key=lambda m: (m.line, m.key))
+        raise DocumentError(str(path), mistakes, LATER if check else "") from error
+    found += [Mistake(reader.line_of(at), _dotted(at), message) for at, message in (check(loaded) if check else ())]
     if found:
         raise DocumentError(str(path), sorted(found, key=lambda m: (m.line, m.key)))
     return loaded
@@ -160,6 +171,8 @@ def _mistake(reader: _Reader, detail: Any, model: type[BaseModel]) -> Mistake:
         message = f"unknown key {at[-1]!r}" + _suggestion(str(at[-1]), at, model)
     elif detail["type"] == "missing":
         message = f"missing key {at[-1]!r}: it is required here"
+    elif detail["type"] == "literal_error":
+        message = f"expected {detail['ctx']['expected']}, found {detail['input']!r}"
     return Mistake(reader.line_of(at), _dotted(at), message)
 
 

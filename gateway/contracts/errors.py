@@ -46,6 +46,8 @@ class RequestError(TollgateError):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     kind: ClassVar[str] = "server_error"
+    passes: ClassVar[bool] = True
+    """Whether asking again may help, where the status alone would say that it does."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -116,10 +118,11 @@ class MethodNotAllowed(RequestError):
 
 
 class ReleaseNotGated(RequestError):
-    """The model's release has no verdict that lets traffic reach it."""
+    """The model's release has no verdict that lets traffic reach it. That takes an operator, not another try."""
 
     status = 503
     code = "release_not_gated"
+    passes = False
 
 
 class UpstreamUnavailable(RequestError):
@@ -197,12 +200,15 @@ class Mistake:
 
 
 class DocumentError(InputError):
-    """A file that does not read, parse or validate. Carries every mistake found, not only the first."""
+    """A file that does not read, parse or validate. Carries every mistake found, not only the first.
 
-    def __init__(self, path: str, mistakes: Sequence[Mistake]) -> None:
+    `note` says what was not looked at.
+    """
+
+    def __init__(self, path: str, mistakes: Sequence[Mistake], note: str = "") -> None:
         self.path = path
         self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(f"{path}: {mistake}" for mistake in self.mistakes))
+        super().__init__("\n".join([*(f"{path}: {mistake}" for mistake in self.mistakes), *([note] if note else [])]))
 
 
 class PriceMissing(InputError):

@@ -34,7 +34,7 @@ async def attempt(work: Callable[[], Awaitable[None]], *, quiet: bool = False) -
         await work()
     except (SQLAlchemyError, InputError, OSError) as error:
         if not quiet:
-            log.error("background work failed; what it would have stored is kept: %s", error)
+            log.error("background work failed and is tried again; nothing is lost: %s", error)
         return False
     return True
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.config import Deployment, Release
-from gateway.contracts.errors import ReleaseNotGated
+from gateway.contracts.errors import ReleaseNotGated, VerdictError
 from gateway.contracts.verdict import Verdict
 from gateway.policy.gating import Gate, judge
 from gateway.policy.resolution import Snapshot
@@ -92,15 +92,29 @@ class State:
             return {}
         listing = tuple(_mark(path) for path in sorted(enforcement.verdicts.glob("*.dsse.json")))
         if listing != self._listing:
-            self._verdicts, self._problems = read_verdicts(enforcement.verdicts, enforcement.trusted_keys)
-            self._listing = listing
-            for problem in self._problems:
-                self._tell(f"verdict ignored: {problem}")
+            self._read_verdicts(listing)
         now = datetime.fromtimestamp(self._clock(), UTC)
         return {
             release.name: judge(release.name, release.digest, self._verdicts, self._problems, now)
             for release in self._deployment.releases.values()
         }
+
+    def _read_verdicts(self, listing: tuple[Mark, ...]) -> None:
+        """Read the verdicts anew. When a trusted key cannot be read nothing can be decided: what is known stays.
+
+        Keys and promotions must not wait for that. At the start nothing is known, and the error is the caller's.
+        """
+        enforcement = self._deployment.config.enforcement
+        try:
+            self._verdicts, self._problems = read_verdicts(enforcement.verdicts, enforcement.trusted_keys)
+        except VerdictError as error:
+            if self._listing is None:
+                raise
+            self._tell(f"verdicts are not read anew until this is mended: {error}")
+            return
+        self._listing = listing
+        for problem in self._problems:
+            self._tell(f"verdict ignored: {problem}")
 
     def _tell(self, message: str) -> None:
         """Log a warning once, not at every refresh."""

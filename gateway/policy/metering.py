@@ -64,10 +64,11 @@ class StreamMeter:
     """Counts one stream and cuts out the usage that its client did not ask for.
 
     Feed it what the engine sends; it returns what the client gets. `usage` is the last cumulative count, `finished`
-    whether `[DONE]` came, `failed` whether the engine sent an error event.
+    whether `[DONE]` came, `error` the error that the engine sent in its stream: that event and what follows it are
+    not for the client.
     """
 
-    __slots__ = ("_held", "_keep_all", "_keep_last", "_outputs", "failed", "finished", "usage")
+    __slots__ = ("_held", "_keep_all", "_keep_last", "_outputs", "error", "finished", "usage")
 
     def __init__(self, *, wants_usage: bool, wants_continuous_usage: bool) -> None:
         self._keep_all = wants_continuous_usage
@@ -76,7 +77,7 @@ class StreamMeter:
         self._outputs: dict[int, int] = {}
         self.usage: Usage | None = None
         self.finished = False
-        self.failed = False
+        self.error: dict[str, Any] | None = None
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for a piece of the engine's stream; whole events only. Raises Malformed."""
@@ -98,6 +99,8 @@ class StreamMeter:
         self._held = rest
 
     def _event(self, event: bytes) -> bytes:
+        if self.error is not None:
+            return b""
         if not event.startswith(b"data:"):
             comment, newline, data = event.partition(b"\n")
             return comment + newline + self._event(data) if event.startswith(b":") and data else event + _END
@@ -107,8 +110,9 @@ class StreamMeter:
             return event + _END
         chunk = _read(_decode_chunk, payload, "an event of the stream is not a chunk in JSON")
         if chunk.error and bytes(chunk.error) != b"null":
-            self.failed = True
-            return event + _END
+            error = _read(msgspec.json.decode, chunk.error, "the error in an event of the stream is not JSON")
+            self.error = error if isinstance(error, dict) else {"message": str(error)}
+            return b""
         return self._metered(event, chunk)
 
     def _metered(self, event: bytes, chunk: _Chunk) -> bytes:

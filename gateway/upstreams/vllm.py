@@ -18,6 +18,8 @@ from gateway.upstreams.http1 import Connection, Pool
 _TOO_LONG = re.compile(r"maximum context length|longer than the maximum model length|max_model_len", re.IGNORECASE)
 RETRYABLE = frozenset({429, 500, 502, 503, 504})
 """Statuses that another replica may not answer with."""
+NOT_A_ROUTE = "Not Found"
+"""What the engine's web framework says of a path that it does not have."""
 SHEDDING = frozenset({429, 503})
 """Those of a replica that is well, and busy."""
 
@@ -92,7 +94,7 @@ def translate(status: int, body: bytes, retry_after: int) -> RequestError:
 
 def translate_error(status: int, error: dict[str, Any], retry_after: int) -> RequestError:
     """The same, from an error object that came with any status."""
-    message = str(error.get("message") or f"the engine answered with status {status}")
+    message = str(error.get("message") or "it does not say why")
     param = error.get("param")
     param = param if isinstance(param, str) else None
     code = error.get("code")
@@ -103,9 +105,9 @@ def translate_error(status: int, error: dict[str, Any], retry_after: int) -> Req
         return kind(message, param=param)
     if status in (429, 503):
         return UpstreamOverloaded(f"the engine sheds load: {message}", retry_after=retry_after)
-    if status == 404:
-        return UpstreamFailed(f"the engine does not serve this: {message}", param=param)
-    return UpstreamFailed(f"the engine answered with status {status}: {message}")
+    if status == 404 and message == NOT_A_ROUTE:
+        return InvalidRequest(f"the engine does not serve this endpoint for the model ({message})")
+    return UpstreamFailed(f"the engine answered with status {status}: {message}", param=param)
 
 
 def _error_object(body: bytes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from gateway import config
 from gateway.config import Deployment, GatewayConfig, ReplicaConfig, Secret
+from gateway.contracts import documents
 from gateway.contracts.errors import DocumentError, InputError, PriceMissing
 from tests.gateway.builders import deployment, release
 
@@ -178,6 +179,7 @@ def test_every_mistake_is_named_at_once(folder: Path) -> None:
     with pytest.raises(DocumentError) as caught:
         _load(folder, GOOD.replace("port: 9000", "port: x").replace("mode: require", "mode: x"))
     assert [mistake.line for mistake in caught.value.mistakes] == [1, 4]
+    assert documents.LATER in str(caught.value)
 
 
 @pytest.mark.parametrize("part", ["pools", "models"])
@@ -252,3 +254,11 @@ def test_a_secret_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
 def test_defaults_are_valid_themselves() -> None:
     for field in ("listen", "limits", "timeouts", "enforcement"):
         assert GatewayConfig.model_fields[field].default is not None
+
+
+def test_who_decides_about_traffic_needs_the_trusted_keys(folder: Path) -> None:
+    path = folder / "gateway.yaml"
+    path.write_text(GOOD)
+    with pytest.raises(DocumentError, match=r"line \d+, enforcement\.trusted_keys\.0: .*evals keys"):
+        config.load(path, trust=True)
+    assert config.load(path)

@@ -127,3 +127,41 @@ async def test_load_and_mistakes_do_not_break_a_replica(tmp_path: Path, kind: st
             assert answer.status in (400, 503)
         assert gateway.app.data_plane.pools["main"].replicas[0].breaker.closed
         await ask(gateway, key)
+
+
+@pytest.mark.parametrize("after", [0, 2])
+async def test_an_error_event_is_one_error_and_the_last_event(tmp_path: Path, after: int) -> None:
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+        engine.faults.append(Fault("error_event", after=after, times=0))
+        answer = await raw.post(
+            gateway.url,
+            "/v1/chat/completions",
+            json.dumps(BODY | {"stream": True}).encode(),
+            {"authorization": f"Bearer {key}"},
+        )
+        (row,) = await gateway.rows(1)
+    assert row.outcome == "upstream_failed"
+    assert b"[DONE]" not in answer.body
+    if after == 0:
+        assert (answer.status, answer.json["error"]["code"]) == (502, "upstream_failed")
+    else:
+        *_, last = answer.body.strip().split(b"\n\n")
+        assert answer.body.count(b'"error"') == 1
+        assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "upstream_failed"
+
+
+async def test_an_error_with_status_200_in_place_of_a_stream_is_that_error(tmp_path: Path) -> None:
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+        engine.faults.append(Fault("error_200_flat", message="no such thing"))
+        body = json.dumps(BODY | {"stream": True}).encode()
+        answer = await raw.post(gateway.url, "/v1/chat/completions", body, {"authorization": f"Bearer {key}"})
+        assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_request")
+        assert "no such thing" in answer.json["error"]["message"]
+
+
+async def test_an_endpoint_that_the_engine_does_not_have_is_the_requests_fault(tmp_path: Path) -> None:
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+        body = json.dumps({"model": "faq", "input": "a"}).encode()
+        answer = await raw.post(gateway.url, "/v1/embeddings", body, {"authorization": f"Bearer {key}"})
+        assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_request")
+        assert gateway.app.data_plane.pools["main"].replicas[0].breaker.closed

@@ -1,5 +1,6 @@
 import json
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,14 @@ def test_other_data_than_the_suite_pins_is_refused(evals, suite: Path) -> None:
     result = evals(suite, "--model", "m")
     assert result.exit_code == 3
     assert "other data" in result.stderr
+
+
+def test_a_run_that_never_began_leaves_no_log(evals, suite: Path, serve, parrot) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        assert evals(suite, "--base-url", closed, "--model", "m", "--out", "a.jsonl").exit_code == 3
+    assert not Path("a.jsonl").exists()
+    assert evals(suite, "--base-url", serve(parrot), "--model", "m", "--out", "a.jsonl").exit_code == 0
+    assert evals(suite, "--base-url", closed, "--model", "m", "--out", "a.jsonl").exit_code in (0, 3)
+    assert len(run_log.read(Path("a.jsonl")).records) == 30, "evidence is never removed"

@@ -201,3 +201,10 @@ def test_what_yaml_writes_is_read_back_and_every_key_has_its_line(value: dict[st
 def test_any_text_is_read_or_refused(text: str) -> None:
     with suppress(DocumentError):
         documents.parse(text, "c.yaml")
+
+
+def test_a_duplicate_key_hides_no_other_mistake(tmp_path: Path) -> None:
+    path = _write(tmp_path, "name: a\nname: b\nfolder: x\nnonsense: 1\n")
+    with pytest.raises(DocumentError) as caught:
+        documents.load(path, Outer)
+    assert [(m.line, m.key) for m in caught.value.mistakes] == [(2, "name"), (4, "nonsense")]

@@ -155,15 +155,29 @@ def test_a_promotion_of_a_model_that_is_not_here_is_nobodys(house: House) -> Non
     assert house.state("off").snapshot.live == {"faq": "faq@1"}
 
 
-def test_a_refresh_that_fails_keeps_the_last_snapshot(house: House) -> None:
+def test_a_trusted_key_that_is_gone_does_not_keep_a_revocation_waiting(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
     house.passes()
     state = house.state()
-    before = state.snapshot
+    gates = state.snapshot.gates
     house.gate.public.write_text("no key any more")
     house.gate.write(house.folder, verdict(ONE.digest), "one")
-    with pytest.raises(VerdictError):
+    _, record = house.keys.create(
+        name="n", team="t", scope="serve", models=None, now=NOW, ttl_s=None, random_bytes=counting_bytes()
+    )
+    house.keys.revoke(record.id, NOW)
+    for _ in range(3):
         state.refresh()
-    assert state.snapshot is before
+    assert state.snapshot.keys[record.id].refusal(NOW) is not None
+    assert state.snapshot.gates == gates
+    assert caplog.text.count("not read anew") == 1
+
+
+def test_a_trusted_key_that_is_gone_at_the_start_is_an_error(house: House) -> None:
+    house.gate.public.write_text("no key")
+    with pytest.raises(VerdictError):
+        house.state()
 
 
 def test_a_snapshot_is_replaced_and_never_changed(house: House) -> None:

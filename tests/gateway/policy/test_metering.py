@@ -54,7 +54,7 @@ def test_a_cut_at_any_byte_changes_nothing(name: str, wants: str) -> None:
     for at in range(len(stream) + 1):
         meter = _meter(wants)
         assert meter.feed(stream[:at]) + meter.feed(stream[at:]) == expected
-        assert (meter.usage, meter.finished, meter.failed) == (whole.usage, True, False)
+        assert (meter.usage, meter.finished, meter.error) == (whole.usage, True, None)
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -108,7 +108,7 @@ def test_a_completion_may_talk_about_usage(text: str) -> None:
     meter = _meter()
     out = meter.feed(_event({"choices": _choices(text), "usage": USAGE}))
     assert out == _event({"choices": _choices(text)})
-    assert (meter.usage, meter.finished, meter.failed) == (Usage(3, 2), False, False)
+    assert (meter.usage, meter.finished, meter.error) == (Usage(3, 2), False, None)
 
 
 @settings(deadline=None)
@@ -169,16 +169,19 @@ def test_a_useless_count_does_not_replace_a_good_one() -> None:
 
 
 @pytest.mark.parametrize("error", [{"message": "m"}, "text", [1]])
-def test_an_error_event_passes_and_is_noticed(error: Any) -> None:
+def test_an_error_event_ends_what_the_client_gets(error: Any) -> None:
     meter, event = _meter(), _event({"error": error}, separators=(", ", ": "))
-    assert meter.feed(event) == event
-    assert meter.failed
+    before = _event({"choices": _choices("a")})
+    assert meter.feed(before + event + b"data: [DONE]\n\n") == before
+    assert meter.feed(before) == b""
+    assert meter.error == (error if isinstance(error, dict) else {"message": str(error)})
+    assert not meter.finished
 
 
 def test_an_error_of_null_is_none() -> None:
     meter = _meter()
     meter.feed(_event({"error": None, "choices": []}))
-    assert not meter.failed
+    assert meter.error is None
 
 
 @pytest.mark.parametrize("done", [b"data: [DONE]\n\n", b"data:[DONE]\n\n", b"data: [DONE] \n\n"])

@@ -13,8 +13,8 @@ from tests.engine.simulator import Engine, Fault
 from tests.gateway.servers import SECONDS, says, server
 
 ERRORS: dict[str, tuple[int, str, str | None]] = {
-    "embeddings_on_generative": (502, "upstream_failed", None),
-    "err_404": (502, "upstream_failed", None),
+    "embeddings_on_generative": (400, "invalid_request", None),
+    "err_404": (400, "invalid_request", None),
     "err_405": (502, "upstream_failed", None),
     "err_bad_model": (502, "upstream_failed", "model"),
     "err_empty_body": (400, "invalid_request", "body"),
@@ -32,7 +32,7 @@ ERRORS: dict[str, tuple[int, str, str | None]] = {
     "err_too_long": (400, "context_length_exceeded", "input_tokens"),
     "err_top_p": (400, "invalid_request", "top_p"),
     "err_wrong_content_type": (400, "invalid_request", None),
-    "model_retrieve": (502, "upstream_failed", None),
+    "model_retrieve": (400, "invalid_request", None),
 }
 
 
