@@ -50,8 +50,8 @@ async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: li
     for replica in replicas:
         telemetry.in_flight.labels(replica.name).set(replica.in_flight)
         telemetry.breaker.labels(replica.name).set(not replica.breaker.closed)
+    telemetry.ledger_lag.set(spool.lag)
     rows = spool.take()
-    telemetry.ledger_lag.set(len(rows))
     if not rows:
         return
     stored = False
