@@ -21,6 +21,7 @@ from gateway.contracts.errors import InputError
 from gateway.control_plane import engine as engines
 from gateway.control_plane.discovery import discover
 from gateway.policy.resolution import Snapshot
+from gateway.server.protocol import HttpProtocol
 from gateway.stores.bundle import Stores, open_stores
 
 NO_KEY = "\n  keys: none that is good, `gateway keys create --config FILE` makes one"
@@ -110,6 +111,7 @@ def _serve(deployment: Deployment, listen: Listen, *, first_key: bool) -> None:
     server = _Server(
         uvicorn.Config(
             app,
+            http=HttpProtocol,
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=GRACE_S,
