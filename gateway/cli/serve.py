@@ -114,6 +114,7 @@ def _serve(deployment: Deployment, listen: Listen, *, first_key: bool) -> None:
             http=HttpProtocol,
             log_level="warning",
             access_log=False,
+            proxy_headers=False,  # nothing here depends on a client's address
             timeout_graceful_shutdown=GRACE_S,
             timeout_keep_alive=75,
             server_header=False,

@@ -46,6 +46,7 @@ async def refresh(state: State) -> None:
 
 async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Sequence[Upstream]) -> None:
     """One round of the ledger's loop. Rows that the database does not take stay in the spool."""
+    telemetry.count()
     telemetry.open.set(spool.open_count)
     for replica in replicas:
         telemetry.in_flight.labels(replica.name).set(replica.in_flight)
