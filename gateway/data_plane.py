@@ -9,7 +9,6 @@ what is done here is the order, and that every admitted request is settled exact
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +17,7 @@ from gateway.config import Limits, Timeouts
 from gateway.contracts.errors import InternalError, MethodNotAllowed, RequestError
 from gateway.contracts.ledger import CLIENT_CLOSED
 from gateway.contracts.prices import PriceBook
-from gateway.policy.accounting import Account, admit
+from gateway.policy.accounting import admit
 from gateway.policy.auth import authenticate
 from gateway.policy.health import usable
 from gateway.policy.request import ENDPOINTS, parse, prepare
@@ -100,27 +99,27 @@ class DataPlane:
             self.telemetry.ungated.labels(release.name).inc()
             headers.append((b"x-tollgate-warning", b"served without a verdict"))
         account = admit(request_id, now, principal, request, release, serving.prices)
-        with self._settled(account, serving.prices, started), client.watched():
-            exchange = Exchange(
-                client=client,
-                request=request,
-                body=body,
-                account=account,
-                headers=headers,
-                prices=serving.prices,
-                limits=serving.limits,
-                timeouts=serving.timeouts,
-                monotonic=self.monotonic,
-                started=started,
-            )
-            await self._route(exchange, pool)
+        exchange = Exchange(
+            client=client,
+            request=request,
+            body=body,
+            account=account,
+            headers=headers,
+            prices=serving.prices,
+            limits=serving.limits,
+            timeouts=serving.timeouts,
+            monotonic=self.monotonic,
+            started=started,
+        )
+        await self._settled(exchange, pool)
 
-    @contextmanager
-    def _settled(self, account: Account, prices: PriceBook, started: float) -> Iterator[None]:
-        """Exactly one row: admitted on the way in, settled on the way out. Nothing here awaits."""
+    async def _settled(self, exchange: Exchange, pool: ReplicaPool) -> None:
+        """Exactly one row: admitted on the way in, settled on the way out. Nothing in `finally` awaits."""
+        account, client = exchange.account, exchange.client
         self.spool.admit(account.admitted)
         try:
-            yield
+            client.watch()
+            await self._route(exchange, pool)
         except ClientGone:
             account.outcome, account.status = CLIENT_CLOSED, 499
             raise
@@ -131,7 +130,8 @@ class DataPlane:
             account.outcome, account.status = InternalError.code, InternalError.status
             raise
         finally:
-            row = account.settled(prices, self.monotonic() - started)
+            client.unwatch()
+            row = account.settled(exchange.prices, self.monotonic() - exchange.started)
             self.spool.settle(row)
             self.telemetry.settled(row)
 

@@ -36,7 +36,7 @@ class EngineBroken(AnotherReplica):
     """The engine answered, with a failure of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exchange:
     """What every attempt of a request needs. `started` and `monotonic` are in seconds of the same clock."""
 
@@ -90,7 +90,8 @@ class Exchange:
         return await upstream.begin(endpoint, self.body, JSON[1], request_id, fresh=fresh)
 
     async def _over(self, answer: Answer) -> None:
-        with self.client.aborts(answer.abort):
+        self.client.aborts(answer.abort)
+        try:
             # An answer in one piece begins when its generation has ended: only the total can bound that.
             limit = self.timeouts.first_byte if self.request.stream else self.timeouts.total
             status = await answer.head(self._within(limit))
@@ -99,6 +100,8 @@ class Exchange:
                 await self._stream(answer)
             else:
                 await self._whole(answer)
+        finally:
+            self.client.aborts(None)
 
     async def _whole(self, answer: Answer) -> None:
         """An answer that comes in one piece, or an engine's error."""
