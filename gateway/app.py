@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, MutableMapping
@@ -12,10 +13,11 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.asgi import Receive, Send
-from gateway.config import Deployment, PoolConfig, Timeouts
-from gateway.contracts.errors import UpstreamFailed
+from gateway.config import Deployment, GatewayConfig
 from gateway.control_plane import loops
 from gateway.control_plane.api import Pages, build_api
+from gateway.control_plane.probes import Probes, readiness
+from gateway.control_plane.registration import Registration
 from gateway.control_plane.state import State
 from gateway.data_plane import DataPlane, ReplicaPool
 from gateway.policy.request import ENDPOINTS
@@ -23,10 +25,7 @@ from gateway.policy.routing import POLICIES
 from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
-from gateway.upstreams.http1 import ExchangeError
-from gateway.upstreams.vllm import Replica, fetch
-
-PROBE_S = 2.0
+from gateway.upstreams.vllm import replicas_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def build(
     config = deployment.config
     state = State(deployment, stores.keys, stores.releases, clock)
     telemetry = Telemetry()
-    pools = {name: _pool(name, pool, config.timeouts) for name, pool in config.pools.items()}
+    pools = {name: _pool(name, config) for name in config.pools}
     replicas = [replica for pool in pools.values() for replica in pool.replicas]
     spools.recover(stores.spool_folder, stores.ledger.insert)
     spool = spools.Spool(stores.spool_folder, owner=f"{time.time_ns()}-{os.getpid()}")
@@ -73,6 +72,18 @@ def build(
         monotonic=monotonic,
         new_id=new_id,
     )
+    probes = Probes(lambda: replicas, config.health, telemetry, monotonic, random.Random())  # noqa: S311 (jitter)
+    registration = Registration(
+        pools=lambda: list(pools.values()),
+        releases=lambda: deployment.releases,
+        prices=lambda: deployment.prices,
+        settings=config.health,
+        spool=spool,
+        telemetry=telemetry,
+        clock=clock,
+        monotonic=monotonic,
+        new_id=new_id,
+    )
 
     async def drain() -> None:
         await loops.drain(spool, stores.ledger, telemetry, replicas)
@@ -83,6 +94,9 @@ def build(
             asyncio.create_task(loops.every(loops.REFRESH_S, lambda: loops.refresh(state))),
             asyncio.create_task(loops.every(loops.DRAIN_S, drain)),
         ]
+        if config.health.probes:
+            tasks.append(asyncio.create_task(loops.every(config.health.period, probes.round)))
+            tasks.append(asyncio.create_task(loops.every(loops.REFRESH_S, registration.round)))
         try:
             yield
         finally:
@@ -94,35 +108,13 @@ def build(
             for replica in replicas:
                 replica.pool.close_all()
 
-    pages = Pages(lambda: state.snapshot, telemetry, clock, ready=lambda: _readiness(pools))
+    pages = Pages(
+        lambda: state.snapshot, telemetry, clock, ready=lambda: readiness(pools.values(), config.health.timeout)
+    )
     return Application(data_plane, state, build_api(pages, running))
 
 
-def _pool(name: str, config: PoolConfig, timeouts: Timeouts) -> ReplicaPool:
-    replicas = [
-        Replica(
-            replica.name or f"{name}-{index}",  # a URL would tell clients where the engines are
-            replica.url,
-            api_key=None if replica.api_key is None else replica.api_key.read(),
-            connect_s=timeouts.connect,
-        )
-        for index, replica in enumerate(config.replicas)
-    ]
-    return ReplicaPool(name, replicas, POLICIES[config.policy], config.served_model)
-
-
-async def _readiness(pools: dict[str, ReplicaPool]) -> str | None:
-    """None when every pool has a replica whose /health answers 200."""
-    for pool in pools.values():
-        answers = await asyncio.gather(*(_healthy(replica) for replica in pool.replicas))
-        if not any(answers):
-            return f"no replica of the pool {pool.name!r} answers /health"
-    return None
-
-
-async def _healthy(replica: Replica) -> bool:
-    try:
-        status, _ = await fetch(replica, "/health", PROBE_S)
-    except (ExchangeError, UpstreamFailed):
-        return False
-    return status == 200
+def _pool(name: str, config: GatewayConfig) -> ReplicaPool:
+    pool = config.pools[name]
+    replicas = replicas_of(name, pool, connect_s=config.timeouts.connect, health=config.health)
+    return ReplicaPool(name, replicas, POLICIES[pool.policy], pool.served_model)

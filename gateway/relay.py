@@ -52,6 +52,7 @@ class Exchange:
 
     async def on(self, replica: Replica) -> None:
         """Relay the answer of one replica. Raises RequestError, AnotherReplica or ClientGone."""
+        begun = self.monotonic()
         try:
             await self._attempt(replica)
         except (ExchangeError, Malformed) as error:
@@ -63,9 +64,11 @@ class Exchange:
             replica.breaker.failed(self.monotonic())
             raise
         except (AnotherReplica, RequestError):
-            replica.breaker.succeeded()  # it answered, if not what was asked for
+            replica.breaker.succeeded(self.monotonic())  # it answered, if not what was asked for
             raise
-        replica.breaker.succeeded()
+        ended = self.monotonic()
+        replica.breaker.succeeded(ended)
+        replica.vitals.observed(ended - begun)
 
     async def _attempt(self, replica: Replica) -> None:
         data = replica.request(self.request.endpoint.path, self.body, self.account.admitted.request_id)
