@@ -17,7 +17,7 @@ from gateway.config import Deployment, GatewayConfig
 from gateway.control_plane import loops
 from gateway.control_plane.api import Pages, build_api
 from gateway.control_plane.probes import Probes, readiness
-from gateway.control_plane.registration import Registration
+from gateway.control_plane.registration import Engines, Registration
 from gateway.control_plane.state import State
 from gateway.data_plane import DataPlane, ReplicaPool
 from gateway.policy.request import ENDPOINTS
@@ -74,8 +74,7 @@ def build(
     )
     probes = Probes(lambda: replicas, config.health, telemetry, monotonic, random.Random())  # noqa: S311 (jitter)
     registration = Registration(
-        pools=lambda: list(pools.values()),
-        releases=lambda: deployment.releases,
+        engines=lambda: [_engines(pool, deployment) for pool in pools.values()],
         prices=lambda: deployment.prices,
         settings=config.health,
         spool=spool,
@@ -118,3 +117,8 @@ def _pool(name: str, config: GatewayConfig) -> ReplicaPool:
     pool = config.pools[name]
     replicas = replicas_of(name, pool, connect_s=config.timeouts.connect, health=config.health)
     return ReplicaPool(name, replicas, POLICIES[pool.policy], pool.served_model)
+
+
+def _engines(pool: ReplicaPool, deployment: Deployment) -> Engines:
+    releases = [release for release in deployment.releases.values() if release.pool == pool.name]
+    return Engines(pool.name, pool.replicas, releases, pool.served_model)

@@ -6,7 +6,7 @@ accounted like one: one row, with the purpose `probe`, that a sum over the ledge
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -17,7 +17,6 @@ from gateway.contracts.ledger import COMPLETED, GATEWAY_LOST, LedgerRow
 from gateway.contracts.prices import PriceBook
 from gateway.contracts.usage import from_openai
 from gateway.control_plane.probes import ProbeFailed, ask
-from gateway.data_plane import ReplicaPool
 from gateway.policy.accounting import Account
 from gateway.policy.facts import Facts, differences, disagreements, json_object, read_facts
 from gateway.settings import Health
@@ -46,11 +45,20 @@ async def ask_facts(replica: Replica, seconds: float) -> Facts:
 
 
 @dataclass(frozen=True)
-class Registration:
-    """The loop's round. `pools` and `releases` are those of now; clocks and the source of ids are arguments."""
+class Engines:
+    """The engines of one pool, the releases that they run, and the name by which they are asked for them."""
 
-    pools: Callable[[], Sequence[ReplicaPool]]
-    releases: Callable[[], Mapping[str, Release]]
+    pool: str
+    replicas: Sequence[Replica]
+    releases: Sequence[Release]
+    served_model: str | None
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The loop's round. `engines` and `prices` are those of now; clocks and the source of ids are arguments."""
+
+    engines: Callable[[], Iterable[Engines]]
     prices: Callable[[], PriceBook]
     settings: Health
     spool: Spool
@@ -61,13 +69,13 @@ class Registration:
 
     async def round(self) -> None:
         """Register the replicas that arrived since the last round, all at the same time."""
-        for pool in self.pools():
-            new = [replica for replica in pool.replicas if self._is_new(replica)]
-            done = await asyncio.gather(*(self._register(replica, pool) for replica in new))
+        for engines in self.engines():
+            new = [replica for replica in engines.replicas if self._is_new(replica)]
+            done = await asyncio.gather(*(self._register(replica, engines) for replica in new))
             if any(done):
-                known = [(each.name, each.facts) for each in pool.replicas if each.facts is not None]
+                known = [(each.name, each.facts) for each in engines.replicas if each.facts is not None]
                 for found in disagreements(known):
-                    log.warning("pool %r: %s", pool.name, found)
+                    log.warning("pool %r: %s", engines.pool, found)
 
     def _is_new(self, replica: Replica) -> bool:
         """A sleeper is asked when it wakes, and a draining one gets no new request."""
@@ -75,20 +83,20 @@ class Registration:
         usable = vitals.up and vitals.accepts and vitals.breaker.closed
         return usable and vitals.arrivals > vitals.registered
 
-    async def _register(self, replica: Replica, pool: ReplicaPool) -> bool:
-        arrival, served_model = replica.vitals.arrivals, pool.served_model
-        releases = [each for each in self.releases().values() if each.pool == pool.name]
+    async def _register(self, replica: Replica, engines: Engines) -> bool:
+        arrival, releases = replica.vitals.arrivals, engines.releases
         try:
             facts = await ask_facts(replica, self.settings.timeout)
         except ProbeFailed as error:
             log.info("replica %r could not be registered and is asked again: %s", replica.name, error)
             return False
         if self.settings.fingerprint and releases and all(_generates(each) for each in releases):
-            facts = replace(facts, fingerprint=await self._fingerprint(replica, releases[0], served_model))
+            fingerprint = await self._fingerprint(replica, releases[0], engines.served_model)
+            facts = replace(facts, fingerprint=fingerprint)
         replica.facts, replica.vitals.registered = facts, arrival
         _tell(replica.name, facts)
         for release in releases:
-            for found in differences(facts, release.manifest, served_model or release.model):
+            for found in differences(facts, release.manifest, engines.served_model or release.model):
                 log.warning("replica %r: %s", replica.name, found)
         return True
 
