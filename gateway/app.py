@@ -5,7 +5,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,9 @@ from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
 from gateway.upstreams.vllm import replicas_of
+
+Work = tuple[float, Callable[[], Awaitable[None]]]
+"""Seconds between two rounds, and one round."""
 
 
 @dataclass(frozen=True)
@@ -72,30 +75,17 @@ def build(
         monotonic=monotonic,
         new_id=new_id,
     )
-    probes = Probes(lambda: replicas, config.health, telemetry, monotonic, random.Random())  # noqa: S311 (jitter)
-    registration = Registration(
-        engines=lambda: [_engines(pool, deployment) for pool in pools.values()],
-        prices=lambda: deployment.prices,
-        settings=config.health,
-        spool=spool,
-        telemetry=telemetry,
-        clock=clock,
-        monotonic=monotonic,
-        new_id=new_id,
-    )
+    watching: list[Work] = []
+    if config.health.probes:
+        watching = _watching(deployment, pools, spool, telemetry, clock, monotonic, new_id)
 
     async def drain() -> None:
         await loops.drain(spool, stores.ledger, telemetry, replicas)
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
-        tasks = [
-            asyncio.create_task(loops.every(loops.REFRESH_S, lambda: loops.refresh(state))),
-            asyncio.create_task(loops.every(loops.DRAIN_S, drain)),
-        ]
-        if config.health.probes:
-            tasks.append(asyncio.create_task(loops.every(config.health.period, probes.round)))
-            tasks.append(asyncio.create_task(loops.every(loops.REFRESH_S, registration.round)))
+        work = [(loops.REFRESH_S, lambda: loops.refresh(state)), (loops.DRAIN_S, drain), *watching]
+        tasks = [asyncio.create_task(loops.every(seconds, each)) for seconds, each in work]
         try:
             yield
         finally:
@@ -117,6 +107,37 @@ def _pool(name: str, config: GatewayConfig) -> ReplicaPool:
     pool = config.pools[name]
     replicas = replicas_of(name, pool, connect_s=config.timeouts.connect, health=config.health)
     return ReplicaPool(name, replicas, POLICIES[pool.policy], pool.served_model)
+
+
+def _watching(
+    deployment: Deployment,
+    pools: dict[str, ReplicaPool],
+    spool: spools.Spool,
+    telemetry: Telemetry,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    new_id: Callable[[], str],
+) -> list[Work]:
+    """What asks the engines how and what they are."""
+    health = deployment.config.health
+    probes = Probes(
+        replicas=lambda: [replica for pool in pools.values() for replica in pool.replicas],
+        settings=health,
+        telemetry=telemetry,
+        monotonic=monotonic,
+        random=random.Random(),  # noqa: S311 (jitter)
+    )
+    registration = Registration(
+        engines=lambda: [_engines(pool, deployment) for pool in pools.values()],
+        prices=lambda: deployment.prices,
+        settings=health,
+        spool=spool,
+        telemetry=telemetry,
+        clock=clock,
+        monotonic=monotonic,
+        new_id=new_id,
+    )
+    return [(health.period, probes.round), (loops.REFRESH_S, registration.round)]
 
 
 def _engines(pool: ReplicaPool, deployment: Deployment) -> Engines:
