@@ -69,13 +69,15 @@ class Registration:
 
     async def round(self) -> None:
         """Register the replicas that arrived since the last round, all at the same time."""
-        for engines in self.engines():
-            new = [replica for replica in engines.replicas if self._is_new(replica)]
-            done = await asyncio.gather(*(self._register(replica, engines) for replica in new))
-            if any(done):
-                known = [(each.name, each.facts) for each in engines.replicas if each.facts is not None]
-                for found in disagreements(known):
-                    log.warning("pool %r: %s", engines.pool, found)
+        await asyncio.gather(*(self._pool(engines) for engines in self.engines()))
+
+    async def _pool(self, engines: Engines) -> None:
+        new = [replica for replica in engines.replicas if self._is_new(replica)]
+        done = await asyncio.gather(*(self._register(replica, engines) for replica in new))
+        if any(done):
+            known = [(each.name, each.facts) for each in engines.replicas if each.facts is not None]
+            for found in disagreements(known):
+                log.warning("pool %r: %s", engines.pool, found)
 
     def _is_new(self, replica: Replica) -> bool:
         """A sleeper is asked when it wakes, and a draining one gets no new request."""
@@ -110,7 +112,7 @@ class Registration:
             return await _one_token(replica, account, served_model or release.model)
         except RequestError as error:
             account.outcome, account.status = error.code, error.status
-            log.info("replica %r does not tell its fingerprint: %s", replica.name, error)
+            log.warning("replica %r does not tell its fingerprint: %s", replica.name, error)
             return None
         finally:
             row = account.settled(book, self.monotonic() - started)
