@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.asgi import Receive, Send
-from gateway.config import Deployment, PoolConfig, Timeouts
+from gateway.config import Deployment, GatewayConfig
 from gateway.control_plane import loops
 from gateway.control_plane.api import Pages, build_api
+from gateway.control_plane.probes import Probes, readiness
+from gateway.control_plane.registration import Engines, Registration
 from gateway.control_plane.state import State
 from gateway.data_plane import DataPlane, ReplicaPool
 from gateway.policy.request import ENDPOINTS
@@ -22,9 +25,10 @@ from gateway.policy.routing import POLICIES
 from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
-from gateway.upstreams.vllm import Replica
+from gateway.upstreams.vllm import replicas_of
 
-PROBE_S = 2.0
+Work = tuple[float, Callable[[], Awaitable[None]]]
+"""Seconds between two rounds, and one round."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,11 @@ def build(
 ) -> Application:
     """Build the application: recover what a dead gateway left, open this one's spool. Connections open on demand."""
     config = deployment.config
-    pools = {name: _pool(name, pool, config.timeouts) for name, pool in config.pools.items()}
+    pools = {name: _pool(name, config) for name in config.pools}
     state = State(deployment, stores.keys, stores.releases, clock, pools)
     telemetry = Telemetry()
+    if new_id is None:
+        new_id = _request_ids().__next__
     replicas = [replica for pool in pools.values() for replica in pool.replicas]
     spools.recover(stores.spool_folder, stores.ledger.insert)
     spool = spools.Spool(stores.spool_folder, owner=f"{time.time_ns()}-{os.getpid()}")
@@ -65,18 +71,19 @@ def build(
         telemetry=telemetry,
         clock=clock,
         monotonic=monotonic,
-        new_id=_request_ids().__next__ if new_id is None else new_id,
+        new_id=new_id,
     )
+    watching: list[Work] = []
+    if config.health.probes:
+        watching = _watching(deployment, state, spool, telemetry, clock, monotonic, new_id)
 
     async def drain() -> None:
         await loops.drain(spool, stores.ledger, telemetry, replicas)
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
-        tasks = [
-            asyncio.create_task(loops.every(loops.REFRESH_S, lambda: loops.refresh(state))),
-            asyncio.create_task(loops.every(loops.DRAIN_S, drain)),
-        ]
+        work = [(loops.REFRESH_S, lambda: loops.refresh(state)), (loops.DRAIN_S, drain), *watching]
+        tasks = [asyncio.create_task(loops.every(seconds, each)) for seconds, each in work]
         try:
             yield
         finally:
@@ -88,7 +95,12 @@ def build(
             for replica in replicas:
                 replica.close()
 
-    pages = Pages(lambda: state.snapshot, telemetry, clock, ready=lambda: _readiness(pools))
+    pages = Pages(
+        lambda: state.snapshot,
+        telemetry,
+        clock,
+        ready=lambda: readiness(state.serving.pools.values(), config.health.timeout),
+    )
     return Application(data_plane, state, build_api(pages, running))
 
 
@@ -100,23 +112,43 @@ def _request_ids() -> Iterator[str]:
             yield f"tg-{drawn[start : start + 24]}"
 
 
-def _pool(name: str, config: PoolConfig, timeouts: Timeouts) -> ReplicaPool:
-    replicas = [
-        Replica(
-            replica.name or f"{name}-{index}",  # a URL would tell clients where the engines are
-            replica.url,
-            api_key=None if replica.api_key is None else replica.api_key.read(),
-            connect_s=timeouts.connect,
-        )
-        for index, replica in enumerate(config.replicas)
-    ]
-    return ReplicaPool(name, replicas, POLICIES[config.policy], config.served_model)
+def _pool(name: str, config: GatewayConfig) -> ReplicaPool:
+    pool = config.pools[name]
+    replicas = replicas_of(name, pool, connect_s=config.timeouts.connect, health=config.health)
+    return ReplicaPool(name, replicas, POLICIES[pool.policy], pool.served_model, engines=replicas)
 
 
-async def _readiness(pools: dict[str, ReplicaPool]) -> str | None:
-    """None when every pool has a replica whose /health answers 200."""
-    for pool in pools.values():
-        answers = await asyncio.gather(*(replica.healthy(PROBE_S) for replica in pool.replicas))
-        if not any(answers):
-            return f"no replica of the pool {pool.name!r} answers /health"
-    return None
+def _watching(
+    deployment: Deployment,
+    state: State,
+    spool: spools.Spool,
+    telemetry: Telemetry,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    new_id: Callable[[], str],
+) -> list[Work]:
+    """What asks the engines how and what they are."""
+    health = deployment.config.health
+    probes = Probes(
+        replicas=lambda: [replica for pool in state.serving.pools.values() for replica in pool.engines],
+        settings=health,
+        telemetry=telemetry,
+        monotonic=monotonic,
+        random=random.Random(),  # noqa: S311 (jitter)
+    )
+    registration = Registration(
+        engines=lambda: [_engines(pool, deployment) for pool in state.serving.pools.values()],
+        prices=lambda: deployment.prices,
+        settings=health,
+        spool=spool,
+        telemetry=telemetry,
+        clock=clock,
+        monotonic=monotonic,
+        new_id=new_id,
+    )
+    return [(health.period, probes.round), (loops.REFRESH_S, registration.round)]
+
+
+def _engines(pool: ReplicaPool, deployment: Deployment) -> Engines:
+    releases = [release for release in deployment.releases.values() if release.pool == pool.name]
+    return Engines(pool.name, pool.engines, releases, pool.served_model)

@@ -53,6 +53,7 @@ class Exchange:
 
     async def on(self, upstream: Upstream) -> None:
         """Relay the answer of one replica. Raises RequestError, AnotherReplica or ClientGone."""
+        begun = self.monotonic()
         try:
             await self._attempt(upstream)
         except (ExchangeError, Malformed) as error:
@@ -64,9 +65,11 @@ class Exchange:
             upstream.breaker.failed(self.monotonic())
             raise
         except (AnotherReplica, RequestError):
-            upstream.breaker.succeeded()  # it answered, if not what was asked for
+            upstream.breaker.succeeded(self.monotonic())  # it answered, if not what was asked for
             raise
-        upstream.breaker.succeeded()
+        ended = self.monotonic()
+        upstream.breaker.succeeded(ended)
+        upstream.vitals.observed(ended - begun)
 
     async def _attempt(self, upstream: Upstream) -> None:
         answer = await self._begin(upstream)

@@ -27,6 +27,9 @@ class Telemetry:
             "tollgate_tokens", "Tokens as the engines count them.", ["model", "kind"], registry=registry
         )
         self.retries = Counter("tollgate_retries", "Attempts after the first one.", ["pool"], registry=registry)
+        self.retries_denied = Counter(
+            "tollgate_retries_denied", "Attempts that the retry budget did not allow.", ["pool"], registry=registry
+        )
         self.ungated = Counter(
             "tollgate_ungated", "Requests served without a verdict in `warn` mode.", ["release"], registry=registry
         )
@@ -46,6 +49,16 @@ class Telemetry:
         )
         self.in_flight = Gauge("tollgate_in_flight", "Requests in flight on a replica.", ["replica"], registry=registry)
         self.breaker = Gauge("tollgate_breaker_open", "1 while a replica is left out.", ["replica"], registry=registry)
+        self.up = Gauge(
+            "tollgate_replica_up",
+            "1 while a replica's probes succeed, 0 while it is down.",
+            ["replica"],
+            registry=registry,
+        )
+        self.asleep = Gauge("tollgate_replica_asleep", "1 while a replica sleeps.", ["replica"], registry=registry)
+        self.draining = Gauge(
+            "tollgate_replica_draining", "1 while a replica gets no new request.", ["replica"], registry=registry
+        )
         self.open = Gauge("tollgate_open_requests", "Admitted and not yet settled.", registry=registry)
         self.ledger_lag = Gauge("tollgate_ledger_lag_rows", "Settled rows not yet in the database.", registry=registry)
         self._uncounted: list[LedgerRow] = []
