@@ -22,8 +22,8 @@
         ├── ManifestError
         └── VerdictError
 
-Each class knows its status and its code. `envelope` and `event` are the only places where an error becomes bytes, in the
-dialect of the API that was asked.
+Each class knows its status and its code. `envelope` and `event` alone make bytes of an error, in the dialect of the API
+that was asked.
 """
 
 from collections.abc import Sequence

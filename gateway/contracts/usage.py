@@ -43,7 +43,9 @@ def from_openai(usage: Any) -> Usage | None:
     """Usage from the decoded `usage` object of a whole answer; None when it carries no prompt count."""
     if not isinstance(usage, dict):
         return None
-    return Counts(usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("prompt_tokens_details")).usage()
+    return Counts(
+        usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("prompt_tokens_details")
+    ).usage()
 
 
 def from_responses(usage: Any) -> Usage | None:

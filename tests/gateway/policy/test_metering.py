@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.contracts.usage import Usage
-from gateway.policy.metering import MAX_EVENT_BYTES, Malformed, StreamMeter, read_answer
+from gateway.policy.events import MAX_EVENT_BYTES, Malformed
+from gateway.policy.metering import StreamMeter, read_answer
 from tests.engine import recordings
 
 CONTINUOUS = recordings.load("chat_stream_continuous_usage").body
