@@ -80,7 +80,7 @@ def from_anthropic(usage: Any, before: Usage | None = None) -> Usage | None:
 
 def is_count(value: Any) -> TypeGuard[int]:
     """Whether a value is a count that a ledger can hold."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST
+    return type(value) is int and 0 <= value <= MOST  # a bool is an int, and no count
 
 
 def _cached(details: Any) -> int | None:

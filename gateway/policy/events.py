@@ -13,8 +13,7 @@ import msgspec
 from gateway.contracts.usage import Usage
 
 MAX_EVENT_BYTES = 4 * 1024 * 1024
-_END = b"\n\n"
-_ANY_END = re.compile(rb"\n\r?\n")
+_END = re.compile(rb"\n\r?\n")
 
 Read = TypeVar("Read")
 _any = msgspec.json.Decoder(Any).decode
@@ -38,10 +37,17 @@ def error_object(raw: bytes) -> dict[str, Any]:
     return error if isinstance(error, dict) else {"message": str(error)}
 
 
+def _is_line(event: bytes, start: int = 0) -> bool:
+    """Whether these bytes, from `start` on, are one line of data and the end of an event."""
+    return event.startswith(b"data: ", start) and event.endswith(b"\n\n") and event.find(b"\n", start) == len(event) - 2
+
+
 def data_of(event: bytes) -> bytes | None:
     """The data of an event, its lines joined; None when it has none, as a comment."""
-    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2:
-        return event[6:-2]
+    # The two forms that engines send: a line of data alone, or below the name of its event.
+    start = event.find(b"\n") + 1 if event.startswith(b"event: ") else 0
+    if _is_line(event, start):
+        return event[start + 6 : -2]
     lines = [line.removesuffix(b"\r") for line in event.split(b"\n")]
     data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
     return b"\n".join(data) if data else None
@@ -49,8 +55,6 @@ def data_of(event: bytes) -> bytes | None:
 
 def with_data(event: bytes, data: bytes) -> bytes:
     """The event with other data, in the place of its first line of data; every other line as it was."""
-    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2:
-        return b"data: " + data + _END
     lines = event.split(b"\n")
     first = next(place for place, line in enumerate(lines) if line.startswith(b"data:"))
     end = b"\r" if lines[first].endswith(b"\r") else b""
@@ -79,19 +83,10 @@ class EventMeter:
         """The client's bytes for a piece of the engine's stream; whole events only. Raises Malformed."""
         if self._held:
             data = self._held + data
-        if b"\r" in data:
-            return self._whole(data, [match.end() for match in _ANY_END.finditer(data)])
-        end = data.find(_END) + 2
-        if end == len(data):  # one event, as an engine that is not in a hurry sends it
-            self._held = b""
-            return self._next(data)
-        ends: list[int] = []
-        while end > 1:
-            ends.append(end)
-            end = data.find(_END, end) + 2
-        return self._whole(data, ends)
-
-    def _whole(self, data: bytes, ends: list[int]) -> bytes:
+        elif _is_line(data) and self.error is None:  # one event for each piece, as a token comes from an engine
+            self.events += 1
+            return self.event(data, data[6:-2])
+        ends = [match.end() for match in _END.finditer(data)]
         starts = [0, *ends]
         self._held = data[starts[-1] :]
         if len(self._held) > MAX_EVENT_BYTES:

@@ -80,6 +80,7 @@ def meter(request: Request) -> Meter:
         wants_usage=request.wants_usage,
         wants_continuous_usage=request.wants_continuous_usage,
         choices=request.choices if request.endpoint.wire == "completions" else _ONE_PROMPT,
+        named=request.endpoint.wire != "audio",
     )
 
 
@@ -122,18 +123,22 @@ def _from_metadata(headers: Mapping[bytes, bytes]) -> Usage | None:
 class StreamMeter(EventMeter):
     """Counts a stream of chunks, and cuts out the usage that its client did not ask for.
 
-    `choices` is how many choices each prompt of the request has; a conversation is one prompt. `finished` is whether
-    `[DONE]` came.
+    Every value that stays keeps its bytes. `choices` is how many choices each prompt of the request has; a conversation
+    is one prompt. `finished` is whether `[DONE]` came.
 
-    vLLM names its `system_fingerprint` in the last chunk that it sends. Where that is the count that is cut out, the
-    name moves back to the chunk that ends the last choice, as if nobody had asked for usage: so a chunk with a
-    `finish_reason` waits for the event after it, which the engine sends at once.
+    vLLM puts its `system_fingerprint` into the last chunk that it sends. Where that is the count that is cut out, it
+    moves back to the chunk that ends the last choice, as if nobody had asked for usage: so a chunk with a
+    `finish_reason` waits for the event after it, which the engine sends at once. Streams that are not `named` have no
+    fingerprint, and nothing waits.
     """
 
-    __slots__ = ("_choices", "_keep_all", "_keep_last", "_outputs", "_prompts", "_waiting")
+    __slots__ = ("_choices", "_keep_all", "_keep_last", "_outputs", "_prompts", "_waiting", "_waits")
 
-    def __init__(self, *, wants_usage: bool, wants_continuous_usage: bool, choices: int = _ONE_PROMPT) -> None:
+    def __init__(
+        self, *, wants_usage: bool, wants_continuous_usage: bool, choices: int = _ONE_PROMPT, named: bool = True
+    ) -> None:
         super().__init__()
+        self._waits = named and not wants_usage
         self._keep_all = wants_continuous_usage
         self._keep_last = wants_usage
         self._choices = choices
@@ -150,27 +155,18 @@ class StreamMeter(EventMeter):
         if chunk.error and bytes(chunk.error) != b"null":
             self.error = error_object(bytes(chunk.error))
             return self._released()
+        released = self._released() if self._waiting else b""
         raw = bytes(chunk.usage)
-        if raw not in (b"", b"null"):
+        if raw and raw != b"null":
             self._count(read(_counts, raw, "the usage in an event of the stream is not an object").usage(), chunk)
             if not self._keep_all:
-                return self._cut(event, data, raw, chunk)
-        return self._released() + event
-
-    def _cut(self, event: bytes, data: bytes, raw: bytes, chunk: _Chunk) -> bytes:
-        if chunk.choices:
-            event = with_data(event, _without_usage(data, raw))
-            if chunk.choices[0].finish_reason is None or self._keep_last:
-                return self._released() + event
-            released, self._waiting = self._released(), event
+                if not chunk.choices:
+                    return released + event if self._keep_last else _with_fingerprint(released, data)
+                event = _without_usage(event, data, raw)
+        if self._waits and chunk.choices and chunk.choices[0].finish_reason is not None:
+            self._waiting = event
             return released
-        if self._keep_last:
-            return self._released() + event
-        fingerprint = bytes(read(_last, data, "the last chunk of the stream is not an object").system_fingerprint)
-        if self._waiting and fingerprint not in (b"", b"null"):
-            waiting = (data_of(self._waiting) or b"").rstrip()
-            self._waiting = with_data(self._waiting, waiting[:-1] + b',"system_fingerprint":' + fingerprint + b"}")
-        return self._released()
+        return released + event
 
     def _released(self) -> bytes:
         waiting, self._waiting = self._waiting, b""
@@ -190,16 +186,25 @@ class StreamMeter(EventMeter):
         self.usage = usage
 
 
-def _without_usage(data: bytes, raw: bytes) -> bytes:
-    """The chunk without its own `usage` member and one of the commas beside it."""
-    member = b'"usage":' + raw
-    start = data.rfind(member)
-    if start < 0 or data.find(b'"usage"') != start:
-        # Spaced in another way, or not the only one of that name: the values keep their bytes, the spaces go.
-        members = read(_members, data, "an event of the stream is not a chunk in JSON")
-        del members["usage"]
-        return _encode(members)
-    end = start + len(member)
-    if data[start - 1 : start] == b",":
-        return data[: start - 1] + data[end:]
-    return data[:start] + data[end + 1 :] if data[end : end + 1] == b"," else data[:start] + data[end:]
+def _without_usage(event: bytes, data: bytes, raw: bytes) -> bytes:
+    """The event without its chunk's own `usage`."""
+    last = b',"usage":' + raw + b"}\n\n"
+    if event.endswith(last):  # as vLLM writes it; the brace closes the chunk, so this is no usage further in
+        return event[: -len(last)] + b"}\n\n"
+    members = read(_members, data, "an event of the stream is not a chunk in JSON")
+    del members["usage"]
+    return with_data(event, _encode(members))
+
+
+def _with_fingerprint(event: bytes, last: bytes) -> bytes:
+    """The event with the fingerprint that the stream's last chunk has, unless it has one of its own."""
+    data = data_of(event)
+    fingerprint = _fingerprint(last)
+    if data is None or not fingerprint or _fingerprint(data):
+        return event
+    return with_data(event, data.rstrip()[:-1] + b',"system_fingerprint":' + fingerprint + b"}")
+
+
+def _fingerprint(chunk: bytes) -> bytes:
+    raw = bytes(read(_last, chunk, "an event of the stream is not a chunk in JSON").system_fingerprint)
+    return b"" if raw == b"null" else raw
