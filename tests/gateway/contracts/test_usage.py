@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.contracts.usage import Usage, from_openai
+from gateway.contracts.usage import Usage, from_anthropic, from_openai, from_responses
 from tests.engine import recordings
 
 COUNT = st.integers(0, 10**9)
@@ -67,3 +67,36 @@ def test_what_is_no_usage_object_is_no_usage(value: Any) -> None:
 def test_usage_is_immutable() -> None:
     with pytest.raises(AttributeError):
         Usage(1, 2).input_tokens = 3  # type: ignore[misc]
+
+
+def test_anthropics_input_leaves_out_what_a_cache_gave_or_took() -> None:
+    usage = {"input_tokens": 3, "output_tokens": 5, "cache_read_input_tokens": 8, "cache_creation_input_tokens": 2}
+    assert from_anthropic(usage) == Usage(13, 5, 8)
+    assert from_anthropic({"input_tokens": 3, "output_tokens": 5}) == Usage(3, 5, None)
+
+
+def test_a_later_count_of_anthropics_may_leave_the_input_out() -> None:
+    assert from_anthropic({"output_tokens": 5}, Usage(13, 0, 8)) == Usage(13, 5, 8)
+    assert from_anthropic({"output_tokens": 5}) is None
+
+
+@given(NO_COUNT.filter(lambda value: value is not None))
+def test_what_is_no_count_of_anthropics_leaves_the_one_before(value: Any) -> None:
+    before = Usage(1, 1)
+    for name in ("input_tokens", "cache_read_input_tokens"):
+        if value:
+            assert from_anthropic({"input_tokens": 3, "output_tokens": 5, name: value}, before) == before
+    if value:
+        assert from_anthropic({"input_tokens": 3, "output_tokens": value}, before) == before
+    assert from_anthropic(value, before) == before
+
+
+def test_the_usage_of_a_response() -> None:
+    usage = {"input_tokens": 3, "output_tokens": 5, "input_tokens_details": {"cached_tokens": 2}}
+    assert from_responses(usage) == Usage(3, 5, 2)
+    assert from_responses({"input_tokens": 3, "output_tokens": 5}) == Usage(3, 5, None)
+
+
+@pytest.mark.parametrize("usage", [None, [], {}, {"input_tokens": 3}, {"input_tokens": 3, "output_tokens": True}])
+def test_a_response_without_a_count(usage: Any) -> None:
+    assert from_responses(usage) is None
