@@ -97,7 +97,7 @@ def parse(body: bytes, content_type: bytes | None) -> Form:
         name, file = _named(body[at + 2 : head])
         parts.setdefault(name, []).append(Part(head + 4, end, file))
         at = end + len(delimiter)
-    if body[at:] not in (b"--", b"--\r\n"):
+    if body[at : at + 2] != b"--" or body[at + 2 : at + 4].strip() or len(body) > at + 4:
         raise _malformed("a boundary should be followed by a line's end, and the last one by `--` and nothing else")
     return Form(body, boundary, parts)
 

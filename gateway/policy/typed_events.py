@@ -1,5 +1,6 @@
 """The streams whose events have types: Anthropic's Messages and OpenAI's Responses. Every byte of them passes."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -36,6 +37,8 @@ class _ResponsesEnd(msgspec.Struct):
 _messages_event = msgspec.json.Decoder(_MessagesEvent).decode
 _responses_event = msgspec.json.Decoder(_ResponsesEvent).decode
 _responses_end = msgspec.json.Decoder(_ResponsesEnd).decode
+_TRUE_CODE = re.compile(r"'code': ([45]\d\d)\}")
+"""Of the error that vLLM failed to read, in the message of that failure."""
 _NO_EVENT = "an event of the stream is not an object in JSON"
 
 
@@ -62,9 +65,16 @@ class MessagesMeter(EventMeter):
         elif told.type == "message_stop":
             self.finished = True
         elif told.type == "error":
-            self.error = error_object(bytes(told.error) or data)
+            self.error = _unwrapped(error_object(bytes(told.error) or data))
             return b""
         return event
+
+
+def _unwrapped(error: dict[str, Any]) -> dict[str, Any]:
+    """The error with the status that it has below. vLLM translates its chat stream event by event, and of an error
+    there tells only that it is no chunk: without its code, a client's mistake would be the engine's failure."""
+    code = _TRUE_CODE.search(str(error.get("message")))
+    return error if code is None else {"code": int(code[1]), **error}
 
 
 class ResponsesMeter(EventMeter):

@@ -70,6 +70,11 @@ def test_nothing_to_change_is_the_same_bytes() -> None:
     assert form.rewritten({}) == form.body
 
 
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"\n", b"\r"])
+def test_a_form_may_end_with_a_line_or_not(end: bytes) -> None:
+    assert parse(_field("model", b"faq") + b"--X--" + end, TYPE).text("model") == "faq"
+
+
 def test_a_file_is_no_text() -> None:
     with pytest.raises(InvalidRequest, match="short text") as caught:
         _form(FILE % b"abc").text("file")
@@ -142,6 +147,8 @@ def test_another_content_type_is_refused(told: bytes | None) -> None:
         _field("a", b"1"),
         _field("a", b"1") + b"--X-",
         _field("a", b"1") + END + b"epilogue",
+        _field("a", b"1") + END + b"\r\n" * 99,
+        _field("a", b"1") + b"--X--a",
         _field("a", b"1") + b"--XY\r\n" + END,
         b'--X\r\nContent-Disposition: form-data; name="a"\r\n\r\n--X--\r\n',
         b'--X\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + _field("model", b"faq") + END,

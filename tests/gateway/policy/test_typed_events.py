@@ -103,6 +103,17 @@ def test_an_error_event_ends_what_the_client_gets(
     assert (counting.error, counting.finished) == (error, False)
 
 
+@pytest.mark.parametrize("code", [400, 500])
+def test_an_error_that_the_engine_could_not_translate_keeps_its_code(code: int) -> None:
+    # As vLLM 0.32 says it.
+    message = (
+        f"Field required [type=missing, input_value={{'error': {{'message': 'En...am': None, 'code': {code}}}}}, in"
+    )
+    meter = MessagesMeter()
+    meter.feed(_event({"type": "error", "error": {"type": "internal_error", "message": message}}))
+    assert meter.error == {"code": code, "type": "internal_error", "message": message}
+
+
 def test_an_error_without_a_type_is_one() -> None:
     meter = ResponsesMeter()
     assert meter.feed(b'data: {"error":{"message":"m","code":500}}\n\n') == b""
