@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.contracts.usage import Usage, from_anthropic, from_openai, from_responses
@@ -36,6 +36,7 @@ def test_unknown_is_not_zero() -> None:
     assert from_openai({"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": details}) == Usage(3, 1, 0)
 
 
+@settings(deadline=None)
 @given(prompt=COUNT, output=COUNT, cached=st.none() | COUNT)
 def test_every_count_is_read(prompt: int, output: int, cached: int | None) -> None:
     details = {"cached_tokens": cached, "created_cache_tokens": None, "multimodal_tokens": {"image": 3}}
@@ -43,16 +44,19 @@ def test_every_count_is_read(prompt: int, output: int, cached: int | None) -> No
     assert from_openai(usage) == Usage(prompt, output, cached)
 
 
+@settings(deadline=None)
 @given(prompt=NO_COUNT)
 def test_no_prompt_count_is_no_usage(prompt: Any) -> None:
     assert from_openai({"prompt_tokens": prompt, "completion_tokens": 1}) is None
 
 
+@settings(deadline=None)
 @given(output=NO_COUNT.filter(bool))
 def test_a_completion_count_that_is_no_count_is_no_usage(output: Any) -> None:
     assert from_openai({"prompt_tokens": 1, "completion_tokens": output}) is None
 
 
+@settings(deadline=None)
 @given(cached=NO_COUNT)
 def test_a_cached_count_that_is_no_count_is_unknown(cached: Any) -> None:
     usage = {"prompt_tokens": 2, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": cached}}
@@ -80,6 +84,7 @@ def test_a_later_count_of_anthropics_may_leave_the_input_out() -> None:
     assert from_anthropic({"output_tokens": 5}) is None
 
 
+@settings(deadline=None)
 @given(NO_COUNT.filter(lambda value: value is not None))
 def test_what_is_no_count_of_anthropics_leaves_the_one_before(value: Any) -> None:
     before = Usage(1, 1)

@@ -1,7 +1,7 @@
 """Server-sent events, in every form that the standard's grammar has for them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.policy.events import MAX_EVENT_BYTES, EventMeter, Malformed, data_of, error_object, read, with_data
@@ -52,6 +52,7 @@ def test_other_data_leave_every_other_line(event: bytes) -> None:
     assert changed.count(b"\r\n") == event.count(b"\r\n")
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(list(EVENTS)), max_size=6), st.data())
 def test_however_it_is_cut_the_same_events_come_out(events: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(events)

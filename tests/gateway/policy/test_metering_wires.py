@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.contracts.usage import Usage
@@ -51,6 +51,7 @@ RECORDED = {
 
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n"], ids=["lf", "crlf"])
 @pytest.mark.parametrize("path", RECORDED)
+@settings(deadline=None)
 @given(data=st.data())
 def test_however_a_stream_is_cut_bytes_and_usage_are_the_same(path: str, ends: bytes, data: st.DataObject) -> None:
     stream = RECORDED[path].replace(b"\n", ends) + b": ping" + ends * 2

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.contracts.usage import Usage
@@ -48,6 +48,7 @@ def _fed(meter: EventMeter, stream: bytes, cuts: list[int]) -> bytes:
     return b"".join([meter.feed(stream[start:end]) for start, end in ends])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(MESSAGES_STREAM)), max_size=9).map(sorted))
 def test_messages_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
     meter = MessagesMeter()
@@ -55,6 +56,7 @@ def test_messages_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
     assert (meter.usage, meter.finished, meter.error) == (Usage(11, 5, 8), True, None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, len(RESPONSES_STREAM)), max_size=9).map(sorted))
 def test_responses_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
     meter = ResponsesMeter()
