@@ -20,7 +20,7 @@ from gateway.control_plane.probes import Probes, readiness
 from gateway.control_plane.registration import Engines, Registration
 from gateway.control_plane.state import State
 from gateway.data_plane import DataPlane, ReplicaPool
-from gateway.policy.request import ENDPOINTS
+from gateway.policy.endpoints import ENDPOINTS
 from gateway.policy.routing import POLICIES
 from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
