@@ -10,30 +10,47 @@ _VARIES = re.compile(rb'"id":"(chatcmpl|cmpl|modelperm)-[0-9a-f]{16}"|"created":
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """One exchange with a real engine."""
+class Request:
+    """What was sent to a real engine."""
 
     method: str
     path: str
     sent_headers: dict[str, str]
     sent: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recording(Request):
+    """One exchange with a real engine."""
+
     status: int
     headers: list[tuple[str, str]]
     body: bytes
 
 
-def load(name: str) -> Recording:
-    """The recording in `<name>.txt`."""
-    request, head, body = (SAMPLES / f"{name}.txt").read_bytes().split(b"\n\n", 2)
-    first, headers, sent = request.decode().split("\n", 2)
-    method, path = first.removeprefix("> ").split(" ")
-    sent = sent.removeprefix("> ")
-    status, *lines = head.decode().split("\n")
-    return Recording(
+def request(text: bytes) -> Request:
+    """The request that a recording begins with."""
+    first, headers, sent = text.split(b"\n", 2)
+    method, path = first.decode().removeprefix("> ").split(" ")
+    sent = sent.removeprefix(b"> ")
+    return Request(
         method=method,
         path=path,
-        sent_headers=json.loads(headers.removeprefix("> headers: ")),
-        sent=b"" if sent == "None" else sent.encode(),
+        sent_headers=json.loads(headers.removeprefix(b"> headers: ")),
+        sent=b"" if sent == b"None" else sent,
+    )
+
+
+def load(name: str) -> Recording:
+    """The recording in `<name>.txt`."""
+    sent, head, body = (SAMPLES / f"{name}.txt").read_bytes().split(b"\n\n", 2)
+    asked = request(sent)
+    status, *lines = head.decode().split("\n")
+    return Recording(
+        method=asked.method,
+        path=asked.path,
+        sent_headers=asked.sent_headers,
+        sent=asked.sent,
         status=int(status.split(" ")[2]),
         headers=[(line[2:].partition(": ")[0], line.partition(": ")[2]) for line in lines if line.startswith("< ")],
         body=body,
