@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
-_VARIES = re.compile(rb'"id":"(chatcmpl|cmpl|modelperm)-[0-9a-f]{16}"|"created":\d+')
+_VARIES = re.compile(rb'("(?:id|item_id|call_id)":"[a-z]+(?:-tool)?[-_])[0-9a-f]{16}"|("created(?:_at)?":)\d+')
+_NUMBER = re.compile(rb"-?\d+\.\d+(?:e-?\d+)?")
+_PACKED = re.compile(rb'("(?:embedding|data)":)"[A-Za-z0-9+/=]+"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +61,9 @@ def load(name: str) -> Recording:
 
 def settled(body: bytes) -> bytes:
     """A body with its random ids and times made equal."""
-    return _VARIES.sub(lambda match: match[0].split(b":")[0] + b":0", body)
+    return _VARIES.sub(lambda match: (match[1] or match[2]) + b"0", body)
+
+
+def blank(body: bytes) -> bytes:
+    """A settled body without what a model has computed: scores, vectors and probabilities."""
+    return _PACKED.sub(rb'\1""', _NUMBER.sub(b"0.0", settled(body)))
