@@ -1,0 +1,297 @@
+"""External providers through LiteLLM, answered as vLLM would answer: the same bodies, the same events, the same errors.
+
+The only file that imports LiteLLM, on first use: that takes seconds. It is used as a library, for translation alone.
+Retries, fallbacks, caches, callbacks, prices, token estimates and logs are the gateway's own business or nobody's, so
+all of them are off.
+
+Anthropic's messages go through LiteLLM's chat completions for every provider. Its direct way to Anthropic's API needs
+LiteLLM's proxy to stream, and goes on reading (and paying) after its reader has left.
+"""
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import msgspec
+
+from gateway.contracts.errors import InputError, InvalidRequest
+from gateway.policy.health import Breaker
+from gateway.policy.provider import arguments
+from gateway.policy.request import Endpoint
+from gateway.upstreams.http1 import ExchangeError
+from gateway.upstreams.written import Written
+
+OPERATORS = frozenset({401, 402, 403, 404})
+"""A provider's answers to the gateway's own key, account or model: no client can mend them."""
+UNREACHED = frozenset({"ConnectError", "ConnectTimeout"})
+UNTRANSLATED = (AttributeError, LookupError, TypeError, ValueError)
+"""What LiteLLM raises, or wraps, when a body is not what it takes for granted."""
+
+_HINT = re.compile(r"\s+To drop these, set|\. Handle with `litellm")
+_JSON = {b"content-type": b"application/json"}
+_EVENTS = {b"content-type": b"text/event-stream; charset=utf-8"}
+_encode = msgspec.json.Encoder().encode
+
+
+@cache
+def library() -> Any:
+    """LiteLLM, with everything off that is not translation. Raises InputError when it is not installed."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # its import would fetch a price list otherwise
+    try:
+        found: Any = import_module("litellm")
+        import_module("litellm.responses.mcp.litellm_proxy_mcp_handler")  # each Responses call loads it
+        adapters: Any = import_module("litellm.llms.anthropic.pass_through.adapters.transformation")
+    except ImportError as error:
+        raise InputError(f"a provider needs LiteLLM ({error}): pip install 'tollgate[providers]'") from error
+    found.messages_adapter = adapters.AnthropicAdapter()
+    found.telemetry = found.drop_params = found.modify_params = False
+    found.suppress_debug_info = found.disable_token_counter = found.user_url_validation = True
+    found.DEFAULT_MAX_RETRIES = 0  # for embeddings, where a `max_retries` of 0 counts as none given
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logging.getLogger(name).disabled = True  # they write bodies and tracebacks to stderr
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # some providers take their key in the URL
+    return found
+
+
+class Provider:
+    """One model of one provider. `in_flight` is held by `with provider:`, as that of a replica is.
+
+    Raises InputError when LiteLLM is missing or does not know the provider that `model` begins with.
+    """
+
+    def __init__(
+        self, name: str, model: str, *, api_key: str | None, base_url: str | None, connect_s: float, total_s: float
+    ) -> None:
+        self.name = name
+        self.in_flight = 0
+        self.breaker = Breaker()
+        self._library = library()
+        self._key = api_key
+        if (brand := model.partition("/")[0]) not in self._library.provider_list:
+            raise InputError(f"LiteLLM knows no provider {brand!r}: expected a model such as 'openai/gpt-5-mini'")
+        self._always: dict[str, Any] = {
+            "model": model,
+            "api_key": api_key,
+            "api_base": base_url,
+            "timeout": self._library.exceptions.httpx.Timeout(total_s, connect=connect_s),
+            "num_retries": 0,
+            "max_retries": 0,
+            "no-log": True,
+        }
+        self._failures = (
+            self._library.exceptions.openai.OpenAIError,
+            self._library.exceptions.httpx.HTTPError,
+            ImportError,
+            *UNTRANSLATED,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __enter__(self) -> "Provider":
+        self.in_flight += 1
+        self.breaker.begin()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.in_flight -= 1
+        self.breaker.ended()
+
+    async def begin(
+        self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False
+    ) -> Written:
+        """Send a request. What fails from here on is an error answer, or an ExchangeError of the answer's waits."""
+        answer = Written()
+        task = asyncio.create_task(self._serve(endpoint.path, body, answer))
+        self._tasks.add(task)  # the loop alone does not keep it alive
+        task.add_done_callback(self._tasks.discard)
+        answer.follow(task)
+        return answer
+
+    def end(self, answer: Written) -> None:
+        """Stop what still runs."""
+        answer.abort("the exchange is over")
+
+    async def healthy(self, seconds: float) -> bool:
+        """Providers have no /health: what is known of them is in the breaker."""
+        return True
+
+    def close(self) -> None:
+        """LiteLLM closes its connections when the process ends."""
+
+    async def _serve(self, path: str, body: bytes, answer: Written) -> None:
+        opened = None
+        try:
+            fields = arguments(path, body)
+            opened, whole, events = await self._call(path, fields)
+            answer.begin(200, _JSON if events is None else _EVENTS)
+            if events is None:
+                await answer.push(_encode(whole))
+                return
+            async for event in events:
+                await answer.push(event)
+        except InvalidRequest as error:
+            await _refuse(answer, 400, error.message, error.param)
+        except self._failures as error:
+            if answer.status:
+                raise ExchangeError(f"the provider broke its stream off: {self._reason(error)}") from error
+            status, message = self._explained(error)
+            await _refuse(answer, status, message)
+        finally:
+            if opened is not None:
+                await _close(opened)
+
+    async def _call(self, path: str, fields: dict[str, Any]) -> tuple[Any, Any, AsyncIterator[bytes] | None]:
+        """(what to close, the whole answer, its events): one of the two latter."""
+        stream = bool(fields.get("stream"))
+        if path == "/v1/embeddings":
+            return None, _dumped(await self._library.aembedding(**fields, **self._always)), None
+        # Without the flag each call would look for tools that LiteLLM runs itself.
+        call = {**self._always, "_skip_mcp_handler": True}
+        if path == "/v1/responses":
+            opened = await self._library.aresponses(**fields, **call)
+            return (opened, None, _response_events(opened)) if stream else (None, _dumped(opened), None)
+        if path == "/v1/chat/completions":
+            opened = await self._library.acompletion(**fields, **call)
+            return (opened, None, _chat_events(_ended(opened))) if stream else (None, _dumped(opened), None)
+        adapter = self._library.messages_adapter
+        asked, names = adapter.translate_completion_input_params_with_tool_mapping(
+            {**fields, "model": self._always["model"]}
+        )
+        if stream:
+            asked["stream_options"] = {"include_usage": True}
+        opened = await self._library.acompletion(**{**asked, **call})
+        if not stream:
+            return None, _dumped(adapter.translate_completion_output_params(opened, names)), None
+        model = self._always["model"].partition("/")[2]
+        translated = adapter.translate_completion_output_params_streaming(_ended(opened), model, names)
+        return opened, None, _message_events(translated)
+
+    def _explained(self, error: Exception) -> tuple[int, str]:
+        """(status, message) of a failure before the first byte. Raises ExchangeError where nothing was answered."""
+        chain = list(_chain(error))
+        names = {type(each).__name__ for each in chain}
+        timeout = isinstance(error, self._library.Timeout)
+        if timeout or names & UNREACHED:
+            reason = "did not answer in time" if timeout else "cannot be reached"
+            raise ExchangeError(
+                f"the provider {reason}", timeout=timeout, connecting=bool(names & UNREACHED)
+            ) from error
+        answered = "HTTPStatusError" in names
+        if not answered and any(isinstance(each, self._library.exceptions.httpx.TransportError) for each in chain):
+            raise ExchangeError("the provider broke the connection off") from error
+        status = getattr(error, "status_code", None) or 400
+        if isinstance(error, ImportError):
+            status = 502
+        elif isinstance(chain[-1], UNTRANSLATED) and isinstance(
+            error, (self._library.APIConnectionError, UNTRANSLATED)
+        ):
+            return 400, f"LiteLLM cannot translate this request ({type(chain[-1]).__name__}: {self._reason(error)})"
+        if status in OPERATORS:
+            return 502, f"the provider does not accept the gateway's key, account, model or path (status {status})"
+        if isinstance(error, self._library.ContextWindowExceededError):
+            return 400, f"the request is longer than the model's maximum context length: {self._reason(error)}"
+        return (status if status >= 400 else 502), self._reason(error)
+
+    def _reason(self, error: Exception) -> str:
+        """The provider's own words, without the key, should they repeat it."""
+        text = str(getattr(error, "message", None) or error)
+        if text.startswith("litellm."):
+            text = text.partition(" - ")[2] or text.partition(": ")[2]
+        text = _inner_message(_HINT.split(text)[0].removeprefix("b'").removesuffix("'").strip())
+        return text.replace(self._key, "***") if self._key else text
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = getattr(error, "original_exception", None) or error.__cause__ or error.__context__
+
+
+async def _refuse(answer: Written, status: int, message: str, param: str | None = None) -> None:
+    """An error in place of an answer."""
+    answer.begin(status, _JSON)
+    await answer.push(_encode({"error": {"message": message, "param": param, "code": None}}))
+
+
+def _inner_message(text: str) -> str:
+    """The message inside an error body, where the text is one."""
+    try:
+        error = msgspec.json.decode(text).get("error")
+    except (msgspec.DecodeError, AttributeError):
+        return text
+    return str(error.get("message") or text) if isinstance(error, dict) else str(error or text)
+
+
+async def _close(opened: Any) -> None:
+    """Close a stream, wherever LiteLLM keeps the part that can be closed."""
+    inner = (getattr(opened, name, None) for name in ("litellm_custom_stream_wrapper", "response"))
+    for part in (opened, *inner):
+        if (close := getattr(part, "aclose", None)) is not None:
+            await close()
+
+
+def _dumped(answer: Any) -> dict[str, Any]:
+    """A whole answer as plain values."""
+    fields = dict(answer) if isinstance(answer, dict) else answer.model_dump(warnings=False)
+    return {**fields, "usage": _counted(fields.get("usage"))}
+
+
+def _counted(usage: Any) -> dict[str, Any] | None:
+    """Usage as the provider counted it. LiteLLM writes zeros where it did not, and prices of its own beside it."""
+    if not isinstance(usage, dict) or not any(isinstance(value, int) and value for value in usage.values()):
+        return None
+    return {name: value for name, value in usage.items() if name != "cost"}
+
+
+def _event(fields: Any, name: str | None = None) -> bytes:
+    head = b"" if name is None else b"event: %b\n" % name.encode()
+    return head + b"data: " + _encode(fields) + b"\n\n"
+
+
+async def _ended(stream: Any) -> AsyncIterator[Any]:
+    """LiteLLM's chat stream, up to an end that the provider made: LiteLLM makes one up where a stream just stops."""
+    async for chunk in stream:
+        made = stream.received_finish_reason or stream.intermittent_finish_reason
+        if made is None and any(choice.finish_reason for choice in chunk.choices):
+            raise ExchangeError("the provider's stream ended in the middle")
+        yield chunk
+
+
+async def _message_events(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Anthropic's events. LiteLLM writes an error of its own into them where its source fails."""
+    async for event in events:
+        if event.startswith(b"event: error\n"):
+            raise ExchangeError("the provider broke its stream off")
+        yield event
+
+
+async def _chat_events(stream: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    """Chunks, the usage in one of its own without choices, and the end."""
+    last: dict[str, Any] = {}
+    usage = None
+    async for chunk in stream:
+        last = chunk.model_dump(exclude_none=True, warnings=False)
+        usage = _counted(last.pop("usage", None)) or usage
+        choices = [{"finish_reason": None, **choice} for choice in last.get("choices", ())]
+        if any(choice["finish_reason"] or choice.get("delta") for choice in choices):
+            yield _event({**last, "choices": choices})
+    if usage is not None:
+        yield _event({**last, "choices": [], "usage": usage})
+    yield b"data: [DONE]\n\n"
+
+
+async def _response_events(stream: Any) -> AsyncIterator[bytes]:
+    """Events of the Responses API, numbered."""
+    number = 0
+    async for event in stream:
+        fields = event.model_dump(exclude_unset=True, mode="json", warnings=False)
+        if isinstance(inner := fields.get("response"), dict) and inner.get("usage") is not None:
+            fields["response"] = {**inner, "usage": _counted(inner["usage"])}
+        yield _event({**fields, "sequence_number": number}, str(fields["type"]))
+        number += 1
