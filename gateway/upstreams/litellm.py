@@ -186,9 +186,7 @@ class Provider:
         status = getattr(error, "status_code", None) or 400
         if isinstance(error, ImportError):
             status = 502
-        elif isinstance(chain[-1], UNTRANSLATED) and isinstance(
-            error, (self._library.APIConnectionError, UNTRANSLATED)
-        ):
+        elif isinstance(error, (self._library.APIConnectionError, *UNTRANSLATED)) and _is_ours(chain[-1]):
             return 400, f"LiteLLM cannot translate this request ({type(chain[-1]).__name__}: {self._reason(error)})"
         if status in OPERATORS:
             return 502, f"the provider does not accept the gateway's key, account, model or path (status {status})"
@@ -214,9 +212,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 async def _refuse(answer: Written, status: int, message: str, param: str | None = None) -> None:
-    """An error in place of an answer."""
     answer.begin(status, _JSON)
     await answer.push(_encode({"error": {"message": message, "param": param, "code": None}}))
+
+
+def _is_ours(cause: BaseException) -> bool:
+    """Whether an error began in LiteLLM's own code, which raises bare Exceptions too."""
+    return isinstance(cause, UNTRANSLATED) or type(cause) is Exception
 
 
 def _inner_message(text: str) -> str:
