@@ -51,6 +51,7 @@ def library() -> Any:
     found.messages_adapter = adapters.AnthropicAdapter()
     found.telemetry = found.drop_params = found.modify_params = False
     found.suppress_debug_info = found.disable_token_counter = found.user_url_validation = True
+    found.disable_aiohttp_transport = True  # it keeps the connection when a stream is abandoned: nobody stops paying
     found.DEFAULT_MAX_RETRIES = 0  # for embeddings, where a `max_retries` of 0 counts as none given
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).disabled = True  # they write bodies and tracebacks to stderr
@@ -231,9 +232,10 @@ def _inner_message(text: str) -> str:
 
 
 async def _close(opened: Any) -> None:
-    """Close a stream, wherever LiteLLM keeps the part that can be closed."""
-    inner = (getattr(opened, name, None) for name in ("litellm_custom_stream_wrapper", "response"))
-    for part in (opened, *inner):
+    """Close a stream and the parts of it that LiteLLM forgets, so that the provider stops."""
+    chat = getattr(opened, "litellm_custom_stream_wrapper", opened)
+    lines = getattr(getattr(chat, "completion_stream", None), "streaming_response", None)
+    for part in (chat, lines, getattr(opened, "response", None)):
         if (close := getattr(part, "aclose", None)) is not None:
             await close()
 

@@ -26,8 +26,9 @@ CHAT, MESSAGES, RESPONSES, EMBEDDINGS = (
 HELLO = [{"role": "user", "content": "hello there you all"}]
 S = 10.0
 pytestmark = [
-    # LiteLLM's own types, built as they are first used.
+    # LiteLLM's own types, built as they are first used, and its own use of pydantic.
     pytest.mark.filterwarnings("ignore:Item '.*' on TypedDict class:UserWarning"),
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecatedSince211"),
 ]
 
 
