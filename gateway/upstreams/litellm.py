@@ -23,11 +23,14 @@ from gateway.contracts.errors import InputError, InvalidRequest
 from gateway.policy.health import Breaker
 from gateway.policy.provider import arguments
 from gateway.policy.request import Endpoint
+from gateway.upstreams import provider_wire
 from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.written import Written
 
 OPERATORS = frozenset({401, 402, 403, 404})
 """A provider's answers to the gateway's own key, account or model: no client can mend them."""
+OVERLOADED = frozenset({503, 529})
+"""LiteLLM calls some of these an internal error; 529 is Anthropic's own."""
 UNREACHED = frozenset({"ConnectError", "ConnectTimeout"})
 UNTRANSLATED = (AttributeError, LookupError, TypeError, ValueError)
 """What LiteLLM raises, or wraps, when a body is not what it takes for granted."""
@@ -51,7 +54,7 @@ def library() -> Any:
     found.messages_adapter = adapters.AnthropicAdapter()
     found.telemetry = found.drop_params = found.modify_params = False
     found.suppress_debug_info = found.disable_token_counter = found.user_url_validation = True
-    found.disable_aiohttp_transport = True  # it keeps the connection when a stream is abandoned: nobody stops paying
+    found.disable_aiohttp_transport = True  # nobody would close its sessions
     found.DEFAULT_MAX_RETRIES = 0  # for embeddings, where a `max_retries` of 0 counts as none given
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).disabled = True  # they write bodies and tracebacks to stderr
@@ -149,15 +152,23 @@ class Provider:
         """(what to close, the whole answer, its events): one of the two latter."""
         stream = bool(fields.get("stream"))
         if path == "/v1/embeddings":
-            return None, _dumped(await self._library.aembedding(**fields, **self._always)), None
+            return None, provider_wire.dumped(await self._library.aembedding(**fields, **self._always)), None
         # Without the flag each call would look for tools that LiteLLM runs itself.
         call = {**self._always, "_skip_mcp_handler": True}
         if path == "/v1/responses":
             opened = await self._library.aresponses(**fields, **call)
-            return (opened, None, _response_events(opened)) if stream else (None, _dumped(opened), None)
+            return (
+                (opened, None, provider_wire.response_events(opened))
+                if stream
+                else (None, provider_wire.dumped(opened), None)
+            )
         if path == "/v1/chat/completions":
             opened = await self._library.acompletion(**fields, **call)
-            return (opened, None, _chat_events(_ended(opened))) if stream else (None, _dumped(opened), None)
+            return (
+                (opened, None, provider_wire.chat_events(provider_wire.ended(opened)))
+                if stream
+                else (None, provider_wire.dumped(opened), None)
+            )
         adapter = self._library.messages_adapter
         asked, names = adapter.translate_completion_input_params_with_tool_mapping(
             {**fields, "model": self._always["model"]}
@@ -166,10 +177,10 @@ class Provider:
             asked["stream_options"] = {"include_usage": True}
         opened = await self._library.acompletion(**{**asked, **call})
         if not stream:
-            return None, _dumped(adapter.translate_completion_output_params(opened, names)), None
+            return None, provider_wire.dumped(adapter.translate_completion_output_params(opened, names)), None
         model = self._always["model"].partition("/")[2]
-        translated = adapter.translate_completion_output_params_streaming(_ended(opened), model, names)
-        return opened, None, _message_events(translated)
+        translated = adapter.translate_completion_output_params_streaming(provider_wire.ended(opened), model, names)
+        return opened, None, provider_wire.message_events(translated)
 
     def _explained(self, error: Exception) -> tuple[int, str]:
         """(status, message) of a failure before the first byte. Raises ExchangeError where nothing was answered."""
@@ -181,13 +192,12 @@ class Provider:
             raise ExchangeError(
                 f"the provider {reason}", timeout=timeout, connecting=bool(names & UNREACHED)
             ) from error
-        answered = "HTTPStatusError" in names
-        if not answered and any(isinstance(each, self._library.exceptions.httpx.TransportError) for each in chain):
+        httpx = self._library.exceptions.httpx
+        if any(isinstance(each, httpx.TransportError) for each in chain):
             raise ExchangeError("the provider broke the connection off") from error
-        status = getattr(error, "status_code", None) or 400
-        if isinstance(error, ImportError):
-            status = 502
-        elif isinstance(error, (self._library.APIConnectionError, *UNTRANSLATED)) and _is_ours(chain[-1]):
+        answered = [each.response.status_code for each in chain if isinstance(each, httpx.HTTPStatusError)]
+        status = 503 if OVERLOADED & set(answered) else getattr(error, "status_code", None) or 502
+        if isinstance(error, (self._library.APIConnectionError, *UNTRANSLATED)) and _is_ours(chain[-1]):
             return 400, f"LiteLLM cannot translate this request ({type(chain[-1]).__name__}: {self._reason(error)})"
         if status in OPERATORS:
             return 502, f"the provider does not accept the gateway's key, account, model or path (status {status})"
@@ -238,64 +248,3 @@ async def _close(opened: Any) -> None:
     for part in (chat, lines, getattr(opened, "response", None)):
         if (close := getattr(part, "aclose", None)) is not None:
             await close()
-
-
-def _dumped(answer: Any) -> dict[str, Any]:
-    """A whole answer as plain values."""
-    fields = dict(answer) if isinstance(answer, dict) else answer.model_dump(warnings=False)
-    return {**fields, "usage": _counted(fields.get("usage"))}
-
-
-def _counted(usage: Any) -> dict[str, Any] | None:
-    """Usage as the provider counted it. LiteLLM writes zeros where it did not, and prices of its own beside it."""
-    if not isinstance(usage, dict) or not any(isinstance(value, int) and value for value in usage.values()):
-        return None
-    return {name: value for name, value in usage.items() if name != "cost"}
-
-
-def _event(fields: Any, name: str | None = None) -> bytes:
-    head = b"" if name is None else b"event: %b\n" % name.encode()
-    return head + b"data: " + _encode(fields) + b"\n\n"
-
-
-async def _ended(stream: Any) -> AsyncIterator[Any]:
-    """LiteLLM's chat stream, up to an end that the provider made: LiteLLM makes one up where a stream just stops."""
-    async for chunk in stream:
-        made = stream.received_finish_reason or stream.intermittent_finish_reason
-        if made is None and any(choice.finish_reason for choice in chunk.choices):
-            raise ExchangeError("the provider's stream ended in the middle")
-        yield chunk
-
-
-async def _message_events(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Anthropic's events. LiteLLM writes an error of its own into them where its source fails."""
-    async for event in events:
-        if event.startswith(b"event: error\n"):
-            raise ExchangeError("the provider broke its stream off")
-        yield event
-
-
-async def _chat_events(stream: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    """Chunks, the usage in one of its own without choices, and the end."""
-    last: dict[str, Any] = {}
-    usage = None
-    async for chunk in stream:
-        last = chunk.model_dump(exclude_none=True, warnings=False)
-        usage = _counted(last.pop("usage", None)) or usage
-        choices = [{"finish_reason": None, **choice} for choice in last.get("choices", ())]
-        if any(choice["finish_reason"] or choice.get("delta") for choice in choices):
-            yield _event({**last, "choices": choices})
-    if usage is not None:
-        yield _event({**last, "choices": [], "usage": usage})
-    yield b"data: [DONE]\n\n"
-
-
-async def _response_events(stream: Any) -> AsyncIterator[bytes]:
-    """Events of the Responses API, numbered."""
-    number = 0
-    async for event in stream:
-        fields = event.model_dump(exclude_unset=True, mode="json", warnings=False)
-        if isinstance(inner := fields.get("response"), dict) and inner.get("usage") is not None:
-            fields["response"] = {**inner, "usage": _counted(inner["usage"])}
-        yield _event({**fields, "sequence_number": number}, str(fields["type"]))
-        number += 1

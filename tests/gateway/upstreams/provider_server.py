@@ -58,12 +58,16 @@ RESPONSE_EVENTS: list[dict[str, Any]] = [
 
 
 class ProviderServer:
-    """`refusal` is what it answers with in place of an answer; with `endless` a stream stops before its last event."""
+    """`refusal` is what it answers with in place of an answer; `cut` is the number of events after which a stream ends.
+
+    With `endless` a stream stays open before its last event.
+    """
 
     def __init__(self) -> None:
         self.received: list[tuple[str, dict[str, Any]]] = []
         self.refusal: tuple[int, dict[str, Any]] | None = None
         self.endless = False
+        self.cut: int | None = None
         self.closed = asyncio.Event()
         self.url = ""
         self._tasks: list[asyncio.Task[None]] = []
@@ -107,6 +111,6 @@ class ProviderServer:
         if not body.get("stream"):
             return 200, "application/json", json.dumps(MESSAGE if messages else RESPONSE).encode()
         events = MESSAGE_EVENTS if messages else RESPONSE_EVENTS
-        events = events[: -1 if self.endless else None]
+        events = events[: -1 if self.endless else self.cut]
         data = "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
         return 200, "text/event-stream", data.encode()
