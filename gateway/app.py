@@ -13,18 +13,21 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.asgi import Receive, Send
-from gateway.config import Deployment, GatewayConfig
+from gateway.config import Deployment, GatewayConfig, Timeouts
 from gateway.control_plane import loops
 from gateway.control_plane.api import Pages, build_api
 from gateway.control_plane.probes import Probes, readiness
 from gateway.control_plane.registration import Engines, Registration
 from gateway.control_plane.state import State
-from gateway.data_plane import DataPlane, ReplicaPool
+from gateway.data_plane import DataPlane
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.policy.routing import POLICIES
+from gateway.providers import ProviderConfig
+from gateway.serving import ReplicaPool
 from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
+from gateway.upstreams.litellm import Provider
 from gateway.upstreams.vllm import replicas_of
 
 Work = tuple[float, Callable[[], Awaitable[None]]]
@@ -117,8 +120,21 @@ def _request_ids(clock: Callable[[], float]) -> Iterator[str]:
 
 def _pool(name: str, config: GatewayConfig) -> ReplicaPool:
     pool = config.pools[name]
+    if pool.provider is not None:
+        return ReplicaPool(name, [_provider(name, pool.provider, config.timeouts)], POLICIES[pool.policy], None)
     replicas = replicas_of(name, pool, connect_s=config.timeouts.connect, health=config.health)
     return ReplicaPool(name, replicas, POLICIES[pool.policy], pool.served_model, engines=replicas)
+
+
+def _provider(name: str, provider: ProviderConfig, timeouts: Timeouts) -> Provider:
+    return Provider(
+        name,
+        provider.model,
+        api_key=None if provider.api_key is None else provider.api_key.read(),
+        base_url=provider.base_url,
+        connect_s=timeouts.connect,
+        total_s=timeouts.total,
+    )
 
 
 def _watching(
