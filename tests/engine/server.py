@@ -32,11 +32,11 @@ class Engine(Core):
     """One replica on a loopback port. Every argument has a default; counters and `hold` are in `core`.
 
     `model` is one served name or several, separated by commas; `loras` are the names of adapters, as of
-    `--lora-modules`. `answer` turns a prompt into a text or a list of tokens; `count` counts a prompt's tokens. `task`
-    is what kind of model it is, where `runner` does not say enough; `labels` are its classes, `score` compares two texts.
-    `max_num_queued_reqs`, `prompt_tokens_details` and `keep_alive_s` do what `--max-num-queued-reqs`,
-    `--enable-prompt-tokens-details` and `--sse-keep-alive-interval` do. `dev_mode` has the pages of
-    `VLLM_SERVER_DEV_MODE=1`. `tls` makes it an HTTPS server.
+    `--lora-modules`. `answer` turns a prompt into a text or a list of tokens; `count` counts a prompt's tokens.
+    `task` is what kind of model it is, where `runner` does not say enough; `labels` are its classes, and `score`
+    compares two texts. `max_num_queued_reqs`, `prompt_tokens_details` and `keep_alive_s` do what
+    `--max-num-queued-reqs`, `--enable-prompt-tokens-details` and `--sse-keep-alive-interval` do. `dev_mode` has the
+    pages of `VLLM_SERVER_DEV_MODE=1`. `tls` makes it an HTTPS server.
     """
 
     def __init__(
