@@ -85,6 +85,8 @@ async def _stream(engine: "Engine", asked: Job, writer: Writer, reply: Reply, ke
 
 async def _step(run: Run, reply: Reply, keep_alive_s: float | None) -> list[tuple[int, str, str | None]]:
     """The next tokens, with a comment whenever they take as long as that."""
+    if keep_alive_s is None:
+        return await run.step()
     step = asyncio.create_task(run.step())
     try:
         while not (await asyncio.wait({step}, timeout=keep_alive_s))[0]:
