@@ -163,7 +163,7 @@ class Provider:
             events = wire.chat_events(wire.ended(opened))
         return (opened, None, events) if fields.get("stream") else (None, wire.dumped(opened), None)
 
-    async def _messages(self, fields: dict[str, Any], call: dict[str, Any]) -> Any:
+    async def _messages(self, fields: dict[str, Any], call: dict[str, Any]) -> tuple[Any, Any, Any]:
         adapter, model = self._library.messages_adapter, call["model"]
         asked, names = adapter.translate_completion_input_params_with_tool_mapping({**fields, "model": model})
         if not fields.get("stream"):
