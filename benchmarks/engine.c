@@ -32,7 +32,7 @@ static int chunks = 50, answer_len;
 static struct conn *head, *tail;                   /* who waits; all wait equally long, so in order of time */
 static struct conn *graveyard;
 static long created, answers, streams, open_streams, aborted;
-static char whole[MAX_CHUNKS * 5 + 2048], stream_head[512], date[64];
+static char whole[MAX_CHUNKS * 6 + 2048], stream_head[512], date[64];
 static size_t whole_len;
 
 static void leave(struct conn *c) {
@@ -96,8 +96,11 @@ static void finished(struct conn *c) { if (c->last_request && !c->gone) shutdown
 /* The next token of a stream; after the last one, the end. */
 static void step(struct conn *c) {
     if (c->tokens == 0) chunk(c, FIRST, c->continuous, ",\"prompt_token_ids\":null,\"prompt_text\":null");
-    if (++c->tokens < chunks) { chunk(c, NEXT, c->continuous, ""); return; }
-    chunk(c, LAST, c->continuous, c->usage ? "" : "," FINGERPRINT);
+    bool last = ++c->tokens >= chunks;
+    char choice[256];
+    snprintf(choice, sizeof choice, NEXT, c->tokens % 10, last ? LAST : "null");
+    chunk(c, choice, c->continuous, last && !c->usage ? "," FINGERPRINT : "");
+    if (!last) return;
     if (c->usage) chunk(c, "", true, "," FINGERPRINT);
     event(c, "[DONE]", 6);
     write_out(c, "0\r\n\r\n", 5);
@@ -106,9 +109,10 @@ static void step(struct conn *c) {
     finished(c);
 }
 
+/* What every answer has in common, made once. */
 static void prepare(void) {
-    char words[MAX_CHUNKS * 5 + 1], json[sizeof words + 1024];
-    for (int i = 0; i < chunks; i++) memcpy(words + i * 5, " word", 6);
+    char words[MAX_CHUNKS * 6 + 1], json[sizeof words + 1024];
+    for (int i = 0; i < chunks; i++) snprintf(words + i * 6, 7, " word%d", (i + 1) % 10);
     answer_len = snprintf(json, sizeof json, WHOLE, created, words, INPUT_TOKENS, INPUT_TOKENS + chunks, chunks);
     whole_len = (size_t)snprintf(whole, sizeof whole, WHOLE_HEAD, date, answer_len, json);
     snprintf(stream_head, sizeof stream_head, STREAM_HEAD, date);
@@ -146,9 +150,7 @@ static void complete(struct conn *c, const char *body) {
 
 static void reply(struct conn *c, const char *status, const char *type, const char *body) {
     char text[4096];
-    int n = snprintf(text, sizeof text, "HTTP/1.1 %s\r\nserver: uvicorn\r\ncontent-length: %zu\r\n"
-                     "content-type: %s\r\n\r\n%s", status, strlen(body), type, body);
-    write_out(c, text, (size_t)n);
+    write_out(c, text, (size_t)snprintf(text, sizeof text, PAGE_HEAD "%s", status, strlen(body), type, body));
     finished(c);
 }
 
@@ -251,10 +253,9 @@ static void greet(int listener) {
 
 static int listener(void) {
     struct sockaddr_in any = loopback(0);
-    struct epoll_event e = {.events = EPOLLIN};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof any) || listen(fd, 4096)) { perror("listen"); exit(1); }
-    e.data.u64 = (uint64_t)fd << 1 | 1;            /* odd, so it is no connection's address */
+    struct epoll_event e = {.events = EPOLLIN, .data.u64 = (uint64_t)fd << 1 | 1};     /* odd: no address */
     epoll_ctl(poller, EPOLL_CTL_ADD, fd, &e);
     return fd;
 }

@@ -128,7 +128,7 @@ static void ended(struct conn *c, uint64_t time) {
         good++;
         if (timed(time)) timed_answers++, add(&latency, time - c->started);
     }
-    words += (uint64_t)c->words;
+    if (!streaming) words += (uint64_t)c->words;
     if (c->close) shut(c), reconnects++;
     else c->state = IDLE;
     ask(c);
@@ -143,7 +143,7 @@ static void line(struct conn *c, uint64_t time) {
     int found = count(c->text, " word");
     if (!found) return;
     if (!c->first_at && timed(time)) add(&first_word, time - c->started);
-    c->first_at = time, c->words += found;
+    c->first_at = time, c->words += found, words += (uint64_t)found;
     if (timed(time)) timed_words += (uint64_t)found;
 }
 

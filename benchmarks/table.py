@@ -38,7 +38,9 @@ def _of(group: str, name: str, scale: float = 1.0) -> Callable[[Record], float |
 
 
 def _cpu(per: str, scale: float) -> Callable[[Record], float | None]:
-    return lambda record: record["gateway_cpu_s"] * scale / record[per] if record["gateway_cpu_s"] else None
+    return lambda record: (
+        record["gateway_cpu_s"] * scale / record[per] if record["gateway_cpu_s"] and record[per] else None
+    )
 
 
 MEASURES = {

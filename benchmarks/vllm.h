@@ -9,10 +9,9 @@
     "{\"id\":\"chatcmpl-b6438d2ec4449891\",\"object\":\"chat.completion.chunk\",\"created\":%ld,\"model\":\"" MODEL "\"," \
     "\"choices\":[%s]%s%s}"
 #define FIRST "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}"
-#define NEXT "{\"index\":0,\"delta\":{\"content\":\" word\"},\"logprobs\":null,\"finish_reason\":null,\"token_ids\":null}"
-#define LAST \
-    "{\"index\":0,\"delta\":{\"content\":\" word\"},\"logprobs\":null,\"finish_reason\":\"stop\",\"stop_reason\":null," \
-    "\"token_ids\":null}"
+/* A digit: some gateways take a hundred equal tokens in a row for a model that has run wild, and end the stream. */
+#define NEXT "{\"index\":0,\"delta\":{\"content\":\" word%d\"},\"logprobs\":null,\"finish_reason\":%s,\"token_ids\":null}"
+#define LAST "\"stop\",\"stop_reason\":null"
 #define COUNT ",\"usage\":{\"prompt_tokens\":%d,\"total_tokens\":%d,\"completion_tokens\":%d%s}"
 
 #define WHOLE_HEAD /* date, length, body */ \
@@ -27,6 +26,8 @@
     "\"completion_tokens_details\":null},\"prompt_logprobs\":null,\"prompt_token_ids\":null,\"prompt_text\":null," \
     "\"kv_transfer_params\":null,\"ec_transfer_params\":null,\"metrics\":null}"
 
+#define PAGE_HEAD /* status, length, type */ \
+    "HTTP/1.1 %s\r\nserver: uvicorn\r\ncontent-length: %zu\r\ncontent-type: %s\r\n\r\n"
 #define CARD \
     "{\"id\":\"" MODEL "\",\"object\":\"model\",\"created\":1795365651,\"owned_by\":\"vllm\",\"root\":\"" MODEL "\"," \
     "\"parent\":null,\"max_model_len\":32768,\"permission\":[]}"
