@@ -15,7 +15,9 @@ from benchmarks.machine import free_port
 LITELLM = "litellm[proxy]==1.106.2"
 VLLM_ROUTER = "vllm-router==0.1.17"
 SGLANG_ROUTER = "sglang-router==0.3.2"
-PORTKEY = ("@portkey-ai/gateway", "1.15.2")
+PORTKEY = "@portkey-ai/gateway@1.15.2"
+PORTKEY_SERVER = "@hono/node-server@1.13.8"
+"""From 1.14 on it gives Portkey headers that cannot be changed, and each of Portkey's streams ends in status 500."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,14 @@ def litellm(place: Place) -> Launch:
 
 def portkey(place: Place) -> Launch:
     """Portkey's open gateway; its routing comes with each request, in a header."""
-    folder = install.node_package(*PORTKEY)
+    folder = install.node_package(PORTKEY, PORTKEY_SERVER)
     targets = [
         {"provider": "openai", "api_key": "unused", "custom_host": f"{url}/v1", "weight": 1} for url in place.engines
     ]
     routing = json.dumps({"strategy": {"mode": "loadbalance"}, "targets": targets}, separators=(",", ":"))
     command = ["node", str(folder / "build/start-server.js"), f"--port={place.port}", "--headless"]
     env = {"NODE_ENV": "production", "TRUSTED_CUSTOM_HOSTS": "127.0.0.1,localhost"}
-    return Launch(PORTKEY[1], command, env, (f"x-portkey-config: {routing}",), verbatim=False)
+    return Launch(PORTKEY.rpartition("@")[2], command, env, (f"x-portkey-config: {routing}",), verbatim=False)
 
 
 def _router(place: Place, command: Sequence[str], version: str, level: str) -> Launch:

@@ -51,13 +51,21 @@ def python_package(requirement: str) -> Path:
     return place / "bin"
 
 
-def node_package(name: str, version: str) -> Path:
-    """The folder of an npm package. Raises Missing."""
+def node_package(package: str, *others: str) -> Path:
+    """The folder of an npm package `NAME@VERSION`, with others beside it in versions of ours. Raises Missing."""
+    name, _, version = package.rpartition("@")
     place = CACHE / f"{name.rpartition('/')[2]}-{version}"
     if not (place / ".ready").exists():
         _found("node", "Node.js")
-        npm = _found("npm", "Node.js with npm")
-        _run([npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place), f"{name}@{version}"])
+        npm = [
+            _found("npm", "Node.js with npm"),
+            "install",
+            "--silent",
+            "--no-audit",
+            "--no-fund",
+            "--legacy-peer-deps",
+        ]
+        _run([*npm, "--prefix", str(place), package, *others])
         (place / ".ready").touch()
     return place / "node_modules" / name
 
