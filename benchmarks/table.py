@@ -239,6 +239,8 @@ def _notes(results: Results) -> str:
     if facts:
         where = f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gb']} GB, Linux {facts['kernel']}"
         lines.append(f"Measured {facts['measured']} on {where}; Python {facts['python']}.")
+        if facts["realtime"]:
+            lines.append("**A look on a busy machine, before all others (`--realtime`): not to be published.**")
     cells = [record for record in results.records if record["kind"] == "cell"]
     discarded = sum(record["discarded"] for record in cells)
     noisy = sum(record["noisy"] and not record["discarded"] for record in cells)

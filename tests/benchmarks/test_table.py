@@ -119,7 +119,15 @@ def test_the_ledger_and_who_was_left_out_are_told() -> None:
 
 
 def test_a_report_is_read_from_its_file_and_put_between_the_marks(tmp_path: Path) -> None:
-    machine = {"cpu": "A", "cores": 2, "memory_gb": 8, "kernel": "6", "python": "3.11", "measured": "today"}
+    machine = {
+        "cpu": "A",
+        "cores": 2,
+        "memory_gb": 8,
+        "kernel": "6",
+        "python": "3.11",
+        "measured": "today",
+        "realtime": True,
+    }
     records = [{"kind": "machine", **machine}, _start("direct")]
     (tmp_path / "run.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
     readme = tmp_path / "README.md"
@@ -131,6 +139,7 @@ def test_a_report_is_read_from_its_file_and_put_between_the_marks(tmp_path: Path
     assert text.endswith("\nbelow\n")
     assert "old" not in text
     assert text.count("Measured today on A, 2 cores") == 1
+    assert "not to be published" in text
 
 
 def test_every_measure_has_its_cell() -> None:
