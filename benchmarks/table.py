@@ -245,6 +245,11 @@ def _notes(results: Results) -> str:
     discarded = sum(record["discarded"] for record in cells)
     noisy = sum(record["noisy"] and not record["discarded"] for record in cells)
     lines.append(f"{len(cells)} repetitions, {discarded} discarded for foreign CPU use, {noisy} kept in spite of it.")
+    lines += [
+        f"{record['gateway']} had {record['opened']:,} of 1,000 streams open when its memory was read."
+        for record in cells
+        if record.get("opened", 1000) < 1000
+    ]
     lines += [_books(record) for record in results.of(OURS, "ledger").values()]
     left = {(record["gateway"], record["reason"]) for record in results.records if record["kind"] == "left_out"}
     lines += [f"Left out: {gateway}: {reason}" for gateway, reason in sorted(left)]

@@ -85,6 +85,13 @@ def test_the_whole_time_of_direct_stands_in_brackets() -> None:
     assert "| direct | (100) | (900) |" in report
 
 
+def test_fewer_streams_than_wanted_are_told() -> None:
+    records = [_start("litellm"), _cell("litellm", "memory", opened=700, memory_mb=500.0)]
+    assert "litellm had 700 of 1,000 streams open" in table.write(Results(records=records))
+    records[1]["opened"] = 1000
+    assert "streams open when" not in table.write(Results(records=records))
+
+
 @pytest.mark.parametrize(
     ("title", "reached", "said"),
     [
