@@ -130,8 +130,10 @@ class Results:
 
     def limited(self, gateway: str, kind: str) -> bool:
         """Whether the load's core was full and the gateway's was not: then a rate is a lower bound."""
-        records = [record for record in self.of(gateway, kind).values() if "load_busy" in record]
-        full = [record["load_busy"] > FULL > record["busy"] for record in records]
+        full = [
+            record["engine_cpu_s"] + record["cpu_s"] > FULL * record["seconds"] > record["gateway_cpu_s"]
+            for record in self.of(gateway, kind).values()
+        ]
         return bool(full) and statistics.median(full) >= 1
 
 

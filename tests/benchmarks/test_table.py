@@ -17,7 +17,7 @@ def _cell(gateway: str, cell: str, number: int = 0, **values: Any) -> dict[str, 
         "kind": "cell", "gateway": gateway, "cell": cell, "round": number, "noisy": False, "discarded": False,
         "started": 1000, "good": 1000, "unfinished": 0, "words": 50_000, "failed": {"status": 0}, "example": "",
         "answers_per_s": 1000.0, "words_per_s": 0.0, "latency_us": times, "first_word_us": times,
-        "gateway_cpu_s": 2.0, "foreign": 0.0, "busy": 1.0, "load_busy": 0.5,
+        "gateway_cpu_s": 2.0, "foreign": 0.0, "seconds": 2.0, "cpu_s": 0.5, "engine_cpu_s": 0.5,
     }  # fmt: skip
     return record | values
 
@@ -74,9 +74,9 @@ def test_bad_answers_are_shown() -> None:
 
 
 def test_a_rate_that_the_load_bounded_is_marked() -> None:
-    records = [_start("nginx"), _cell("nginx", "plain64", busy=0.8, load_busy=1.0)]
+    records = [_start("nginx"), _cell("nginx", "plain64", gateway_cpu_s=1.5, cpu_s=1.2, engine_cpu_s=0.8)]
     assert "| ≥ 1,000 |" in table.write(Results(records=records))
-    records[1]["busy"] = 1.0
+    records[1]["gateway_cpu_s"] = 2.0
     assert "≥" not in table.write(Results(records=records))
 
 
