@@ -13,7 +13,6 @@ from fastapi import FastAPI
 
 from gateway.asgi import Receive, Send
 from gateway.config import Deployment, PoolConfig, Timeouts
-from gateway.contracts.errors import UpstreamFailed
 from gateway.control_plane import loops
 from gateway.control_plane.api import Pages, build_api
 from gateway.control_plane.state import State
@@ -23,8 +22,7 @@ from gateway.policy.routing import POLICIES
 from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
-from gateway.upstreams.http1 import ExchangeError
-from gateway.upstreams.vllm import Replica, fetch
+from gateway.upstreams.vllm import Replica
 
 PROBE_S = 2.0
 
@@ -55,20 +53,16 @@ def build(
 ) -> Application:
     """Build the application: recover what a dead gateway left, open this one's spool. Connections open on demand."""
     config = deployment.config
-    state = State(deployment, stores.keys, stores.releases, clock)
-    telemetry = Telemetry()
     pools = {name: _pool(name, pool, config.timeouts) for name, pool in config.pools.items()}
+    state = State(deployment, stores.keys, stores.releases, clock, pools)
+    telemetry = Telemetry()
     replicas = [replica for pool in pools.values() for replica in pool.replicas]
     spools.recover(stores.spool_folder, stores.ledger.insert)
     spool = spools.Spool(stores.spool_folder, owner=f"{time.time_ns()}-{os.getpid()}")
     data_plane = DataPlane(
-        snapshot=lambda: state.snapshot,
-        pools=pools,
-        prices=deployment.prices,
+        serving=lambda: state.serving,
         spool=spool,
         telemetry=telemetry,
-        limits=config.limits,
-        timeouts=config.timeouts,
         clock=clock,
         monotonic=monotonic,
         new_id=new_id,
@@ -92,7 +86,7 @@ def build(
             await loops.attempt(drain)
             spool.close()
             for replica in replicas:
-                replica.pool.close_all()
+                replica.close()
 
     pages = Pages(lambda: state.snapshot, telemetry, clock, ready=lambda: _readiness(pools))
     return Application(data_plane, state, build_api(pages, running))
@@ -114,15 +108,7 @@ def _pool(name: str, config: PoolConfig, timeouts: Timeouts) -> ReplicaPool:
 async def _readiness(pools: dict[str, ReplicaPool]) -> str | None:
     """None when every pool has a replica whose /health answers 200."""
     for pool in pools.values():
-        answers = await asyncio.gather(*(_healthy(replica) for replica in pool.replicas))
+        answers = await asyncio.gather(*(replica.healthy(PROBE_S) for replica in pool.replicas))
         if not any(answers):
             return f"no replica of the pool {pool.name!r} answers /health"
     return None
-
-
-async def _healthy(replica: Replica) -> bool:
-    try:
-        status, _ = await fetch(replica, "/health", PROBE_S)
-    except (ExchangeError, UpstreamFailed):
-        return False
-    return status == 200

@@ -27,7 +27,7 @@ from gateway.policy.routing import Policy
 from gateway.relay import AnotherReplica, Exchange
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
-from gateway.upstreams.vllm import Replica
+from gateway.upstreams.base import Upstream
 
 MAX_ATTEMPTS = 3
 
@@ -39,34 +39,41 @@ class ReplicaPool:
     """Replicas of one configuration, and how one of them is chosen."""
 
     name: str
-    replicas: Sequence[Replica]
+    replicas: Sequence[Upstream]
     policy: Policy
     served_model: str | None
     turns: Iterator[int] = field(default_factory=itertools.count)
 
 
 @dataclass(frozen=True)
+class Serving:
+    """Everything that a request reads and that a reload replaces, as a whole: a request keeps what it began with."""
+
+    snapshot: Snapshot
+    pools: Mapping[str, ReplicaPool]
+    prices: PriceBook
+    limits: Limits
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True)
 class DataPlane:
     """An ASGI callable. Clocks and the source of request ids come in as arguments."""
 
-    snapshot: Callable[[], Snapshot]
-    pools: Mapping[str, ReplicaPool]
-    prices: PriceBook
+    serving: Callable[[], Serving]
     spool: Spool
     telemetry: Telemetry
-    limits: Limits
-    timeouts: Timeouts
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     new_id: Callable[[], str]
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request of `policy.request.ENDPOINTS`."""
-        client = Client(scope, receive, send, write_s=self.timeouts.client)
-        request_id = self.new_id()
+        serving, request_id = self.serving(), self.new_id()
+        client = Client(scope, receive, send, write_s=serving.timeouts.client)
         headers: Headers = [(b"x-tollgate-request-id", request_id.encode())]
         try:
-            await self._serve(client, request_id, headers)
+            await self._serve(serving, client, request_id, headers)
         except ClientGone:
             return
         except RequestError as error:
@@ -75,15 +82,15 @@ class DataPlane:
             log.exception("a defect of the gateway ended request %s", request_id)
             await self._fail(client, InternalError("the gateway failed; its log has the request id"), headers)
 
-    async def _serve(self, client: Client, request_id: str, headers: Headers) -> None:
-        now, started, snapshot = self.clock(), self.monotonic(), self.snapshot()
+    async def _serve(self, serving: Serving, client: Client, request_id: str, headers: Headers) -> None:
+        now, started, snapshot = self.clock(), self.monotonic(), serving.snapshot
         try:
             principal = authenticate(client.header(b"authorization"), snapshot.keys, now)
             if client.method != "POST":
                 raise MethodNotAllowed(f"{client.path} takes POST, not {client.method}")
-            request = parse(await client.read_body(self.limits.max_body_bytes), ENDPOINTS[client.path])
+            request = parse(await client.read_body(serving.limits.max_body_bytes), ENDPOINTS[client.path])
             release, ungated = resolve(request.model, principal, snapshot, now)
-            pool = self.pools[release.pool]
+            pool = serving.pools[release.pool]
             body = prepare(request, release, pool.served_model or release.model)
         except RequestError as error:
             self.telemetry.refusals.labels(error.code).inc()
@@ -92,24 +99,24 @@ class DataPlane:
         if ungated is not None:
             self.telemetry.ungated.labels(release.name).inc()
             headers.append((b"x-tollgate-warning", b"served without a verdict"))
-        account = admit(request_id, now, principal, request, release, self.prices)
-        with self._settled(account, started), client.watched():
+        account = admit(request_id, now, principal, request, release, serving.prices)
+        with self._settled(account, serving.prices, started), client.watched():
             exchange = Exchange(
                 client=client,
                 request=request,
                 body=body,
                 account=account,
                 headers=headers,
-                prices=self.prices,
-                limits=self.limits,
-                timeouts=self.timeouts,
+                prices=serving.prices,
+                limits=serving.limits,
+                timeouts=serving.timeouts,
                 monotonic=self.monotonic,
                 started=started,
             )
             await self._route(exchange, pool)
 
     @contextmanager
-    def _settled(self, account: Account, started: float) -> Iterator[None]:
+    def _settled(self, account: Account, prices: PriceBook, started: float) -> Iterator[None]:
         """Exactly one row: admitted on the way in, settled on the way out. Nothing here awaits."""
         self.spool.admit(account.admitted)
         try:
@@ -124,7 +131,7 @@ class DataPlane:
             account.outcome, account.status = InternalError.code, InternalError.status
             raise
         finally:
-            row = account.settled(self.prices, self.monotonic() - started)
+            row = account.settled(prices, self.monotonic() - started)
             self.spool.settle(row)
             self.telemetry.settled(row)
 

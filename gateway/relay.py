@@ -16,8 +16,9 @@ from gateway.contracts.prices import PriceBook
 from gateway.policy.accounting import Account
 from gateway.policy.metering import Malformed, StreamMeter, read_answer
 from gateway.policy.request import Request
-from gateway.upstreams.http1 import Connection, ExchangeError
-from gateway.upstreams.vllm import RETRYABLE, SHEDDING, Replica, translate, translate_error, whole_body
+from gateway.upstreams.base import Answer, Upstream
+from gateway.upstreams.http1 import ExchangeError
+from gateway.upstreams.vllm import RETRYABLE, SHEDDING, translate, translate_error, whole_body
 
 RETRY_AFTER_S = 1
 """Seconds after which a client may try again: replicas are tried anew with each request."""
@@ -50,57 +51,60 @@ class Exchange:
     monotonic: Callable[[], float]
     started: float
 
-    async def on(self, replica: Replica) -> None:
+    async def on(self, upstream: Upstream) -> None:
         """Relay the answer of one replica. Raises RequestError, AnotherReplica or ClientGone."""
         try:
-            await self._attempt(replica)
+            await self._attempt(upstream)
         except (ExchangeError, Malformed) as error:
             if self.client.gone:
                 raise ClientGone from error
-            replica.breaker.failed(self.monotonic())
-            raise self._explained(replica, error) from error
+            upstream.breaker.failed(self.monotonic())
+            raise self._explained(upstream, error) from error
         except EngineBroken:
-            replica.breaker.failed(self.monotonic())
+            upstream.breaker.failed(self.monotonic())
             raise
         except (AnotherReplica, RequestError):
-            replica.breaker.succeeded()  # it answered, if not what was asked for
+            upstream.breaker.succeeded()  # it answered, if not what was asked for
             raise
-        replica.breaker.succeeded()
+        upstream.breaker.succeeded()
 
-    async def _attempt(self, replica: Replica) -> None:
-        data = replica.request(self.request.endpoint.path, self.body, self.account.admitted.request_id)
-        connection, reused = await replica.pool.open()
+    async def _attempt(self, upstream: Upstream) -> None:
+        answer = await self._begin(upstream)
         try:
-            await self._over(connection, data)
-        except ExchangeError as error:
-            # The engine may close a kept connection in the moment of its reuse: that says nothing about the engine.
-            if not reused or error.timeout or connection.status or self.client.gone:
-                raise
-            replica.pool.close(connection)
-            connection, _ = await replica.pool.open(fresh=True)
-            await self._over(connection, data)
+            try:
+                await self._over(answer)
+            except ExchangeError as error:
+                # The engine may close a kept connection in the moment of its reuse: that says nothing of the engine.
+                if not answer.reused or error.timeout or answer.status or self.client.gone:
+                    raise
+                upstream.end(answer)
+                answer = await self._begin(upstream, fresh=True)
+                await self._over(answer)
         finally:
-            replica.pool.close(connection)
+            upstream.end(answer)
 
-    async def _over(self, connection: Connection, data: bytes) -> None:
+    async def _begin(self, upstream: Upstream, *, fresh: bool = False) -> Answer:
         if self.client.gone:
             raise ClientGone
-        connection.send(data)
-        with self.client.aborts(connection.abort):
+        endpoint, request_id = self.request.endpoint, self.account.admitted.request_id
+        return await upstream.begin(endpoint, self.body, JSON[1], request_id, fresh=fresh)
+
+    async def _over(self, answer: Answer) -> None:
+        with self.client.aborts(answer.abort):
             # An answer in one piece begins when its generation has ended: only the total can bound that.
             limit = self.timeouts.first_byte if self.request.stream else self.timeouts.total
-            status = await connection.head(self._within(limit))
-            whole = connection.headers.get(b"content-type", b"").startswith(b"application/json")
+            status = await answer.head(self._within(limit))
+            whole = answer.headers.get(b"content-type", b"").startswith(b"application/json")
             if status == 200 and self.request.stream and not whole:
-                await self._stream(connection)
+                await self._stream(answer)
             else:
-                await self._whole(connection)
+                await self._whole(answer)
 
-    async def _whole(self, connection: Connection) -> None:
+    async def _whole(self, answer: Answer) -> None:
         """An answer that comes in one piece, or an engine's error."""
-        body = await whole_body(connection, self._within(self.timeouts.idle), self.limits.max_response_bytes)
-        if connection.status != 200:
-            raise self._refused(connection.status, translate(connection.status, body, RETRY_AFTER_S))
+        body = await whole_body(answer, self._within(self.timeouts.idle), self.limits.max_response_bytes)
+        if answer.status != 200:
+            raise self._refused(answer.status, translate(answer.status, body, RETRY_AFTER_S))
         self.account.usage, error = read_answer(body)
         if error is not None:
             raise self._failed(error)
@@ -109,13 +113,13 @@ class Exchange:
         await self.client.answer(200, [JSON, *self._first_byte(), *priced], body)
         self.account.outcome, self.account.status = COMPLETED, 200
 
-    async def _stream(self, connection: Connection) -> None:
+    async def _stream(self, answer: Answer) -> None:
         """Server-sent events, relayed as they come and counted one by one."""
         meter = StreamMeter(
             wants_usage=self.request.wants_usage, wants_continuous_usage=self.request.wants_continuous_usage
         )
         limit = self.timeouts.first_byte
-        while data := await connection.read(self._within(limit)):
+        while data := await answer.read(self._within(limit)):
             events = meter.feed(data)
             self.account.usage = meter.usage
             limit = self.timeouts.idle
@@ -149,11 +153,11 @@ class Exchange:
         """A phase's limit, cut to what is left of the total."""
         return max(0.001, min(seconds, self.started + self.timeouts.total - self.monotonic()))
 
-    def _explained(self, replica: Replica, error: ExchangeError | Malformed) -> RequestError | AnotherReplica:
+    def _explained(self, upstream: Upstream, error: ExchangeError | Malformed) -> RequestError | AnotherReplica:
         timeout, connecting = getattr(error, "timeout", False), getattr(error, "connecting", False)
         kind: type[RequestError] = UpstreamTimeout if timeout else UpstreamFailed
         if connecting:
             kind = UpstreamUnavailable
-        failure = kind(f"replica {replica.name!r}: {error}", retry_after=RETRY_AFTER_S)
+        failure = kind(f"replica {upstream.name!r}: {error}", retry_after=RETRY_AFTER_S)
         # A replica that was too slow has most likely done the work: repeating it elsewhere costs its GPU time again.
         return failure if self.client.started or (timeout and not connecting) else AnotherReplica(failure)

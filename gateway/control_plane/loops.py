@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -11,7 +11,7 @@ from gateway.control_plane.state import State
 from gateway.stores.ledger import Ledger
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
-from gateway.upstreams.vllm import Replica
+from gateway.upstreams.base import Upstream
 
 REFRESH_S = 0.5
 """A revoked key, a promotion and a new verdict count within this time."""
@@ -44,7 +44,7 @@ async def refresh(state: State) -> None:
     await asyncio.to_thread(state.refresh)
 
 
-async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: list[Replica]) -> None:
+async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Sequence[Upstream]) -> None:
     """One round of the ledger's loop. Rows that the database does not take stay in the spool."""
     telemetry.open.set(spool.open_count)
     for replica in replicas:

@@ -1,13 +1,14 @@
-"""The snapshot that decisions read, rebuilt from the stores when they change."""
+"""What is served now, rebuilt from the stores when they change."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.config import Deployment, Release
 from gateway.contracts.errors import ReleaseNotGated, VerdictError
 from gateway.contracts.verdict import Verdict
+from gateway.data_plane import ReplicaPool, Serving
 from gateway.policy.gating import Gate, judge
 from gateway.policy.resolution import Snapshot
 from gateway.stores.keys import KeyStore
@@ -30,12 +31,18 @@ def _mark(path: Path) -> Mark:
 
 
 class State:
-    """Holds the current snapshot. `refresh` may run in a thread: it replaces the snapshot as a whole."""
+    """Holds what is served. `refresh` may run in a thread: it replaces `serving` as a whole."""
 
     def __init__(
-        self, deployment: Deployment, keys: KeyStore, releases: ReleaseStore, clock: Callable[[], float]
+        self,
+        deployment: Deployment,
+        keys: KeyStore,
+        releases: ReleaseStore,
+        clock: Callable[[], float],
+        pools: Mapping[str, ReplicaPool],
     ) -> None:
         self._deployment = deployment
+        self._pools = pools
         self._keys = keys
         self._releases = releases
         self._clock = clock
@@ -43,11 +50,16 @@ class State:
         self._verdicts: list[Verdict] = []
         self._problems: list[str] = []
         self._told: set[str] = set()
-        self.snapshot = self._build()
+        self.serving = self._build()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What decisions read."""
+        return self.serving.snapshot
 
     def refresh(self) -> None:
-        """Read the stores again. Raises what they raise; the last snapshot stays until it succeeds."""
-        self.snapshot = self._build()
+        """Read the stores again. Raises what they raise; what is served stays until it succeeds."""
+        self.serving = self._build()
 
     def promote(self, name: str) -> Release:
         """Make a release the live one of its model. Raises ReleaseNotGated when its gate is closed in `require` mode.
@@ -67,14 +79,16 @@ class State:
         self.refresh()
         return release
 
-    def _build(self) -> Snapshot:
-        return Snapshot(
+    def _build(self) -> Serving:
+        config = self._deployment.config
+        snapshot = Snapshot(
             keys={record.id: record for record in self._keys.all()},
             releases=self._deployment.releases,
             live=self._live(),
             gates=self._gates(),
-            mode=self._deployment.config.enforcement.mode,
+            mode=config.enforcement.mode,
         )
+        return Serving(snapshot, self._pools, self._deployment.prices, config.limits, config.timeouts)
 
     def _live(self) -> dict[str, str]:
         live = self._deployment.defaults

@@ -35,7 +35,7 @@ class ExchangeError(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """One connection, one exchange at a time."""
+    """One connection, one exchange at a time. `reused`: it has served before, so its engine may be closing it."""
 
     def __init__(self, forget: Callable[["Connection"], None], max_head_bytes: int) -> None:
         self._loop = asyncio.get_running_loop()
@@ -50,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._paused = self._has_head = False
         self._done = True
         self._reusable = True
+        self.reused = False
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
 
@@ -229,12 +230,13 @@ class Pool:
         self.base_path = parts.path.rstrip("/")
         self.authority = parts.netloc
 
-    async def open(self, *, fresh: bool = False) -> tuple[Connection, bool]:
-        """(connection, whether it was used before). Raises ExchangeError when the engine cannot be reached."""
+    async def open(self, *, fresh: bool = False) -> Connection:
+        """A kept connection, or a new one. Raises ExchangeError when the engine cannot be reached."""
         while self._idle and not fresh:
             connection = self._idle.pop()
             if connection.usable:
-                return connection, True
+                connection.reused = True
+                return connection
         connection = Connection(self._forget, self._max_head_bytes)
         loop = asyncio.get_running_loop()
         try:
@@ -247,7 +249,7 @@ class Pool:
             detail = getattr(error, "strerror", None) or type(error).__name__
             reason = f"the engine refused the connection ({detail})"
             raise ExchangeError(reason, connecting=True) from error
-        return connection, False
+        return connection
 
     def close(self, connection: Connection) -> None:
         """Take a connection back: kept when it can serve again, closed otherwise."""

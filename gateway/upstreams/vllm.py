@@ -13,7 +13,9 @@ from gateway.contracts.errors import (
     UpstreamOverloaded,
 )
 from gateway.policy.health import Breaker
-from gateway.upstreams.http1 import Connection, Pool
+from gateway.policy.request import Endpoint
+from gateway.upstreams.base import Answer
+from gateway.upstreams.http1 import Connection, ExchangeError, Pool
 
 _TOO_LONG = re.compile(r"maximum context length|longer than the maximum model length|max_model_len", re.IGNORECASE)
 RETRYABLE = frozenset({429, 500, 502, 503, 504})
@@ -37,7 +39,7 @@ class Replica:
         self.breaker = Breaker()
         self.pool = Pool(url, connect_s=connect_s)
         auth = f"authorization: Bearer {api_key}\r\n" if api_key else ""
-        self._static = f"host: {self.pool.authority}\r\ncontent-type: application/json\r\n{auth}".encode()
+        self._static = f"host: {self.pool.authority}\r\n{auth}".encode()
 
     def __enter__(self) -> "Replica":
         self.in_flight += 1
@@ -48,15 +50,40 @@ class Replica:
         self.in_flight -= 1
         self.breaker.ended()
 
-    def request(self, path: str, body: bytes, request_id: str) -> bytes:
-        """A whole POST. Of the client's headers none passes."""
-        return b"POST %b HTTP/1.1\r\n%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+    async def begin(
+        self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False
+    ) -> Connection:
+        """Send a request, on a new connection if `fresh`. Of the client's headers none passes. Raises ExchangeError."""
+        connection = await self.pool.open(fresh=fresh)
+        connection.send(self.request(endpoint.path, body, content_type, request_id))
+        return connection
+
+    def request(self, path: str, body: bytes, content_type: bytes, request_id: str) -> bytes:
+        """A whole POST."""
+        return b"POST %b HTTP/1.1\r\n%bcontent-type: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
             (self.pool.base_path + path).encode(),
             self._static,
+            content_type,
             request_id.encode(),
             len(body),
             body,
         )
+
+    def end(self, answer: Connection) -> None:
+        """Take the connection back."""
+        self.pool.close(answer)
+
+    async def healthy(self, seconds: float) -> bool:
+        """Whether /health answers 200."""
+        try:
+            status, _ = await fetch(self, "/health", seconds)
+        except (ExchangeError, UpstreamFailed):
+            return False
+        return status == 200
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self.pool.close_all()
 
     def query(self, path: str) -> bytes:
         """A whole GET."""
@@ -65,7 +92,7 @@ class Replica:
 
 async def fetch(replica: Replica, path: str, seconds: float, limit: int = 8 * 1024 * 1024) -> tuple[int, bytes]:
     """(status, body) of a GET. Raises ExchangeError, or UpstreamFailed when the body is larger than `limit`."""
-    connection, _ = await replica.pool.open(fresh=True)
+    connection = await replica.pool.open(fresh=True)
     try:
         connection.send(replica.query(path))
         status = await connection.head(seconds)
@@ -74,15 +101,14 @@ async def fetch(replica: Replica, path: str, seconds: float, limit: int = 8 * 10
         connection.shut()
 
 
-async def whole_body(connection: Connection, seconds: float, limit: int) -> bytes:
+async def whole_body(answer: Answer, seconds: float, limit: int) -> bytes:
     """The rest of an answer. Raises ExchangeError, or UpstreamFailed when it is larger than `limit` bytes."""
     pieces: list[bytes] = []
     size = 0
-    while piece := await connection.read(seconds, "the rest of its answer"):
+    while piece := await answer.read(seconds, "the rest of its answer"):
         pieces.append(piece)
         size += len(piece)
         if size > limit:
-            connection.shut()
             raise UpstreamFailed(f"the engine's answer is larger than {limit} bytes")
     return b"".join(pieces)
 

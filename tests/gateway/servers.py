@@ -117,7 +117,7 @@ def pool(url: str, **changes: Any) -> Pool:
 @asynccontextmanager
 async def asking(url: str, data: bytes = ASK, **changes: Any) -> AsyncIterator[Connection]:
     """A connection with a request on its way to a URL."""
-    connection, _ = await pool(url, **changes).open()
+    connection = await pool(url, **changes).open()
     connection.send(data)
     try:
         yield connection

@@ -103,7 +103,7 @@ class Gateway:
 
     def in_flight(self) -> list[int]:
         """The count of every replica."""
-        return [replica.in_flight for pool in self.app.data_plane.pools.values() for replica in pool.replicas]
+        return [replica.in_flight for pool in self.app.state.serving.pools.values() for replica in pool.replicas]
 
 
 def _text(cost: Decimal | None) -> str | None:

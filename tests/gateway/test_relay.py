@@ -107,7 +107,7 @@ async def test_a_dead_replica_is_left_out_and_comes_back(tmp_path: Path) -> None
         assert {(row.outcome, row.replica) for row in rows} == {("completed", "main-1")}
         assert sum(row.attempts == 2 for row in rows) == 3, "after three failures it is not asked any more"
         await flaky.start()
-        broken = gateway.app.data_plane.pools["main"].replicas[0].breaker
+        broken = gateway.app.state.serving.pools["main"].replicas[0].breaker
         assert not broken.closed
         broken.open_until = 0.0
         for _ in range(4):
@@ -125,7 +125,7 @@ async def test_load_and_mistakes_do_not_break_a_replica(tmp_path: Path, kind: st
                 gateway.url, "/v1/chat/completions", json.dumps(BODY).encode(), {"authorization": f"Bearer {key}"}
             )
             assert answer.status in (400, 503)
-        assert gateway.app.data_plane.pools["main"].replicas[0].breaker.closed
+        assert gateway.app.state.serving.pools["main"].replicas[0].breaker.closed
         await ask(gateway, key)
 
 
@@ -164,4 +164,4 @@ async def test_an_endpoint_that_the_engine_does_not_have_is_the_requests_fault(t
         body = json.dumps({"model": "faq", "input": "a"}).encode()
         answer = await raw.post(gateway.url, "/v1/embeddings", body, {"authorization": f"Bearer {key}"})
         assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_request")
-        assert gateway.app.data_plane.pools["main"].replicas[0].breaker.closed
+        assert gateway.app.state.serving.pools["main"].replicas[0].breaker.closed

@@ -107,7 +107,7 @@ async def test_a_drain_that_is_cancelled_half_way_stores_each_row_once(house: Ho
 
 async def test_refresh_follows_the_stores(house: House) -> None:
     keys = KeyStore(house.engine)
-    state = State(deployment(), keys, ReleaseStore(house.engine), lambda: NOW)
+    state = State(deployment(), keys, ReleaseStore(house.engine), lambda: NOW, pools={})
     keys.create(name="n", team="t", scope="serve", models=None, now=NOW, ttl_s=None, random_bytes=counting_bytes())
     await refresh(state)
     assert len(state.snapshot.keys) == 1

@@ -32,7 +32,7 @@ class House:
             {"mode": mode, "trusted_keys": [self.gate.public], "verdicts": self.folder}
         )
         found = deployment(releases=[ONE, TWO], enforcement=enforcement)
-        return State(found, self.keys, self.releases, lambda: self.now)
+        return State(found, self.keys, self.releases, lambda: self.now, pools={})
 
     def passes(self, name: str = "two") -> Path:
         return self.gate.write(self.folder, verdict(TWO.digest, name="faq@2"), name)

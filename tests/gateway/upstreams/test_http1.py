@@ -33,13 +33,13 @@ async def test_a_connection_is_used_again() -> None:
     async with Engine() as engine:
         engines = pool(engine.url)
         for used in (False, True, True):
-            connection, reused = await engines.open()
+            connection = await engines.open()
             connection.send(ASK)
-            assert (reused, await exchange(connection)) == (used, (200, b""))
+            assert (connection.reused, await exchange(connection)) == (used, (200, b""))
             engines.close(connection)
         assert engine.connections_made == 1
-        fresh, reused = await engines.open(fresh=True)
-        assert not reused
+        fresh = await engines.open(fresh=True)
+        assert not fresh.reused
         fresh.shut()
         engines.close_all()
         await engine.wait_for(lambda e: not e.connections)
@@ -48,10 +48,10 @@ async def test_a_connection_is_used_again() -> None:
 async def test_the_last_one_used_is_used_first() -> None:
     async with Engine() as engine:
         engines = pool(engine.url)
-        first, second = (await engines.open(fresh=True))[0], (await engines.open(fresh=True))[0]
+        first, second = await engines.open(fresh=True), await engines.open(fresh=True)
         engines.close(second)
         engines.close(first)
-        assert [(await engines.open())[0], (await engines.open())[0]] == [first, second]
+        assert [await engines.open(), await engines.open()] == [first, second]
         first.shut()
         second.shut()
 
@@ -59,7 +59,7 @@ async def test_the_last_one_used_is_used_first() -> None:
 async def test_an_idle_connection_that_the_engine_closed_is_not_used() -> None:
     async with Engine() as engine:
         engines = pool(engine.url)
-        connection, _ = await engines.open()
+        connection = await engines.open()
         engines.close(connection)
         await engine.stop()
         await engine.start()
@@ -67,8 +67,8 @@ async def test_an_idle_connection_that_the_engine_closed_is_not_used() -> None:
         async with asking(engine.url) as other:
             await exchange(other)
         assert not connection.usable
-        another, reused = await engines.open()
-        assert not reused
+        another = await engines.open()
+        assert not another.reused
         another.shut()
 
 
@@ -84,7 +84,7 @@ async def test_bytes_on_an_idle_connection_end_it() -> None:
 
     async with server(handler) as url:
         engines = pool(url)
-        connection, _ = await engines.open()
+        connection = await engines.open()
         engines.close(connection)
         talk.set()
         await asyncio.wait_for(ended.wait(), SECONDS)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamOverloaded, envelope
+from gateway.policy.request import ENDPOINTS
 from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.vllm import RETRYABLE, Replica, fetch, translate, translate_error, whole_body
 from tests.engine import recordings
@@ -110,11 +111,11 @@ def test_another_replica_may_do_better_only_where_the_request_is_not_at_fault() 
 
 def test_a_request_is_exactly_these_bytes() -> None:
     replica = _replica("https://engines.example/a/", "secret")
-    assert replica.request("/v1/completions", b'{"x":1}', "tg-1") == (
+    assert replica.request("/v1/completions", b'{"x":1}', b"application/json", "tg-1") == (
         b"POST /a/v1/completions HTTP/1.1\r\n"
         b"host: engines.example\r\n"
-        b"content-type: application/json\r\n"
         b"authorization: Bearer secret\r\n"
+        b"content-type: application/json\r\n"
         b"x-request-id: tg-1\r\n"
         b"content-length: 7\r\n"
         b"\r\n"
@@ -123,10 +124,8 @@ def test_a_request_is_exactly_these_bytes() -> None:
 
 
 def test_without_a_key_there_is_no_authorization() -> None:
-    assert b"authorization" not in _replica().request("/v1/completions", b"", "tg-1")
-    assert _replica().query("/health") == (
-        b"GET /health HTTP/1.1\r\nhost: 10.0.0.7:8000\r\ncontent-type: application/json\r\n\r\n"
-    )
+    assert b"authorization" not in _replica().request("/v1/completions", b"", b"application/json", "tg-1")
+    assert _replica().query("/health") == (b"GET /health HTTP/1.1\r\nhost: 10.0.0.7:8000\r\n\r\n")
 
 
 def test_law_3_in_flight_returns_to_zero() -> None:
@@ -145,16 +144,16 @@ def test_law_3_in_flight_returns_to_zero() -> None:
 async def test_the_engine_gets_what_was_sent_and_nothing_else() -> None:
     async with Engine(api_key="secret") as engine:
         replica = _replica(engine.url, "secret")
-        connection, _ = await replica.pool.open()
         body = b'{"model":"faq", "prompt" : "a"}'
-        connection.send(replica.request("/v1/completions", body, "tg-1"))
+        connection = await replica.begin(ENDPOINTS["/v1/completions"], body, b"application/json", "tg-1")
         assert await connection.head(SECONDS) == 200
         assert json.loads(await whole_body(connection, SECONDS, 10_000))["id"] == "cmpl-tg-1"
-        connection.shut()
+        replica.end(connection)
+        replica.close()
         (received,) = engine.received("/v1/completions")
         assert received.body == body
         names = [name for name, _ in received.headers]
-        assert names == ["host", "content-type", "authorization", "x-request-id", "content-length"]
+        assert names == ["host", "authorization", "content-type", "x-request-id", "content-length"]
 
 
 async def test_fetch_reads_a_page() -> None:

@@ -1,0 +1,58 @@
+"""What the relay asks of an engine, whichever way it is reached: a seam of two methods."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from gateway.policy.health import Breaker
+from gateway.policy.request import Endpoint
+
+
+class Answer(Protocol):
+    """One answer, as it arrives. `reused`: it came over a kept connection, whose failure may be no fault of the engine.
+
+    `status` is 0 until the head is there; the names of `headers` are in lower case.
+    """
+
+    reused: bool
+    status: int
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """The head."""
+
+    async def head(self, seconds: float) -> int:
+        """Wait for the head and return the status. Raises ExchangeError."""
+
+    async def read(self, seconds: float, what: str = "the next piece") -> bytes:
+        """The next piece of the body; `b""` at the end. Raises ExchangeError."""
+
+    def abort(self, reason: str) -> None:
+        """End it now, so that the engine stops: every wait ends with an ExchangeError."""
+
+
+class Upstream(Protocol):
+    """A vLLM replica, or a provider. `with upstream:` holds its in-flight count, so that no path can leak it."""
+
+    name: str
+    in_flight: int
+    breaker: Breaker
+
+    async def begin(
+        self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False
+    ) -> Answer:
+        """Send a request, over a new connection if `fresh`. Raises ExchangeError."""
+
+    def end(self, answer: Any) -> None:
+        """Take back what `begin` gave; always called."""
+
+    async def healthy(self, seconds: float) -> bool:
+        """Whether it says of itself that it serves."""
+
+    def close(self) -> None:
+        """Close what is idle, for good."""
+
+    def __enter__(self) -> "Upstream":
+        """A request is on its way."""
+
+    def __exit__(self, *exc: object) -> None:
+        """It is over."""

@@ -1,0 +1,26 @@
+"""The seam: what reaches an engine has every part that the relay asks for."""
+
+import inspect
+
+from gateway.upstreams.base import Answer, Upstream
+from gateway.upstreams.vllm import Replica
+from tests.engine.simulator import Engine
+
+
+def _methods(shape: type) -> dict[str, inspect.Signature]:
+    found = inspect.getmembers(shape, inspect.isfunction)
+    return {name: inspect.signature(each) for name, each in found if name in vars(shape) and name != "__init__"}
+
+
+async def test_a_replica_and_its_connections_have_the_shape() -> None:
+    async with Engine() as engine:
+        replica = Replica("one", engine.url, api_key=None, connect_s=5.0)
+        connection = await replica.pool.open()
+        for part, shape in ((replica, Upstream), (connection, Answer)):
+            fields = [name for name in shape.__annotations__ if not hasattr(part, name)]
+            assert not fields
+            for name, expected in _methods(shape).items():
+                if not name.startswith("_"):
+                    assert list(inspect.signature(getattr(part, name)).parameters) == [*expected.parameters][1:]
+        replica.end(connection)
+        replica.close()
