@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,17 +12,16 @@ from typing import Any
 from fastapi import FastAPI
 
 from gateway.asgi import Receive, Send
-from gateway.config import Deployment, PoolConfig, Timeouts
+from gateway.config import Deployment
 from gateway.control_plane import loops
 from gateway.control_plane.api import Pages, build_api
+from gateway.control_plane.current import Current
 from gateway.control_plane.state import State
 from gateway.data_plane import DataPlane, ReplicaPool
 from gateway.policy.request import ENDPOINTS
-from gateway.policy.routing import POLICIES
 from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
-from gateway.upstreams.vllm import Replica
 
 PROBE_S = 2.0
 
@@ -32,8 +31,13 @@ class Application:
     """The ASGI application: the data plane for its endpoints, FastAPI for everything else."""
 
     data_plane: DataPlane
-    state: State
+    current: Current
     api: FastAPI
+
+    @property
+    def state(self) -> State:
+        """What serves now."""
+        return self.current.state
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Decide on the raw path alone: no header takes part in it."""
@@ -52,15 +56,12 @@ def build(
     new_id: Callable[[], str] = lambda: f"tg-{secrets.token_hex(12)}",
 ) -> Application:
     """Build the application: recover what a dead gateway left, open this one's spool. Connections open on demand."""
-    config = deployment.config
-    pools = {name: _pool(name, pool, config.timeouts) for name, pool in config.pools.items()}
-    state = State(deployment, stores.keys, stores.releases, clock, pools)
     telemetry = Telemetry()
-    replicas = [replica for pool in pools.values() for replica in pool.replicas]
+    current = Current(deployment, stores, telemetry, clock)
     spools.recover(stores.spool_folder, stores.ledger.insert)
     spool = spools.Spool(stores.spool_folder, owner=f"{time.time_ns()}-{os.getpid()}")
     data_plane = DataPlane(
-        serving=lambda: state.serving,
+        serving=lambda: current.state.serving,
         spool=spool,
         telemetry=telemetry,
         clock=clock,
@@ -69,12 +70,13 @@ def build(
     )
 
     async def drain() -> None:
-        await loops.drain(spool, stores.ledger, telemetry, replicas)
+        await loops.drain(spool, stores.ledger, telemetry, current.replicas)
+        current.part()
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
         tasks = [
-            asyncio.create_task(loops.every(loops.REFRESH_S, lambda: loops.refresh(state))),
+            asyncio.create_task(loops.every(loops.REFRESH_S, lambda: loops.refresh(current.state))),
             asyncio.create_task(loops.every(loops.DRAIN_S, drain)),
         ]
         try:
@@ -85,27 +87,19 @@ def build(
             await asyncio.gather(*tasks, return_exceptions=True)
             await loops.attempt(drain)
             spool.close()
-            for replica in replicas:
-                replica.close()
+            current.close()
 
-    pages = Pages(lambda: state.snapshot, telemetry, clock, ready=lambda: _readiness(pools))
-    return Application(data_plane, state, build_api(pages, running))
-
-
-def _pool(name: str, config: PoolConfig, timeouts: Timeouts) -> ReplicaPool:
-    replicas = [
-        Replica(
-            replica.name or f"{name}-{index}",  # a URL would tell clients where the engines are
-            replica.url,
-            api_key=None if replica.api_key is None else replica.api_key.read(),
-            connect_s=timeouts.connect,
-        )
-        for index, replica in enumerate(config.replicas)
-    ]
-    return ReplicaPool(name, replicas, POLICIES[config.policy], config.served_model)
+    pages = Pages(
+        snapshot=lambda: current.state.snapshot,
+        telemetry=telemetry,
+        clock=clock,
+        ready=lambda: _readiness(current.state.serving.pools),
+        digest=lambda: current.digest,
+    )
+    return Application(data_plane, current, build_api(pages, running))
 
 
-async def _readiness(pools: dict[str, ReplicaPool]) -> str | None:
+async def _readiness(pools: Mapping[str, ReplicaPool]) -> str | None:
     """None when every pool has a replica whose /health answers 200."""
     for pool in pools.values():
         answers = await asyncio.gather(*(replica.healthy(PROBE_S) for replica in pool.replicas))

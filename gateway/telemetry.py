@@ -3,11 +3,16 @@
 Labels are models, releases, replicas and codes of this gateway, never a client's text: their number stays bounded.
 """
 
+import os
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.contracts.ledger import LedgerRow
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+WORKERS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the folder in which workers share their metrics. It counts when this module is loaded."""
 
 
 class Telemetry:
@@ -40,10 +45,35 @@ class Telemetry:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.in_flight = Gauge("tollgate_in_flight", "Requests in flight on a replica.", ["replica"], registry=registry)
-        self.breaker = Gauge("tollgate_breaker_open", "1 while a replica is left out.", ["replica"], registry=registry)
-        self.open = Gauge("tollgate_open_requests", "Admitted and not yet settled.", registry=registry)
-        self.ledger_lag = Gauge("tollgate_ledger_lag_rows", "Settled rows not yet in the database.", registry=registry)
+        self.in_flight = Gauge(
+            "tollgate_in_flight",
+            "Requests in flight on a replica.",
+            ["replica"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.breaker = Gauge(
+            "tollgate_breaker_open",
+            "1 while a replica is left out.",
+            ["replica"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.open = Gauge(
+            "tollgate_open_requests", "Admitted and not yet settled.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.ledger_lag = Gauge(
+            "tollgate_ledger_lag_rows",
+            "Settled rows not yet in the database.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.config_reloads = Counter(
+            "tollgate_config_reloads",
+            "Configurations that a process took over or refused.",
+            ["result"],
+            registry=registry,
+        )
 
     def settled(self, row: LedgerRow) -> None:
         """Count a request that ended."""
@@ -59,6 +89,15 @@ class Telemetry:
             if count:
                 self.tokens.labels(row.model, kind).inc(count)
 
+    def gone(self, replica: str) -> None:
+        """A replica that serves no more. Its series stay: workers share theirs through files that only grow."""
+        self.in_flight.labels(replica).set(0)
+        self.breaker.labels(replica).set(0)
+
     def page(self) -> bytes:
-        """The metrics page in Prometheus's text format."""
-        return generate_latest(self.registry)
+        """The metrics page in Prometheus's text format: the sums of all workers, where this process is one of them."""
+        registry = self.registry
+        if WORKERS_FOLDER in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
