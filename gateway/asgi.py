@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gateway.contracts.errors import BodyTooLarge, InternalError, RequestError, envelope
+from gateway.server.cycle import LINK
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -31,6 +32,10 @@ class Client:
         self._send = send
         self._write_s = write_s
         self._abort: Callable[[str], None] | None = None
+        # The gateway's own server tells of a departure and bounds writes by itself; under another one a task waits.
+        self._link = scope.get("extensions", {}).get(LINK)
+        if self._link is not None:
+            self._link.write_within(write_s)
         self._stream = False
         self.gone = False
         self.started = False
@@ -66,6 +71,10 @@ class Client:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """While inside, the client's departure ends what `aborts` names."""
+        if self._link is not None:
+            self._link.on_gone(self._left)
+            yield
+            return
         watcher = asyncio.ensure_future(self._watch())
         try:
             yield
@@ -75,6 +84,9 @@ class Client:
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._left()
+
+    def _left(self) -> None:
         self.gone = True
         if self._abort is not None:
             self._abort("the client left")
@@ -120,6 +132,11 @@ class Client:
             raise InternalError("an error after a whole answer")
 
     async def _write(self, message: Message) -> None:
+        if self._link is not None:
+            await self._send(message)
+            if self.gone:
+                raise ClientGone
+            return
         try:
             async with asyncio.timeout(self._write_s):
                 await self._send(message)

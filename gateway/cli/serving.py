@@ -13,6 +13,7 @@ import uvloop
 
 from gateway.app import Application
 from gateway.contracts.errors import InputError
+from gateway.server.protocol import HttpProtocol
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 STORING_S = 5
@@ -56,6 +57,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=HttpProtocol,
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=int(grace_s) + STORING_S,

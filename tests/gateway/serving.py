@@ -30,6 +30,7 @@ from gateway.contracts.ledger import LedgerRow
 from gateway.contracts.prices import Price, PriceBook
 from gateway.contracts.release import ModelFiles, Prompt, ReleaseManifest, Sampling
 from gateway.policy.auth import Scope
+from gateway.server.protocol import HttpProtocol
 from gateway.stores.bundle import Stores, open_stores
 
 PRICES = PriceBook(version="test", models={"faq": Price(input="0.20", output="0.60", cached_input="0.02")})  # type: ignore[arg-type]
@@ -130,7 +131,7 @@ async def serving(deployed: Deployment, folder: Path) -> AsyncIterator[tuple[Gat
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2))
+        server = uvicorn.Server(uvicorn.Config(app, http=HttpProtocol, log_level="error", timeout_graceful_shutdown=2))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             async with asyncio.timeout(10):
