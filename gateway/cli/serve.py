@@ -140,12 +140,14 @@ def _serve(deployment: Deployment, listen: Listen, watch: Watch | None, *, worke
 
 async def _alone(app: Application, watch: Watch | None, listener: socket.socket, greeting: str, grace_s: float) -> int:
     """Serve in this process."""
+    asked = asyncio.Event()
 
     async def beside() -> None:
         _say(greeting)
-        await _follow(watch, app.current.reload)
+        await _follow(watch, asked, app.current.reload)
 
-    await serving.serve(app, listener, grace_s=grace_s, beside=beside)
+    with serving.signals({signal.SIGHUP: asked.set}):
+        await serving.serve(app, listener, grace_s=grace_s, beside=beside)
     return 0
 
 
@@ -171,24 +173,25 @@ async def _together(
             listener.close()
             workers.stop()
 
-        with serving.signals(dict.fromkeys(serving.STOPPING, stop)):
-            follower = asyncio.create_task(_follow(watch, workers.tell))
+        asked = asyncio.Event()
+        with serving.signals({**dict.fromkeys(serving.STOPPING, stop), signal.SIGHUP: asked.set}):
+            follower = asyncio.create_task(_follow(watch, asked, workers.tell))
             try:
                 return await workers.run(lambda: _say(greeting))
             finally:
                 follower.cancel()
 
 
-async def _follow(watch: Watch | None, take: Callable[[Deployment | None], Awaitable[None]]) -> None:
-    """Follow the configuration for as long as the gateway runs; SIGHUP has it read at once."""
-    asked = asyncio.Event()
-    with serving.signals({signal.SIGHUP: asked.set}):
-        if watch is not None:
-            await follow(watch, asked, take)
-        while True:
-            await asked.wait()
-            asked.clear()
-            log.warning("SIGHUP: there is no configuration to read again, --config FILE names one")
+async def _follow(
+    watch: Watch | None, asked: asyncio.Event, take: Callable[[Deployment | None], Awaitable[None]]
+) -> None:
+    """Follow the configuration for as long as the gateway runs; `asked` is SIGHUP."""
+    if watch is not None:
+        await follow(watch, asked, take)
+    while True:
+        await asked.wait()
+        asked.clear()
+        log.warning("SIGHUP: there is no configuration to read again, --config FILE names one")
 
 
 def _say(message: str) -> None:
