@@ -29,6 +29,7 @@ STEADY_S = 10.0
 DEATHS = 5
 """Deaths in a row, each sooner than that, after which no other worker is started."""
 FIRST_S = 0.5
+"""Before the first of them; twice as long before each next one."""
 LONGEST_S = 8.0
 MARGIN_S = 5.0
 """What a worker gets beyond its grace, to store its rows."""
@@ -63,6 +64,8 @@ class Workers:
     deployment: Deployment
     grace_s: float
     monotonic: Callable[[], float]
+    first_s: float = FIRST_S
+    margin_s: float = MARGIN_S
     _running: dict[int, Process] = field(default_factory=dict, init=False)
     _codes: list[int] = field(default_factory=list, init=False)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -88,7 +91,7 @@ class Workers:
         """Let every worker end its streams; asked again, cut them."""
         if not self._stopping.is_set():
             self._stopping.set()
-            asyncio.get_running_loop().call_later(self.grace_s + MARGIN_S, self._signal, signal.SIGKILL)
+            asyncio.get_running_loop().call_later(self.grace_s + self.margin_s, self._signal, signal.SIGKILL)
         self._signal(signal.SIGTERM)
 
     async def tell(self, deployment: Deployment | None) -> None:
@@ -115,7 +118,7 @@ class Workers:
                 raise InputError(
                     f"worker {slot} died {deaths} times in a row, at last with exit code {code}: giving up"
                 )
-            pause = min(LONGEST_S, FIRST_S * 2.0 ** (deaths - 1))
+            pause = min(LONGEST_S, self.first_s * 2.0 ** (deaths - 1))
             log.error("worker %d ended with exit code %d; another one starts in %g s", slot, code, pause)
             try:
                 await asyncio.wait_for(self._stopping.wait(), pause)
@@ -132,11 +135,16 @@ class Workers:
         if self._stopping.is_set():
             process.send_signal(signal.SIGTERM)
         assert process.stdout is not None
-        if await process.stdout.readline() == READY:
+        answers = await process.stdout.readline() == READY
+        if answers and answering.is_set():
+            log.info("worker %d answers again", slot)
+        elif answers:
             answering.set()
         code = await process.wait()
         del self._running[slot]
         mark_process_dead(process.pid, str(self.metrics))  # type: ignore[no-untyped-call]
+        if code == -signal.SIGTERM and not answers:
+            return 0  # stopped before it could hear of it: it had nothing to end
         return 128 - code if code < 0 else code
 
     async def _greet(self, answering: Sequence[asyncio.Event], ready: Callable[[], None]) -> None:

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,24 @@ class Gateway:
             return re.search(pattern, self.errors) is not None
 
         await self.until(there)
+
+    async def gather(self, asked: Sequence[Awaitable[raw.Answer]]) -> list[int | None]:
+        """The status of each answer, None for one that broke off."""
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        return [each.status if isinstance(each, raw.Answer) else None for each in found]
+
+    async def digests(self, others: set[str]) -> set[str]:
+        """The configurations by which the workers serve, once none of these others is among them."""
+        found = set[str]()
+
+        async def settled() -> bool:
+            found.clear()
+            for _ in range(16):
+                found.add((await self.get("/health")).json["config_digest"])
+            return not found & others
+
+        await self.until(settled)
+        return found
 
     def children(self) -> list[int]:
         """The process ids of its workers."""
