@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +53,7 @@ def build(
     *,
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
-    new_id: Callable[[], str] = lambda: f"tg-{secrets.token_hex(12)}",
+    new_id: Callable[[], str] | None = None,
 ) -> Application:
     """Build the application: recover what a dead gateway left, open this one's spool. Connections open on demand."""
     telemetry = Telemetry()
@@ -66,7 +66,7 @@ def build(
         telemetry=telemetry,
         clock=clock,
         monotonic=monotonic,
-        new_id=new_id,
+        new_id=_request_ids().__next__ if new_id is None else new_id,
     )
 
     async def drain() -> None:
@@ -97,6 +97,14 @@ def build(
         digest=lambda: current.digest,
     )
     return Application(data_plane, current, build_api(pages, running))
+
+
+def _request_ids() -> Iterator[str]:
+    """Unguessable ids, their randomness drawn by the thousand."""
+    while True:
+        drawn = secrets.token_hex(12 * 1024)
+        for start in range(0, len(drawn), 24):
+            yield f"tg-{drawn[start : start + 24]}"
 
 
 async def _readiness(pools: Mapping[str, ReplicaPool]) -> str | None:

@@ -4,6 +4,9 @@ Labels are models, releases, replicas and codes of this gateway, never a client'
 """
 
 import os
+from collections import Counter as Counts
+from collections import defaultdict
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -74,20 +77,25 @@ class Telemetry:
             ["result"],
             registry=registry,
         )
+        self._uncounted: list[LedgerRow] = []
 
     def settled(self, row: LedgerRow) -> None:
-        """Count a request that ended."""
-        self.requests.labels(row.model, row.release, row.outcome).inc()
-        self.duration.labels(row.model).observe(row.duration_s)
-        if row.first_byte_s is not None:
-            self.first_byte.labels(row.model).observe(row.first_byte_s)
-        for kind, count in (
-            ("input", row.input_tokens),
-            ("cached", row.cached_tokens),
-            ("output", row.output_tokens),
-        ):
-            if count:
-                self.tokens.labels(row.model, kind).inc(count)
+        """Note a request that ended. It is counted by `count`, away from the hot path."""
+        self._uncounted.append(row)
+
+    def count(self) -> None:
+        """Count what was noted: once for each group of like rows, not once for each row."""
+        rows, self._uncounted = self._uncounted, []
+        for (model, release, outcome), number in Counts((row.model, row.release, row.outcome) for row in rows).items():
+            self.requests.labels(model, release, outcome).inc(number)
+        for model, rows_of_model in _by_model(rows).items():
+            for row in rows_of_model:
+                self.duration.labels(model).observe(row.duration_s)
+                if row.first_byte_s is not None:
+                    self.first_byte.labels(model).observe(row.first_byte_s)
+            for kind in ("input", "cached", "output"):
+                if number := sum(getattr(row, f"{kind}_tokens") or 0 for row in rows_of_model):
+                    self.tokens.labels(model, kind).inc(number)
 
     def gone(self, replica: str) -> None:
         """A replica that serves no more. Its series stay: workers share theirs through files that only grow."""
@@ -96,8 +104,16 @@ class Telemetry:
 
     def page(self) -> bytes:
         """The metrics page in Prometheus's text format: the sums of all workers, where this process is one of them."""
+        self.count()
         registry = self.registry
         if WORKERS_FOLDER in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+def _by_model(rows: Sequence[LedgerRow]) -> dict[str, list[LedgerRow]]:
+    groups: dict[str, list[LedgerRow]] = defaultdict(list)
+    for row in rows:
+        groups[row.model].append(row)
+    return groups

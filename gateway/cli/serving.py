@@ -60,6 +60,7 @@ class Server(uvicorn.Server):
                 http=HttpProtocol,
                 log_level="warning",
                 access_log=False,
+                proxy_headers=False,  # nothing here depends on a client's address
                 timeout_graceful_shutdown=int(grace_s) + STORING_S,
                 timeout_keep_alive=75,
                 server_header=False,

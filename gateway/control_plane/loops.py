@@ -47,6 +47,7 @@ async def refresh(state: State) -> None:
 
 async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Sequence[Upstream]) -> None:
     """One round of the ledger's loop. Rows that the database does not take stay in the spool."""
+    telemetry.count()
     telemetry.open.set(spool.open_count)
     in_flight = Counter[str]()
     for replica in replicas:

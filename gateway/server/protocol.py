@@ -275,7 +275,7 @@ class HttpProtocol(asyncio.Protocol):
         self._until(LINGER_S)
 
     def _until(self, seconds: float) -> None:
-        """Give the connection this long for its next step. Most deadlines are moved, few are reached: one timer serves."""
+        """Give the connection this long for its next step. Most deadlines are moved, few reached: one timer serves."""
         self._deadline = self._loop.time() + seconds
         if self._timer is None:
             self._timer = self._loop.call_at(self._deadline, self._late)

@@ -22,6 +22,7 @@ import httptools
 
 HIGH_WATER = 256 * 1024
 """Bytes held for a slow client before the socket is no longer read."""
+_NEVER = float("inf")
 
 
 class ExchangeError(Exception):
@@ -44,6 +45,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline, self._limit, self._what = _NEVER, 0.0, ""
         self._error: ExchangeError | None = None
         self._pieces: list[bytes] = []
         self._held = self._head_bytes = 0
@@ -66,6 +69,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """An idle connection is forgotten; one in use fails its exchange."""
         self._reusable = False
+        if self._timer is not None:
+            self._timer.cancel()
         if self._done:
             self._forget(self)
         elif exc is None and self._error is None and self._ends_with_connection():
@@ -144,7 +149,6 @@ class Connection(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Start an exchange with a whole request."""
         assert self._transport is not None
-        self._parser = httptools.HttpResponseParser(self)
         self._error, self._pieces, self.headers = None, [], {}
         self._held = self._head_bytes = self.status = 0
         self._has_head = self._done = False
@@ -184,21 +188,35 @@ class Connection(asyncio.Protocol):
     async def _wait(self, seconds: float, what: str) -> None:
         self._raise_error()
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(seconds, self._expire, seconds, what)
+        self._limit, self._what = seconds, what
+        self._deadline = deadline = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > deadline:
+            self._arm()
         try:
             await self._waiter
         finally:
-            timer.cancel()
+            self._deadline = _NEVER
             self._waiter = None
         if not self._pieces:
             self._raise_error()
 
+    def _arm(self) -> None:
+        """One timer serves all waits of a connection: most deadlines are moved on, few are reached."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._deadline, self._late)
+
+    def _late(self) -> None:
+        self._timer = None
+        if self._loop.time() >= self._deadline:
+            reason = f"the engine did not send {self._what} within {self._limit:g} s"
+            self._fail(ExchangeError(reason, timeout=True))
+        elif self._deadline != _NEVER:
+            self._arm()
+
     def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
-
-    def _expire(self, seconds: float, what: str) -> None:
-        self._fail(ExchangeError(f"the engine did not send {what} within {seconds:g} s", timeout=True))
 
     def _fail(self, error: ExchangeError) -> None:
         if self._error is None:

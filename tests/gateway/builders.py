@@ -200,7 +200,10 @@ def write_config(folder: Path, urls: Sequence[str] = ("http://127.0.0.1:1",), **
 
 
 def kill(folder: Path) -> None:
-    """Close the descriptors of a folder's files behind their owner's back, as the death of its process does."""
+    """Close the descriptors of a folder's files behind their owner's back, as the death of its process does.
+
+    Let go of the owner first: a mapping dies with its process too, and would close its descriptor a second time.
+    """
     inodes = {(path.stat().st_dev, path.stat().st_ino) for path in folder.iterdir()}
     for number in range(3, 512):
         with suppress(OSError):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.contracts.errors import InputError
@@ -33,6 +34,11 @@ def _recovered(folder: Path) -> dict[str, str]:
     assert recover(folder, rows.extend) == len(rows)
     assert len({each.request_id for each in rows}) == len(rows)
     return {each.request_id: each.outcome for each in rows}
+
+
+def _written(path: Path) -> bytes:
+    """What a living owner has written of its file, without the room that it keeps."""
+    return path.read_bytes().rstrip(b"\0")
 
 
 def _ids(rows: Sequence[LedgerRow]) -> list[str]:
@@ -114,7 +120,8 @@ def test_a_torn_last_line_was_never_acknowledged(tmp_path: Path) -> None:
     spool.admit(row("whole"))
     spool.admit(row("torn"))
     (path,) = tmp_path.iterdir()
-    whole = path.read_bytes()
+    whole = _written(path)
+    del spool
     kill(tmp_path)
     for cut in range(whole.index(b"\n") + 1, len(whole)):
         path.write_bytes(whole[:cut])
@@ -126,8 +133,9 @@ def test_a_torn_settlement_leaves_the_admission(tmp_path: Path) -> None:
     spool.admit(row())
     spool.settle(settled())
     (path,) = tmp_path.iterdir()
+    del spool
     kill(tmp_path)
-    path.write_bytes(path.read_bytes()[:-1])
+    path.write_bytes(_written(path)[:-1])
     assert _recovered(tmp_path) == {"tg-1": "gateway_lost"}
 
 
@@ -135,8 +143,9 @@ def test_a_damaged_line_is_named_and_can_be_repaired(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "a")
     spool.admit(row())
     (path,) = tmp_path.iterdir()
+    del spool
     kill(tmp_path)
-    good = path.read_bytes()
+    good = _written(path)
     path.write_bytes(good + b"\x00\xff not a row\n")
     with pytest.raises(InputError, match="line 2 is damaged"):
         recover(tmp_path, _refuse)
@@ -159,6 +168,7 @@ def test_a_living_owners_segment_is_left_alone(tmp_path: Path) -> None:
 def test_a_sink_that_fails_loses_nothing(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "a")
     spool.admit(row())
+    del spool
     kill(tmp_path)
     with pytest.raises(OSError, match="away"):
         recover(tmp_path, _refuse)
@@ -197,12 +207,13 @@ def test_rotation_keeps_open_rows_and_drops_stored_ones(tmp_path: Path) -> None:
     assert first != second
     spool.settle(settled("open"))
     spool.take()
+    del spool
     kill(tmp_path)
     assert _recovered(tmp_path) == {"open": "completed"}
 
 
 def test_a_file_under_steady_load_does_not_grow_without_end(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, "a", segment_bytes=1000)
+    spool = Spool(tmp_path, "a", segment_bytes=1000, step_bytes=500)
     for number in range(50):
         spool.admit(row(f"tg-{number}"))
         spool.settle(settled(f"tg-{number}"))
@@ -212,12 +223,25 @@ def test_a_file_under_steady_load_does_not_grow_without_end(tmp_path: Path) -> N
         spool.stored()
         (path,) = tmp_path.iterdir()
         assert path.stat().st_size < 5000
+    del spool
     kill(tmp_path)
     assert _recovered(tmp_path)["late-49"] == "completed"
 
 
+def test_room_is_kept_and_given_back(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "a", step_bytes=4096)
+    (path,) = tmp_path.iterdir()
+    spool.admit(row())
+    assert path.stat().st_size == 4096
+    spool.admit(msgspec.structs.replace(row("long"), replica="r" * 9000))
+    assert path.stat().st_size > 9000
+    spool.close()
+    assert path.read_bytes().endswith(b"}\n")
+    assert _recovered(tmp_path) == {"tg-1": "gateway_lost", "long": "gateway_lost"}
+
+
 def test_a_settlement_that_a_full_disk_refuses_is_still_stored(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, "a")
+    spool = Spool(tmp_path, "a", step_bytes=512)
     spool.admit(row())
     with room_for(tmp_path, 0), suppress(OSError):
         spool.settle(settled())
@@ -229,11 +253,20 @@ def test_a_settlement_that_a_full_disk_refuses_is_still_stored(tmp_path: Path) -
 
 @pytest.mark.parametrize("room", [0, 10])
 def test_a_full_disk_does_not_damage_what_is_written_after_it(tmp_path: Path, room: int) -> None:
-    spool = Spool(tmp_path, "a")
+    spool = Spool(tmp_path, "a", step_bytes=512)
     spool.admit(row("before"))
     with room_for(tmp_path, room), pytest.raises(OSError):
         spool.admit(row("refused"))
     assert spool.open_count == 1
     spool.admit(row("after"))
+    del spool
     kill(tmp_path)
     assert _recovered(tmp_path).items() >= {"before": "gateway_lost", "after": "gateway_lost"}.items()
+
+
+def test_a_full_disk_at_the_start_leaves_no_file(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.touch()
+    with room_for(tmp_path, 100), pytest.raises(OSError):
+        Spool(tmp_path / "new", "a")
+    assert list((tmp_path / "new").iterdir()) == []

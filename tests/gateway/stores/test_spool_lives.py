@@ -61,6 +61,7 @@ class Lives(RuleBasedStateMachine):
     def die(self, taken: bool) -> None:
         if taken:
             self._store(self.spool.take()[:1])
+        del self.spool
         kill(self.folder)
         recover(self.folder, self._store)
         assert self.stored == self.expected
