@@ -31,7 +31,7 @@ DEATHS = 5
 FIRST_S = 0.5
 """Before the first of them; twice as long before each next one."""
 LONGEST_S = 8.0
-MARGIN_S = 5.0
+MARGIN_S = 10.0
 """What a worker gets beyond its grace, to store its rows."""
 
 DEPLOYMENT: TypeAdapter[Deployment | None] = TypeAdapter(Deployment | None)

@@ -58,3 +58,12 @@ def test_every_name_carries_the_products_and_a_help_text() -> None:
     families = list(text_string_to_metric_families(Telemetry().page().decode()))
     assert families
     assert all(family.name.startswith("tollgate_") and family.documentation for family in families)
+
+
+def test_a_replica_that_is_gone_has_nothing_in_flight() -> None:
+    telemetry = Telemetry()
+    telemetry.in_flight.labels("r1").set(1)
+    telemetry.breaker.labels("r1").set(1)
+    telemetry.gone("r1")
+    for name in ("tollgate_in_flight", "tollgate_breaker_open"):
+        assert _value(telemetry, name, replica="r1") == 0
