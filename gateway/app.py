@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,6 +17,8 @@ from gateway.config import Deployment
 from gateway.control_plane import loops
 from gateway.control_plane.api import Pages, build_api
 from gateway.control_plane.current import Current
+from gateway.control_plane.probes import Probes, readiness
+from gateway.control_plane.registration import Engines, Registration
 from gateway.control_plane.state import State
 from gateway.data_plane import DataPlane, ReplicaPool
 from gateway.policy.request import ENDPOINTS
@@ -23,7 +26,8 @@ from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
 
-PROBE_S = 2.0
+Work = tuple[float, Callable[[], Awaitable[None]]]
+"""Seconds between two rounds, and one round."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,9 @@ def build(
 ) -> Application:
     """Build the application: recover what a dead gateway left, open this one's spool. Connections open on demand."""
     telemetry = Telemetry()
-    current = Current(deployment, stores, telemetry, clock)
+    current = Current(deployment, stores, telemetry, clock, monotonic)
+    if new_id is None:
+        new_id = _request_ids().__next__
     spools.recover(stores.spool_folder, stores.ledger.insert)
     spool = spools.Spool(stores.spool_folder, owner=f"{time.time_ns()}-{os.getpid()}")
     data_plane = DataPlane(
@@ -66,8 +72,9 @@ def build(
         telemetry=telemetry,
         clock=clock,
         monotonic=monotonic,
-        new_id=_request_ids().__next__ if new_id is None else new_id,
+        new_id=new_id,
     )
+    watching = _watching(current, spool, telemetry, clock, monotonic, new_id)
 
     async def drain() -> None:
         await loops.drain(spool, stores.ledger, telemetry, current.replicas)
@@ -75,10 +82,8 @@ def build(
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
-        tasks = [
-            asyncio.create_task(loops.every(loops.REFRESH_S, lambda: loops.refresh(current.state))),
-            asyncio.create_task(loops.every(loops.DRAIN_S, drain)),
-        ]
+        work = [(loops.REFRESH_S, lambda: loops.refresh(current.state)), (loops.DRAIN_S, drain), *watching]
+        tasks = [asyncio.create_task(loops.every(seconds, each)) for seconds, each in work]
         try:
             yield
         finally:
@@ -93,7 +98,7 @@ def build(
         snapshot=lambda: current.state.snapshot,
         telemetry=telemetry,
         clock=clock,
-        ready=lambda: _readiness(current.state.serving.pools),
+        ready=lambda: readiness(current.state.serving.pools.values(), current.health.timeout),
         digest=lambda: current.digest,
     )
     return Application(data_plane, current, build_api(pages, running))
@@ -107,10 +112,45 @@ def _request_ids() -> Iterator[str]:
             yield f"tg-{drawn[start : start + 24]}"
 
 
-async def _readiness(pools: Mapping[str, ReplicaPool]) -> str | None:
-    """None when every pool has a replica whose /health answers 200."""
-    for pool in pools.values():
-        answers = await asyncio.gather(*(replica.healthy(PROBE_S) for replica in pool.replicas))
-        if not any(answers):
-            return f"no replica of the pool {pool.name!r} answers /health"
-    return None
+def _watching(
+    current: Current,
+    spool: spools.Spool,
+    telemetry: Telemetry,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    new_id: Callable[[], str],
+) -> list[Work]:
+    """What asks the engines how and what they are, as the configuration of each moment says."""
+    probes = Probes(
+        replicas=lambda: [replica for pool in current.state.serving.pools.values() for replica in pool.engines],
+        settings=current.health,
+        telemetry=telemetry,
+        monotonic=monotonic,
+        random=random.Random(),  # noqa: S311 (jitter)
+    )
+    registration = Registration(
+        engines=lambda: [_engines(pool, current.deployment) for pool in current.state.serving.pools.values()],
+        prices=lambda: current.deployment.prices,
+        settings=current.health,
+        spool=spool,
+        telemetry=telemetry,
+        clock=clock,
+        monotonic=monotonic,
+        new_id=new_id,
+    )
+
+    async def probe() -> None:
+        if current.health.probes:
+            await replace(probes, settings=current.health).round()
+        await asyncio.sleep(current.health.period)
+
+    async def register() -> None:
+        if current.health.probes:
+            await replace(registration, settings=current.health).round()
+
+    return [(0.0, probe), (loops.REFRESH_S, register)]
+
+
+def _engines(pool: ReplicaPool, deployment: Deployment) -> Engines:
+    releases = [release for release in deployment.releases.values() if release.pool == pool.name]
+    return Engines(pool.name, pool.engines, releases, pool.served_model)

@@ -1,9 +1,8 @@
 """The client's side of one request, over ASGI: read the body, notice that the client left, write the answer."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, cast
 
 from gateway.contracts.errors import BodyTooLarge, InternalError, RequestError, envelope
 from gateway.server.cycle import LINK
@@ -32,6 +31,7 @@ class Client:
         self._send = send
         self._write_s = write_s
         self._abort: Callable[[str], None] | None = None
+        self._watcher: asyncio.Future[None] | None = None
         # The gateway's own server tells of a departure and bounds writes by itself; under another one a task waits.
         self._link = scope.get("extensions", {}).get(LINK)
         if self._link is not None:
@@ -49,10 +49,13 @@ class Client:
 
     async def read_body(self, limit: int) -> bytes:
         """The whole body. Raises BodyTooLarge as soon as it exceeds the limit, whatever content-length says."""
-        too_large = BodyTooLarge(f"the body is larger than {limit} bytes: send less, or raise `limits.max_body_bytes`")
         announced = self.header(b"content-length")
         if announced is not None and announced.isdigit() and int(announced) > limit:
-            raise too_large
+            raise _too_large(limit)
+        if self._link is not None and (whole := self._link.take()) is not None:
+            if len(whole) > limit:
+                raise _too_large(limit)
+            return cast(bytes, whole)
         pieces: list[bytes] = []
         size = 0
         while True:
@@ -63,23 +66,22 @@ class Client:
             piece = message.get("body", b"")
             size += len(piece)
             if size > limit:
-                raise too_large
+                raise _too_large(limit)
             pieces.append(piece)
             if not message.get("more_body"):
                 return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """While inside, the client's departure ends what `aborts` names."""
+    def watch(self) -> None:
+        """Notice from now on when the client leaves."""
         if self._link is not None:
             self._link.on_gone(self._left)
-            yield
-            return
-        watcher = asyncio.ensure_future(self._watch())
-        try:
-            yield
-        finally:
-            watcher.cancel()
+        else:
+            self._watcher = asyncio.ensure_future(self._watch())
+
+    def unwatch(self) -> None:
+        """Stop that."""
+        if self._watcher is not None:
+            self._watcher.cancel()
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -88,19 +90,13 @@ class Client:
 
     def _left(self) -> None:
         self.gone = True
-        if self._abort is not None:
-            self._abort("the client left")
+        self.aborts(self._abort)
 
-    @contextmanager
-    def aborts(self, abort: Callable[[str], None]) -> Iterator[None]:
-        """While inside, call `abort` when the client leaves; at once, if it has left already."""
+    def aborts(self, abort: Callable[[str], None] | None) -> None:
+        """What to call with the reason when the client leaves; at once, if it has left. None: nothing any more."""
         self._abort = abort
-        if self.gone:
+        if self.gone and abort is not None:
             abort("the client left")
-        try:
-            yield
-        finally:
-            self._abort = None
 
     async def answer(self, status: int, headers: Headers, body: bytes) -> None:
         """A whole answer."""
@@ -143,3 +139,7 @@ class Client:
         except TimeoutError as error:
             self.gone = True
             raise ClientGone from error
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {limit} bytes: send less, or raise `limits.max_body_bytes`")

@@ -16,9 +16,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from gateway.contracts import attestation, documents, prices, release
 from gateway.contracts.errors import DocumentError, Mistake, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
+from gateway.settings import Health, Seconds
 
 SQLITE = "sqlite:///"
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 def _engine_url(value: str) -> str:
@@ -96,11 +96,12 @@ class Timeouts(documents.Frozen):
 
 
 class ReplicaConfig(documents.Frozen):
-    """One engine."""
+    """One engine. With `drain` it gets no new request; what is in flight ends."""
 
     url: Annotated[str, AfterValidator(_engine_url)]
     name: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")] | None = None
     api_key: Secret | None = None
+    drain: bool = False
 
 
 class PoolConfig(documents.Frozen):
@@ -145,6 +146,7 @@ class GatewayConfig(documents.Frozen):
     database: Annotated[str, AfterValidator(_database)] = "sqlite:///tollgate.db"
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    health: Health = Health()
     enforcement: Enforcement = Enforcement()
     prices: Path | None = None
     pools: Annotated[dict[str, PoolConfig], Field(min_length=1)]

@@ -9,25 +9,26 @@ what is done here is the order, and that every admitted request is settled exact
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.asgi import Client, ClientGone, Headers, Receive, Send
 from gateway.config import Limits, Timeouts
-from gateway.contracts.errors import InternalError, MethodNotAllowed, RequestError
+from gateway.contracts.errors import InternalError, MethodNotAllowed, RequestError, UpstreamUnavailable
 from gateway.contracts.ledger import CLIENT_CLOSED
 from gateway.contracts.prices import PriceBook
-from gateway.policy.accounting import Account, admit
+from gateway.policy.accounting import admit
 from gateway.policy.auth import authenticate
-from gateway.policy.health import usable
+from gateway.policy.health import absence, candidates, retry_after
 from gateway.policy.request import ENDPOINTS, parse, prepare
 from gateway.policy.resolution import Snapshot, resolve
+from gateway.policy.retries import RetryBudget
 from gateway.policy.routing import Policy
 from gateway.relay import AnotherReplica, Exchange
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream
+from gateway.upstreams.vllm import Replica
 
 MAX_ATTEMPTS = 3
 
@@ -36,13 +37,25 @@ log = logging.getLogger("tollgate")
 
 @dataclass(frozen=True)
 class ReplicaPool:
-    """Replicas of one configuration, and how one of them is chosen."""
+    """Replicas of one configuration, and how one of them is chosen.
+
+    `engines` are those that can be asked how and what they are; a provider cannot.
+    """
 
     name: str
     replicas: Sequence[Upstream]
     policy: Policy
     served_model: str | None
+    engines: Sequence[Replica] = ()
     turns: Iterator[int] = field(default_factory=itertools.count)
+    retries: RetryBudget = field(default_factory=RetryBudget)
+
+    def choose(self, untried: Sequence[Upstream], now: float) -> int | None:
+        """The position of the replica to try next; None when those that are left sleep or drain."""
+        positions, weights = candidates(untried, now)
+        if not positions:
+            return None
+        return positions[self.policy([untried[at].in_flight for at in positions], weights, next(self.turns))]
 
 
 @dataclass(frozen=True)
@@ -100,27 +113,27 @@ class DataPlane:
             self.telemetry.ungated.labels(release.name).inc()
             headers.append((b"x-tollgate-warning", b"served without a verdict"))
         account = admit(request_id, now, principal, request, release, serving.prices)
-        with self._settled(account, serving.prices, started), client.watched():
-            exchange = Exchange(
-                client=client,
-                request=request,
-                body=body,
-                account=account,
-                headers=headers,
-                prices=serving.prices,
-                limits=serving.limits,
-                timeouts=serving.timeouts,
-                monotonic=self.monotonic,
-                started=started,
-            )
-            await self._route(exchange, pool)
+        exchange = Exchange(
+            client=client,
+            request=request,
+            body=body,
+            account=account,
+            headers=headers,
+            prices=serving.prices,
+            limits=serving.limits,
+            timeouts=serving.timeouts,
+            monotonic=self.monotonic,
+            started=started,
+        )
+        await self._settled(exchange, pool)
 
-    @contextmanager
-    def _settled(self, account: Account, prices: PriceBook, started: float) -> Iterator[None]:
-        """Exactly one row: admitted on the way in, settled on the way out. Nothing here awaits."""
+    async def _settled(self, exchange: Exchange, pool: ReplicaPool) -> None:
+        """Exactly one row: admitted on the way in, settled on the way out. Nothing in `finally` awaits."""
+        account, client = exchange.account, exchange.client
         self.spool.admit(account.admitted)
         try:
-            yield
+            client.watch()
+            await self._route(exchange, pool)
         except ClientGone:
             account.outcome, account.status = CLIENT_CLOSED, 499
             raise
@@ -131,25 +144,36 @@ class DataPlane:
             account.outcome, account.status = InternalError.code, InternalError.status
             raise
         finally:
-            row = account.settled(prices, self.monotonic() - started)
+            client.unwatch()
+            row = account.settled(exchange.prices, self.monotonic() - exchange.started)
             self.spool.settle(row)
             self.telemetry.settled(row)
 
     async def _route(self, exchange: Exchange, pool: ReplicaPool) -> None:
         """Try replicas, each at most once, until one has answered or bytes have reached the client."""
-        account, untried = exchange.account, list(pool.replicas)
-        while True:
-            worthy = usable([replica.breaker for replica in untried], self.monotonic())
-            chosen = pool.policy([untried[position].in_flight for position in worthy], next(pool.turns))
-            replica = untried.pop(worthy[chosen])
+        account, untried, failure = exchange.account, list(pool.replicas), None
+        pool.retries.deposit(self.monotonic())
+        while (chosen := pool.choose(untried, self.monotonic())) is not None:
+            if failure is not None and not self._may_retry(pool):
+                break
+            replica = untried.pop(chosen)
             account.attempts, account.replica = account.attempts + 1, replica.name
             try:
                 with replica:
                     return await exchange.on(replica)
             except AnotherReplica as failed:
-                if exchange.client.started or not untried or account.attempts >= MAX_ATTEMPTS:
-                    raise failed.error from failed
-                self.telemetry.retries.labels(pool.name).inc()
+                failure = failed.error
+                if exchange.client.started or account.attempts >= MAX_ATTEMPTS:
+                    break
+        error = failure or UpstreamUnavailable(f"no replica takes requests: {absence(pool.replicas)}")
+        error.retry_after = retry_after(pool.replicas, self.monotonic())
+        raise error
+
+    def _may_retry(self, pool: ReplicaPool) -> bool:
+        """Failing over must not amplify load: neither that of a failing pool, nor that of a saturated one."""
+        allowed = pool.retries.withdraw(self.monotonic())
+        (self.telemetry.retries if allowed else self.telemetry.retries_denied).labels(pool.name).inc()
+        return allowed
 
     async def _fail(self, client: Client, error: RequestError, headers: Headers) -> None:
         try:

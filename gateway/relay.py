@@ -36,7 +36,7 @@ class EngineBroken(AnotherReplica):
     """The engine answered, with a failure of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exchange:
     """What every attempt of a request needs. `started` and `monotonic` are in seconds of the same clock."""
 
@@ -53,6 +53,7 @@ class Exchange:
 
     async def on(self, upstream: Upstream) -> None:
         """Relay the answer of one replica. Raises RequestError, AnotherReplica or ClientGone."""
+        begun = self.monotonic()
         try:
             await self._attempt(upstream)
         except (ExchangeError, Malformed) as error:
@@ -64,9 +65,11 @@ class Exchange:
             upstream.breaker.failed(self.monotonic())
             raise
         except (AnotherReplica, RequestError):
-            upstream.breaker.succeeded()  # it answered, if not what was asked for
+            upstream.breaker.succeeded(self.monotonic())  # it answered, if not what was asked for
             raise
-        upstream.breaker.succeeded()
+        ended = self.monotonic()
+        upstream.breaker.succeeded(ended)
+        upstream.vitals.observed(ended - begun)
 
     async def _attempt(self, upstream: Upstream) -> None:
         answer = await self._begin(upstream)
@@ -90,7 +93,8 @@ class Exchange:
         return await upstream.begin(endpoint, self.body, JSON[1], request_id, fresh=fresh)
 
     async def _over(self, answer: Answer) -> None:
-        with self.client.aborts(answer.abort):
+        self.client.aborts(answer.abort)
+        try:
             # An answer in one piece begins when its generation has ended: only the total can bound that.
             limit = self.timeouts.first_byte if self.request.stream else self.timeouts.total
             status = await answer.head(self._within(limit))
@@ -99,6 +103,8 @@ class Exchange:
                 await self._stream(answer)
             else:
                 await self._whole(answer)
+        finally:
+            self.client.aborts(None)
 
     async def _whole(self, answer: Answer) -> None:
         """An answer that comes in one piece, or an engine's error."""

@@ -7,6 +7,7 @@ import os
 from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -14,6 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from gateway.contracts.ledger import LedgerRow
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+Mode = Literal["livesum", "livemax", "livemin"]
 WORKERS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which workers share their metrics. It counts when this module is loaded."""
 
@@ -31,6 +33,9 @@ class Telemetry:
             "tollgate_tokens", "Tokens as the engines count them.", ["model", "kind"], registry=registry
         )
         self.retries = Counter("tollgate_retries", "Attempts after the first one.", ["pool"], registry=registry)
+        self.retries_denied = Counter(
+            "tollgate_retries_denied", "Attempts that the retry budget did not allow.", ["pool"], registry=registry
+        )
         self.ungated = Counter(
             "tollgate_ungated", "Requests served without a verdict in `warn` mode.", ["release"], registry=registry
         )
@@ -48,29 +53,16 @@ class Telemetry:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.in_flight = Gauge(
-            "tollgate_in_flight",
-            "Requests in flight on a replica.",
-            ["replica"],
-            registry=registry,
-            multiprocess_mode="livesum",
+        self._replica_gauges = (
+            self._gauge("in_flight", "Requests in flight on a replica.", "livesum", "replica"),
+            self._gauge("breaker_open", "1 while a replica is left out.", "livemax", "replica"),
+            self._gauge("replica_up", "1 while a replica's probes succeed, 0 while it is down.", "livemin", "replica"),
+            self._gauge("replica_asleep", "1 while a replica sleeps.", "livemax", "replica"),
+            self._gauge("replica_draining", "1 while a replica gets no new request.", "livemax", "replica"),
         )
-        self.breaker = Gauge(
-            "tollgate_breaker_open",
-            "1 while a replica is left out.",
-            ["replica"],
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self.open = Gauge(
-            "tollgate_open_requests", "Admitted and not yet settled.", registry=registry, multiprocess_mode="livesum"
-        )
-        self.ledger_lag = Gauge(
-            "tollgate_ledger_lag_rows",
-            "Settled rows not yet in the database.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
+        self.in_flight, self.breaker, self.up, self.asleep, self.draining = self._replica_gauges
+        self.open = self._gauge("open_requests", "Admitted and not yet settled.", "livesum")
+        self.ledger_lag = self._gauge("ledger_lag_rows", "Settled rows not yet in the database.", "livesum")
         self.config_reloads = Counter(
             "tollgate_config_reloads",
             "Configurations that a process took over or refused.",
@@ -78,6 +70,10 @@ class Telemetry:
             registry=registry,
         )
         self._uncounted: list[LedgerRow] = []
+
+    def _gauge(self, name: str, text: str, mode: Mode, *labels: str) -> Gauge:
+        """`mode` says what the gauges of several workers come to."""
+        return Gauge(f"tollgate_{name}", text, labels, registry=self.registry, multiprocess_mode=mode)
 
     def settled(self, row: LedgerRow) -> None:
         """Note a request that ended. It is counted by `count`, away from the hot path."""
@@ -98,9 +94,12 @@ class Telemetry:
                     self.tokens.labels(model, kind).inc(number)
 
     def gone(self, replica: str) -> None:
-        """A replica that serves no more. Its series stay: workers share theirs through files that only grow."""
-        self.in_flight.labels(replica).set(0)
-        self.breaker.labels(replica).set(0)
+        """A replica that serves no more has no series. Those of workers stay, idle: their files can only grow."""
+        for gauge in self._replica_gauges:
+            if WORKERS_FOLDER not in os.environ:
+                gauge.remove(replica)
+            elif gauge is not self.up:  # 0 would say that it is down
+                gauge.labels(replica).set(0)
 
     def page(self) -> bytes:
         """The metrics page in Prometheus's text format: the sums of all workers, where this process is one of them."""

@@ -14,6 +14,7 @@ from gateway.contracts.errors import TollgateError
 _COMMANDS = {
     "serve": ("gateway.cli.serve", "Serve models behind one keyed, metered endpoint."),
     "check": ("gateway.cli.check", "Validate a configuration and show what it resolves to."),
+    "engines": ("gateway.cli.engines", "Ask the engines what they are, now."),
     "keys": ("gateway.cli.keys", "Make, list and end virtual keys."),
     "releases": ("gateway.cli.releases", "Show releases and their verdicts, and put one live."),
     "costs": ("gateway.cli.costs", "Show tokens and list cost, by team, model, day and more."),

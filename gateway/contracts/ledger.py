@@ -13,7 +13,8 @@ GATEWAY_LOST = "gateway_lost"
 
 OUTCOMES: frozenset[str] = frozenset({COMPLETED, CLIENT_CLOSED, GATEWAY_LOST, *(e.code for e in REQUEST_ERRORS)})
 
-Purpose = Literal["serve", "evaluate"]
+Purpose = Literal["serve", "evaluate", "probe"]
+"""Who the request was for: a client, the harness, or the gateway itself, which asks a new engine what it is."""
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from gateway.config import Deployment
 from gateway.contracts.errors import InputError
 from gateway.control_plane.fleet import Fleet
 from gateway.control_plane.state import State
+from gateway.settings import Health
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream
@@ -22,19 +23,29 @@ log = logging.getLogger("tollgate")
 
 
 class Current:
-    """The deployment that serves. `state` and `digest` change together, in one step of the event loop."""
+    """`deployment`, its `digest` and its `state` change together, in one step of the event loop."""
 
     def __init__(
-        self, deployment: Deployment, stores: Stores, telemetry: Telemetry, clock: Callable[[], float]
+        self,
+        deployment: Deployment,
+        stores: Stores,
+        telemetry: Telemetry,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
         self._stores = stores
         self._telemetry = telemetry
         self._clock = clock
-        self._fleet = Fleet()
-        self.digest = changes.digest(deployment)
+        self._fleet = Fleet(monotonic)
         pools = self._fleet.pools(deployment.config)
+        self.deployment, self.digest = deployment, changes.digest(deployment)
         self.state = State(deployment, stores.keys, stores.releases, clock, pools)
-        self._fleet.serve()
+        self._fleet.serve(deployment.config, pools)
+
+    @property
+    def health(self) -> Health:
+        """How its engines are watched."""
+        return self.deployment.config.health
 
     @property
     def replicas(self) -> list[Upstream]:
@@ -70,13 +81,14 @@ class Current:
         pools = self._fleet.pools(deployment.config)
         stores = self._stores
         state = await asyncio.to_thread(State, deployment, stores.keys, stores.releases, self._clock, pools)
-        self.state, self.digest = state, changes.digest(deployment)
-        self._fleet.serve()
+        self._fleet.serve(deployment.config, pools)
+        self.deployment, self.digest, self.state = deployment, changes.digest(deployment), state
 
     def part(self) -> None:
         """Let go of replicas that were replaced and are done."""
-        for replica in self._fleet.part():
-            self._telemetry.gone(replica.name)
+        parted = self._fleet.part()
+        for name in {replica.name for replica in parted} - {replica.name for replica in self.replicas}:
+            self._telemetry.gone(name)
 
     def close(self) -> None:
         """Close every idle connection to a replica."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from pydantic import ValidationError
 
 from gateway.config import (
@@ -24,6 +23,7 @@ from gateway.config import (
 )
 from gateway.contracts.errors import InputError, RequestError
 from gateway.contracts.release import MODEL_NAME, Engine, ModelFiles, ReleaseManifest
+from gateway.policy.facts import json_object
 from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.vllm import Replica, fetch
 
@@ -97,7 +97,7 @@ async def _ask(config: ReplicaConfig) -> tuple[list[dict[str, Any]], str | None]
         raise InputError(
             f"{url}/v1/models answered with status {status}: expected 200 (an API key? see --upstream-key-env)"
         )
-    models = _json(body).get("data")
+    models = json_object(body).get("data")
     cards = [card for card in models if isinstance(card, dict) and card.get("id")] if isinstance(models, list) else []
     if not cards:
         raise InputError(f"{url}/v1/models names no model: is this an OpenAI-compatible engine?")
@@ -107,13 +107,5 @@ async def _ask(config: ReplicaConfig) -> tuple[list[dict[str, Any]], str | None]
                 f"{url}/v1/models names a model {str(name)[:80]!r}, and a name is at most 256 letters, digits and "
                 "._~:+/-: start vLLM with --served-model-name"
             )
-    version = _json(version_body).get("version") if version_status == 200 else None
+    version = json_object(version_body).get("version") if version_status == 200 else None
     return cards, version if isinstance(version, str) else None
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -1,75 +1,75 @@
 """The replicas of a configuration, and what becomes of them when another one takes its place.
 
-A replica that both name is the same object before and after: its requests in flight stay counted, its breaker keeps
-what it learned, its connections stay open. One that is named no more ends the requests that it has, then closes.
+A replica that both name is the same object before and after: its requests in flight stay counted, what is known of its
+health stays known, its connections stay open. One that is named no more ends the requests that it has, then closes.
 """
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 
-from gateway.config import GatewayConfig, PoolConfig, ReplicaConfig, Timeouts
+from gateway.config import GatewayConfig
 from gateway.data_plane import ReplicaPool
 from gateway.policy.routing import POLICIES
 from gateway.upstreams.base import Upstream
-from gateway.upstreams.vllm import Replica
-
-Identity = tuple[str, str, str, str | None, float]
+from gateway.upstreams.vllm import Replica, replicas_of
 
 
 class Fleet:
     """Every replica that serves, or still ends what it has begun."""
 
-    def __init__(self) -> None:
-        self._serving: dict[Identity, Upstream] = {}
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._pools: Mapping[str, ReplicaPool] = {}
         self._leaving: list[Upstream] = []
-        self._made: dict[Identity, Upstream] = {}
 
     @property
     def replicas(self) -> list[Upstream]:
         """All of them, those that leave first."""
-        return [*self._leaving, *self._serving.values()]
+        return [*self._leaving, *self._serving()]
 
     def pools(self, config: GatewayConfig) -> dict[str, ReplicaPool]:
-        """The pools of a configuration over the replicas known already and new ones. Raises DocumentError.
+        """The pools of a configuration, over the replicas known already and new ones. Raises DocumentError.
 
-        They count as serving once `serve` says so; until then this can be asked again, for another configuration.
+        Nothing changes before `serve` is told of them.
         """
-        self._made = {}
-        return {name: self._pool(name, pool, config.timeouts) for name, pool in config.pools.items()}
+        return {name: self._pool(name, config) for name in config.pools}
 
-    def serve(self) -> None:
-        """The pools made last serve from now on; every other replica leaves."""
-        self._leaving += [replica for key, replica in self._serving.items() if key not in self._made]
-        self._serving = self._made
+    def serve(self, config: GatewayConfig, pools: Mapping[str, ReplicaPool]) -> None:
+        """These pools of that configuration serve from now on; every replica that is in none of them leaves."""
+        before, now = self._serving(), self._monotonic()
+        for name, pool in pools.items():
+            joins = any(replica in before for replica in pool.replicas)
+            for replica, wanted in zip(pool.engines, config.pools[name].replicas, strict=True):
+                replica.vitals.settings = config.health
+                if replica.vitals.draining != wanted.drain:
+                    replica.vitals.drain(wanted.drain, now)
+                if joins and replica not in before:
+                    replica.vitals.warm_up(now)
+        self._pools = pools
+        self._leaving += [replica for replica in before if replica not in self._serving()]
 
     def part(self) -> list[Upstream]:
         """Close the replicas that leave and have nothing in flight any more, and return them."""
         done = [replica for replica in self._leaving if replica.in_flight == 0]
         self._leaving = [replica for replica in self._leaving if replica.in_flight]
-        _close(done)
+        for replica in done:
+            replica.close()
         return done
 
     def close(self) -> None:
         """Close what is idle in all of them."""
-        _close(self.replicas)
+        for replica in self.replicas:
+            replica.close()
 
-    def _pool(self, name: str, config: PoolConfig, timeouts: Timeouts) -> ReplicaPool:
-        replicas = [
-            self._replica(name, each.name or f"{name}-{index}", each, timeouts)
-            for index, each in enumerate(config.replicas)
-        ]
-        return ReplicaPool(name, replicas, POLICIES[config.policy], config.served_model)
+    def _serving(self) -> list[Upstream]:
+        return [replica for pool in self._pools.values() for replica in pool.replicas]
 
-    def _replica(self, pool: str, name: str, config: ReplicaConfig, timeouts: Timeouts) -> Upstream:
-        """`name` and not the URL is what clients see: that would tell them where the engines are."""
-        api_key = None if config.api_key is None else config.api_key.read()
-        key = (pool, name, config.url, api_key, timeouts.connect)
-        known: Mapping[Identity, Upstream] = self._serving
-        if key not in self._made:
-            found = known.get(key)
-            self._made[key] = found or Replica(name, config.url, api_key=api_key, connect_s=timeouts.connect)
-        return self._made[key]
-
-
-def _close(replicas: Iterable[Upstream]) -> None:
-    for replica in replicas:
-        replica.close()
+    def _pool(self, name: str, config: GatewayConfig) -> ReplicaPool:
+        wanted, before = config.pools[name], self._pools.get(name)
+        known: dict[tuple[object, ...], Replica] = {}
+        if before is not None:
+            known = {replica.identity: replica for replica in before.engines}
+        made = replicas_of(name, wanted, connect_s=config.timeouts.connect, health=config.health)
+        engines = [known.get(replica.identity, replica) for replica in made]
+        pool = ReplicaPool(name, engines, POLICIES[wanted.policy], wanted.served_model, engines=engines)
+        return pool if before is None else dataclasses.replace(pool, turns=before.turns, retries=before.retries)

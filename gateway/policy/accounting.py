@@ -24,10 +24,14 @@ class Account:
     attempts: int = 0
     usage: Usage | None = None
     first_byte_s: float | None = None
+    _priced: Usage | None = None
+    _cost: Decimal | None = None
 
     def cost(self, book: PriceBook) -> Decimal | None:
         """The list cost so far."""
-        return book.cost(self.admitted.model, self.usage)
+        if self._priced is not self.usage:
+            self._priced, self._cost = self.usage, book.cost(self.admitted.model, self.usage)
+        return self._cost
 
     def settled(self, book: PriceBook, duration_s: float) -> LedgerRow:
         """The final row."""

@@ -5,6 +5,7 @@ An application may ask in its scope for what ASGI does not offer:
     link = scope["extensions"][LINK]
     link.on_gone(callback)          # called once when the client leaves, without a task that waits for it
     link.write_within(seconds)      # how long a client may leave unread what was sent to it
+    link.take()                     # the whole body, if it is there already
 """
 
 import asyncio
@@ -84,6 +85,15 @@ class Cycle:
     def write_within(self, seconds: float) -> None:
         """How long what was sent may stay unread before the client is cut."""
         self._write_s = seconds
+
+    def take(self) -> bytes | None:
+        """The whole body, when nothing of it was received yet and all of it is there; None otherwise."""
+        if not self.whole or self._delivered or self.gone:
+            return None
+        body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces, self._delivered = [], True
+        self._connection.received()
+        return body
 
     # What the connection tells.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from gateway.policy.health import Breaker
+from gateway.policy.health import Breaker, Vitals
 from gateway.policy.request import Endpoint
 
 
@@ -36,6 +36,7 @@ class Upstream(Protocol):
     name: str
     in_flight: int
     breaker: Breaker
+    vitals: Vitals
 
     async def begin(
         self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.config import PoolConfig
 from gateway.contracts.errors import (
     ContextLengthExceeded,
     InvalidRequest,
@@ -12,8 +13,10 @@ from gateway.contracts.errors import (
     UpstreamFailed,
     UpstreamOverloaded,
 )
-from gateway.policy.health import Breaker
+from gateway.policy.facts import Facts
+from gateway.policy.health import Vitals
 from gateway.policy.request import Endpoint
+from gateway.settings import Health
 from gateway.upstreams.base import Answer
 from gateway.upstreams.http1 import Connection, ExchangeError, Pool
 
@@ -27,16 +30,28 @@ SHEDDING = frozenset({429, 503})
 
 
 class Replica:
-    """One engine: its connections, its breaker, and how many requests are in flight on it.
+    """One engine: its connections, what is known of it, and how many requests are in flight on it.
 
     The count is held by `with replica:`, so that no path out of a request can leak it.
     """
 
-    def __init__(self, name: str, url: str, *, api_key: str | None, connect_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        api_key: str | None,
+        connect_s: float,
+        vitals: Vitals | None = None,
+    ) -> None:
         self.name = name
         self.url = url
+        self.identity = (name, url, api_key, connect_s)
+        """Two replicas of one identity are one engine, reached in one way."""
         self.in_flight = 0
-        self.breaker = Breaker()
+        self.vitals = Vitals() if vitals is None else vitals
+        self.breaker = self.vitals.breaker
+        self.facts: Facts | None = None
         self.pool = Pool(url, connect_s=connect_s)
         auth = f"authorization: Bearer {api_key}\r\n" if api_key else ""
         self._static = f"host: {self.pool.authority}\r\n{auth}".encode()
@@ -88,6 +103,20 @@ class Replica:
     def query(self, path: str) -> bytes:
         """A whole GET."""
         return b"GET %b HTTP/1.1\r\n%b\r\n" % ((self.pool.base_path + path).encode(), self._static)
+
+
+def replicas_of(name: str, pool: PoolConfig, *, connect_s: float, health: Health) -> list[Replica]:
+    """The replicas of a pool, as it is configured. Raises DocumentError when an engine's key is not there."""
+    return [
+        Replica(
+            each.name or f"{name}-{index}",  # a URL would tell clients where the engines are
+            each.url,
+            api_key=None if each.api_key is None else each.api_key.read(),
+            connect_s=connect_s,
+            vitals=Vitals(health, each.drain),
+        )
+        for index, each in enumerate(pool.replicas)
+    ]
 
 
 async def fetch(replica: Replica, path: str, seconds: float, limit: int = 8 * 1024 * 1024) -> tuple[int, bytes]:

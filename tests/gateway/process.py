@@ -12,9 +12,13 @@ from typing import Any
 
 from gateway.stores.bundle import Stores, open_stores
 from tests.engine import raw
+from tests.engine.simulator import Engine
+from tests.gateway.builders import write_config
+from tests.gateway.serving import make_key
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHIN_S = 30.0
+UNWATCHED = {"probes": False}
 HELLO = {"model": "faq", "messages": [{"role": "user", "content": "one two"}]}
 
 
@@ -103,6 +107,16 @@ class Gateway:
         out, _ = await asyncio.wait_for(self.process.communicate(), WITHIN_S)
         self.printed += out.decode()
         return self.process.returncode or 0
+
+
+@asynccontextmanager
+async def serving(folder: Path, engine: Engine, *options: str) -> AsyncIterator[Gateway]:
+    """A gateway that answers with a configuration: one engine that nothing but requests asks, and a key."""
+    write_config(folder, [engine.url], health=UNWATCHED)
+    key = make_key(stores_in(folder))
+    async with running(folder, "--config", "gateway.yaml", *options) as gateway:
+        await gateway.answers(key=key)
+        yield gateway
 
 
 @asynccontextmanager

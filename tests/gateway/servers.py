@@ -1,7 +1,7 @@
 """Servers that answer with given bytes, and a transport that is no socket: what an engine may do to its client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -144,3 +144,15 @@ def wired() -> tuple[Connection, Wire]:
 async def exchange(connection: Connection) -> tuple[int, bytes]:
     """(status, body) of the answer."""
     return await connection.head(SECONDS), await rest(connection)
+
+
+def pages(answers: Mapping[str, tuple[int, bytes]]) -> Handler:
+    """A handler that answers each path with the (status, body) of now, and any other one with 404."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        status, body = answers.get(asked.split()[1].decode(), (404, b'{"detail":"Not Found"}'))
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+        await reader.read()
+
+    return handler

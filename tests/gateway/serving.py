@@ -31,6 +31,7 @@ from gateway.contracts.prices import Price, PriceBook
 from gateway.contracts.release import ModelFiles, Prompt, ReleaseManifest, Sampling
 from gateway.policy.auth import Scope
 from gateway.server.protocol import HttpProtocol
+from gateway.settings import Health
 from gateway.stores.bundle import Stores, open_stores
 
 PRICES = PriceBook(version="test", models={"faq": Price(input="0.20", output="0.60", cached_input="0.02")})  # type: ignore[arg-type]
@@ -49,14 +50,16 @@ def deployment(
     enforcement: Enforcement | None = None,
     timeouts: Timeouts | None = None,
     limits: Limits | None = None,
+    health: Health | None = None,
     served_model: str | None = "faq",
 ) -> Deployment:
-    """The model `faq` over pools of engine URLs; the first release is live."""
+    """The model `faq` over pools of engine URLs; the first release is live. No probe asks engines, unless told to."""
     releases = releases or (release("1"),)
     config = GatewayConfig(
         enforcement=enforcement or Enforcement(mode="off"),
         timeouts=timeouts or Timeouts(),
         limits=limits or Limits(),
+        health=health or Health(probes=False),
         pools={
             name: PoolConfig(
                 served_model=served_model,

@@ -87,39 +87,43 @@ def test_the_first_header_of_a_name_counts() -> None:
 async def test_a_departure_ends_what_is_under_way() -> None:
     side, ended = Side(), asyncio.Event()
     client = side.client()
-    with client.watched(), client.aborts(lambda reason: ended.set()):
-        side.leaves()
-        await asyncio.wait_for(ended.wait(), 5.0)
+    client.watch()
+    client.aborts(lambda reason: ended.set())
+    side.leaves()
+    await asyncio.wait_for(ended.wait(), 5.0)
     assert client.gone
 
 
 async def test_a_departure_before_the_attempt_ends_it_at_once() -> None:
     side, reasons = Side(), list[str]()
     client = side.client()
-    with client.watched():
-        side.leaves()
-        async with asyncio.timeout(5.0):
-            while not client.gone:
-                await _turn()
-        with client.aborts(reasons.append):
-            assert reasons == ["the client left"]
+    client.watch()
+    side.leaves()
+    async with asyncio.timeout(5.0):
+        while not client.gone:
+            await _turn()
+    client.aborts(reasons.append)
+    assert reasons == ["the client left"]
 
 
 async def test_nothing_is_ended_after_the_attempt() -> None:
     side, reasons = Side(), list[str]()
     client = side.client()
-    with client.aborts(reasons.append):
-        pass
-    with client.watched():
-        side.leaves()
-        await _turn()
+    client.aborts(reasons.append)
+    client.aborts(None)
+    client.watch()
+    side.leaves()
+    await _turn()
+    assert client.gone
     assert reasons == []
 
 
 async def test_after_the_watch_nobody_receives() -> None:
     side = Side()
-    with side.client().watched():
-        await _turn()
+    client = side.client()
+    client.watch()
+    await _turn()
+    client.unwatch()
     await _turn()
     side.leaves()
     assert await side.incoming.get() == {"type": "http.disconnect"}

@@ -50,7 +50,7 @@ def test_the_same_twice_is_no_change(tmp_path: Path) -> None:
         ),
         (
             {"pools": _pools({"url": ENGINE}, {"url": "http://b", "name": "b"})},
-            ['+ pools.main.replicas.b: {"url": "http://b"}'],
+            ['+ pools.main.replicas.b: {"url": "http://b", "drain": false}'],
         ),
         ({"pools": _pools({"url": "http://b"})}, [f'~ pools.main.replicas.main-0.url: "{ENGINE}" → "http://b"']),
         (
@@ -59,7 +59,7 @@ def test_the_same_twice_is_no_change(tmp_path: Path) -> None:
         ),
         (
             {"pools": _pools({"url": ENGINE}) | {"big": {"replicas": [{"url": "http://c"}]}}},
-            ['+ pools.big: {"replicas": {"big-0": {"url": "http://c"}}, "policy": "least_in_flight"}'],
+            ['+ pools.big: {"replicas": {"big-0": {"url": "http://c", "drain": false}}, "policy": "least_in_flight"}'],
         ),
         ({"models": _models("faq@1", "faq@2", live="faq@2")}, ['~ models.faq.live: "faq@1" → "faq@2"']),
         (

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Timeouts
+from gateway.settings import Health
 from tests.engine import raw, recordings
 from tests.engine.simulator import Engine, Fault
 from tests.gateway.serving import Gateway, deployment, serving
@@ -98,7 +99,11 @@ async def test_a_dead_replica_is_left_out_and_comes_back(tmp_path: Path) -> None
     async with (
         Engine() as flaky,
         Engine() as steady,
-        serving(deployment({"main": [flaky.url, steady.url]}), tmp_path) as (gateway, key, _),
+        serving(deployment({"main": [flaky.url, steady.url]}, health=Health(probes=False, slow_start=0)), tmp_path) as (
+            gateway,
+            key,
+            _,
+        ),
     ):
         await flaky.stop()
         for _ in range(20):

@@ -20,6 +20,9 @@ telemetry.breaker.labels("r1").set(1)
 telemetry.open.set(2)
 telemetry.ledger_lag.set(1)
 telemetry.config_reloads.labels("applied").inc()
+telemetry.in_flight.labels("gone").set(3)
+telemetry.up.labels("gone").set(1)
+telemetry.gone("gone")
 print(telemetry.page().decode())
 """
 
@@ -43,6 +46,8 @@ def test_the_page_of_one_is_the_sum_of_all(tmp_path: Path) -> None:
         'tollgate_in_flight{replica="r1"} 6.0',
         'tollgate_breaker_open{replica="r1"} 1.0',
         "tollgate_open_requests 4.0",
+        'tollgate_in_flight{replica="gone"} 0.0',
+        'tollgate_replica_up{replica="gone"} 1.0',
         "tollgate_ledger_lag_rows 2.0",
         'tollgate_config_reloads_total{result="applied"} 2.0',
     ):

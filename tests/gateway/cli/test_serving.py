@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from gateway.cli import serving
+from gateway.cli.serving import signals
 from gateway.contracts.ledger import COMPLETED, GATEWAY_LOST
 from tests.engine import raw
 from tests.engine.simulator import Engine
-from tests.gateway.process import HELLO, Gateway, running, stores_in
+from tests.gateway.process import HELLO, Gateway, serving, stores_in
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 
@@ -25,6 +25,14 @@ async def _stream(gateway: Gateway, engine: Engine, client: raw.Client) -> raw.A
     answer = await client.head()
     answer.chunks.append(await client.chunk())
     return answer
+
+
+async def _rest(client: raw.Client) -> list[bytes]:
+    """The chunks up to the end. Raises IncompleteReadError or ConnectionError when it is cut."""
+    chunks = []
+    while chunk := await client.chunk():
+        chunks.append(chunk)
+    return chunks
 
 
 def _rows(folder: Path) -> list[Any]:
@@ -42,15 +50,13 @@ async def _refused(gateway: Gateway) -> bool:
 
 @WORKERS
 async def test_a_stream_that_runs_at_sigterm_ends_in_order(tmp_path: Path, workers: str) -> None:
-    async with Engine("faq") as engine, running(tmp_path, "--upstream", engine.url, "--workers", workers) as gateway:
-        await gateway.answers()
+    async with Engine("faq") as engine, serving(tmp_path, engine, "--workers", workers) as gateway:
         async with raw.connect(gateway.url) as client:
             answer = await _stream(gateway, engine, client)
             gateway.process.send_signal(signal.SIGTERM)
             await gateway.until(lambda: _refused(gateway))
             engine.resume()
-            while chunk := await client.chunk():
-                answer.chunks.append(chunk)
+            answer.chunks += await _rest(client)
         assert answer.events[-1] == b"data: [DONE]\n\n"
         assert (await gateway.ended(), gateway.errors) == (0, "")
     assert _rows(tmp_path) == [(COMPLETED, 200)]
@@ -59,14 +65,12 @@ async def test_a_stream_that_runs_at_sigterm_ends_in_order(tmp_path: Path, worke
 @WORKERS
 async def test_after_the_grace_a_stream_is_cut_and_leaves_one_row(tmp_path: Path, workers: str) -> None:
     options = ("--workers", workers, "--grace", "0.2")
-    async with Engine("faq") as engine, running(tmp_path, "--upstream", engine.url, *options) as gateway:
-        await gateway.answers()
+    async with Engine("faq") as engine, serving(tmp_path, engine, *options) as gateway:
         async with raw.connect(gateway.url) as client:
             await _stream(gateway, engine, client)
             code = await gateway.ended(signal.SIGTERM)
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                while await client.chunk():
-                    pass
+                await _rest(client)
         assert (code, gateway.errors) == (0, "")
         await engine.wait_for(lambda e: e.running == 0)
     assert _rows(tmp_path) == [(GATEWAY_LOST, 0)]
@@ -77,20 +81,22 @@ async def test_after_the_grace_a_stream_is_cut_and_leaves_one_row(tmp_path: Path
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_cuts_at_once(tmp_path: Path, workers: str, number: signal.Signals) -> None:
     options = ("--workers", workers, "--grace", "3600")
-    async with Engine("faq") as engine, running(tmp_path, "--upstream", engine.url, *options) as gateway:
-        await gateway.answers()
-        async with raw.connect(gateway.url) as client:
-            await _stream(gateway, engine, client)
-            gateway.process.send_signal(number)
-            await gateway.until(lambda: _refused(gateway))
-            assert (await gateway.ended(number), gateway.errors) == (0, "")
+    async with (
+        Engine("faq") as engine,
+        serving(tmp_path, engine, *options) as gateway,
+        raw.connect(gateway.url) as client,
+    ):
+        await _stream(gateway, engine, client)
+        gateway.process.send_signal(number)
+        await gateway.until(lambda: _refused(gateway))
+        assert (await gateway.ended(number), gateway.errors) == (0, "")
     assert _rows(tmp_path) == [(GATEWAY_LOST, 0)]
 
 
 async def test_signals_are_as_before_afterwards() -> None:
     before = signal.getsignal(signal.SIGHUP)
     heard = asyncio.Event()
-    with serving.signals({signal.SIGHUP: heard.set}):
+    with signals({signal.SIGHUP: heard.set}):
         signal.raise_signal(signal.SIGHUP)
         await asyncio.wait_for(heard.wait(), 5.0)
     assert signal.getsignal(signal.SIGHUP) is before

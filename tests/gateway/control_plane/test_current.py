@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ DEARER = PriceBook(version="dearer", models={"faq": Price(input="9", output="9")
 
 
 def _current(folder: Path, deployed: Deployment) -> Current:
-    return Current(deployed, open_stores(f"sqlite:///{folder / 't.db'}"), Telemetry(), lambda: NOW)
+    return Current(deployed, open_stores(f"sqlite:///{folder / 't.db'}"), Telemetry(), lambda: NOW, time.monotonic)
 
 
 def _reloads(telemetry: Telemetry) -> dict[str, float]:
@@ -55,7 +56,7 @@ async def test_everything_is_replaced_together(tmp_path: Path) -> None:
 async def test_law_8_what_cannot_serve_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     telemetry = Telemetry()
     old = deployment({"main": ["http://a"]})
-    current = Current(old, open_stores(f"sqlite:///{tmp_path / 't.db'}"), telemetry, lambda: NOW)
+    current = Current(old, open_stores(f"sqlite:///{tmp_path / 't.db'}"), telemetry, lambda: NOW, time.monotonic)
     serving_before, replicas = current.state.serving, current.replicas
     enforcement = Enforcement(mode="warn", trusted_keys=(tmp_path / "none.pub",))
     await current.reload(deployment({"main": ["http://b"]}, enforcement=enforcement))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.health import FIRST_S, LIMIT, LONGEST_S, Breaker, usable
+from gateway.policy.health import FIRST_S, LIMIT, LONGEST_S, Breaker
 
 
 def opened(times: int = 1) -> tuple[Breaker, float]:
@@ -35,7 +35,7 @@ def test_a_success_between_failures_starts_the_count_again() -> None:
     for _ in range(10):
         for _ in range(LIMIT - 1):
             breaker.failed(0.0)
-        breaker.succeeded()
+        breaker.succeeded(0.0)
     assert breaker.closed
 
 
@@ -48,7 +48,7 @@ def test_one_trial_at_a_time_when_its_time_is_over() -> None:
     breaker.ended()
     assert breaker.allows(now + FIRST_S), "a trial that told nothing is not the last one"
     breaker.begin()
-    breaker.succeeded()
+    breaker.succeeded(now + FIRST_S)
     breaker.ended()
     assert breaker.closed
     assert breaker.allows(now)
@@ -67,24 +67,14 @@ def test_what_was_on_its_way_when_it_opened_does_not_count_again() -> None:
     assert breaker.open_until == now + FIRST_S
 
 
-def test_of_several_the_ones_in_order_are_usable() -> None:
-    broken, now = opened()
-    assert usable([broken, Breaker(), Breaker()], now) == [1, 2]
-
-
-def test_when_all_are_broken_all_are_usable() -> None:
-    (one, now), (other, _) = opened(), opened(2)
-    assert usable([one, other], now) == [0, 1]
-
-
 @given(events=st.lists(st.tuples(st.sampled_from(["begin", "ok", "bad", "end"]), st.floats(0, 5)), max_size=60))
 def test_no_order_of_events_leaves_a_replica_out_for_good(events: list[tuple[str, float]]) -> None:
     breaker, now = Breaker(), 0.0
     for event, passed in events:
         now += passed
-        if event == "bad":
-            breaker.failed(now)
+        if event in ("bad", "ok"):
+            (breaker.failed if event == "bad" else breaker.succeeded)(now)
         else:
-            {"begin": breaker.begin, "ok": breaker.succeeded, "end": breaker.ended}[event]()
+            {"begin": breaker.begin, "end": breaker.ended}[event]()
     breaker.ended()
     assert breaker.allows(now + LONGEST_S)

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from gateway.config import PoolConfig
 from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamOverloaded, envelope
 from gateway.policy.request import ENDPOINTS
+from gateway.settings import Health
 from gateway.upstreams.http1 import ExchangeError
-from gateway.upstreams.vllm import RETRYABLE, Replica, fetch, translate, translate_error, whole_body
+from gateway.upstreams.vllm import RETRYABLE, Replica, fetch, replicas_of, translate, translate_error, whole_body
 from tests.engine import recordings
 from tests.engine.simulator import Engine, Fault
 from tests.gateway.servers import SECONDS, says, server
@@ -190,3 +192,21 @@ async def test_fetch_gives_up() -> None:
             await fetch(_replica(engine.url), "/health", 0.005)
         assert caught.value.timeout
         await engine.wait_for(lambda e: not e.connections)
+
+
+def test_replicas_as_a_pool_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE_KEY", "secret")
+    engines = [
+        {"url": "http://10.0.0.7:8000"},
+        {"url": "http://10.0.0.8:8000", "name": "second", "drain": True, "api_key": {"env": "ENGINE_KEY"}},
+    ]
+    health = Health(slow_start=3)
+    one, two = replicas_of("main", PoolConfig.model_validate({"replicas": engines}), connect_s=1.0, health=health)
+    assert [(each.name, each.url) for each in (one, two)] == [
+        ("main-0", "http://10.0.0.7:8000"), ("second", "http://10.0.0.8:8000"),
+    ]  # fmt: skip
+    assert (one.vitals.accepts, two.vitals.accepts) == (True, False)
+    assert one.vitals.settings is two.vitals.settings is health
+    assert one.breaker is one.vitals.breaker
+    assert b"authorization" not in one.query("/health")
+    assert b"authorization: Bearer secret" in two.query("/health")

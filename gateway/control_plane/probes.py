@@ -1,0 +1,128 @@
+"""Active probes: each replica is asked, again and again, whether it is up and awake."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from gateway.contracts.errors import RequestError
+from gateway.data_plane import ReplicaPool
+from gateway.policy.facts import asleep_by_metrics, asleep_by_page
+from gateway.settings import Health
+from gateway.telemetry import Telemetry
+from gateway.upstreams.base import Upstream
+from gateway.upstreams.http1 import ExchangeError
+from gateway.upstreams.vllm import Replica, fetch
+
+JITTER = 0.1
+"""The part of a period over which the probes of one round are spread, so that many gateways do not ask in step."""
+
+log = logging.getLogger("tollgate")
+
+
+class ProbeFailed(Exception):
+    """The engine is not well, and why."""
+
+
+async def ask_health(replica: Replica, seconds: float) -> None:
+    """Ask whether the engine is up. Raises ProbeFailed."""
+    status, _ = await ask(replica, "/health", seconds)
+    if status != 200:
+        raise ProbeFailed(f"/health answers {status}")
+
+
+async def ask_asleep(replica: Replica, seconds: float) -> bool | None:
+    """Whether the engine sleeps; None when it does not say. Raises ProbeFailed."""
+    status, page = await ask(replica, "/metrics", seconds)
+    asleep = asleep_by_metrics(page) if status == 200 else None
+    if asleep is None:
+        status, page = await ask(replica, "/is_sleeping", seconds)
+        asleep = asleep_by_page(page) if status == 200 else None
+    return asleep
+
+
+async def ask(replica: Replica, path: str, seconds: float) -> tuple[int, bytes]:
+    """(status, body) of one of an engine's pages, within `seconds` in all. Raises ProbeFailed."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await fetch(replica, path, seconds)
+    except TimeoutError as error:
+        raise ProbeFailed(f"{path} did not answer within {seconds:g} s") from error
+    except (ExchangeError, RequestError) as error:
+        raise ProbeFailed(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The loop's round. `replicas` are those of now; clock and random generator are arguments."""
+
+    replicas: Callable[[], Iterable[Replica]]
+    settings: Health
+    telemetry: Telemetry
+    monotonic: Callable[[], float]
+    random: random.Random
+    silent: set[str] = field(default_factory=set)
+    """The replicas that do not say whether they sleep, which is told once."""
+
+    async def round(self) -> None:
+        """Probe each replica once, all at the same time."""
+        await asyncio.gather(*(self._probe(replica) for replica in self.replicas()))
+
+    async def _probe(self, replica: Replica) -> None:
+        vitals = replica.vitals
+        was_up, was_asleep = vitals.up, vitals.asleep
+        await asyncio.sleep(self.random.random() * self.settings.period * JITTER)
+        try:
+            await ask_health(replica, self.settings.timeout)
+        except ProbeFailed as error:
+            vitals.missed()
+            if was_up and not vitals.up:
+                log.warning("replica %r is down: %s", replica.name, error)
+        else:
+            vitals.probed(self.monotonic(), asleep=await self._asleep(replica))
+            if not was_up:
+                log.warning("replica %r is up again", replica.name)
+        if vitals.asleep != was_asleep:
+            log.warning("replica %r is %s", replica.name, "asleep" if vitals.asleep else "awake")
+        self._show(replica)
+
+    async def _asleep(self, replica: Replica) -> bool | None:
+        """An engine that is up, and too slow to say whether it sleeps, is what it was."""
+        try:
+            asleep = await ask_asleep(replica, self.settings.timeout)
+        except ProbeFailed:
+            return None
+        if asleep is None and replica.name not in self.silent:
+            self.silent.add(replica.name)
+            log.warning(
+                "replica %r does not say whether it sleeps: no vllm:engine_sleep_state on /metrics, no /is_sleeping; "
+                "it is taken to be awake",
+                replica.name,
+            )
+        return asleep
+
+    def _show(self, replica: Replica) -> None:
+        vitals = replica.vitals
+        for gauge, value in (
+            (self.telemetry.up, vitals.up),
+            (self.telemetry.asleep, vitals.asleep),
+            (self.telemetry.draining, vitals.draining),
+        ):
+            gauge.labels(replica.name).set(value)
+
+
+async def readiness(pools: Iterable[ReplicaPool], seconds: float) -> str | None:
+    """None when every pool has a replica that takes requests, by the probes or, where they know nothing, by asking."""
+    for pool in pools:
+        answers = await asyncio.gather(*(_takes_requests(replica, seconds) for replica in pool.replicas))
+        if not any(answers):
+            return f"no replica of the pool {pool.name!r} is up, awake and not draining"
+    return None
+
+
+async def _takes_requests(replica: Upstream, seconds: float) -> bool:
+    vitals = replica.vitals
+    if vitals.known or not vitals.accepts:
+        return vitals.up and vitals.accepts
+    return await replica.healthy(seconds)

@@ -1,0 +1,128 @@
+"""What an engine says of itself, read from its own pages, and held against what it was expected to be.
+
+vLLM's pages: `/version`, `/v1/models` (one card for each served name and each LoRA adapter, which has a `parent`),
+`/metrics`, and `/is_sleeping`, which only its development mode has. Its fingerprint stands in completions alone.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from gateway.contracts.release import ReleaseManifest
+
+WANTED: Mapping[str, str] = {
+    "vllm:num_requests_running": "load",
+    "vllm:num_requests_waiting": "load",
+    "vllm:kv_cache_usage_perc": "pressure",
+    "vllm:num_preemptions_total": "thrash",
+    "vllm:engine_sleep_state": "sleepers",
+    "vllm:prefix_cache_queries_total": "what prefix routing gains",
+    "vllm:prefix_cache_hits_total": "what prefix routing gains",
+    "vllm:admission_rejections_total": "shed load",
+    "vllm:prompt_tokens_total": "reconciliation of tokens",
+    "vllm:generation_tokens_total": "reconciliation of tokens",
+    "vllm:request_success_total": "reconciliation of requests",
+    "vllm:time_to_first_token_seconds": "latency",
+    "vllm:inter_token_latency_seconds": "latency",
+    "vllm:request_queue_time_seconds": "latency and cost",
+    "vllm:request_prefill_time_seconds": "cost",
+    "vllm:request_decode_time_seconds": "cost",
+}
+"""The metric families that Tollgate wants of an engine, as they are called on the wire, and what for."""
+
+_FAMILY = re.compile(r"^# TYPE (\S+)", re.MULTILINE)
+_AWAKE = re.compile(r'^vllm:engine_sleep_state\{[^}]*sleep_state="awake"[^}]*\} (\S+)', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One engine, as it was when it was asked. None: it does not say. `missing` are the wanted metrics it lacks."""
+
+    version: str | None = None
+    max_model_len: int | None = None
+    models: tuple[str, ...] = ()
+    adapters: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    fingerprint: str | None = None
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object of an answer; empty when it is none."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_facts(version: bytes, models: bytes, metrics: bytes) -> Facts:
+    """The facts of three pages, each empty where the engine has none. Whatever is not as expected is not known."""
+    cards = json_object(models).get("data")
+    cards = [card for card in cards if isinstance(card, dict)] if isinstance(cards, list) else []
+    names = [(card["id"], card.get("parent")) for card in cards if isinstance(card.get("id"), str)]
+    lengths = [card["max_model_len"] for card in cards if isinstance(card.get("max_model_len"), int)]
+    told = json_object(version).get("version")
+    families = set(_FAMILY.findall(metrics.decode(errors="replace")))
+    return Facts(
+        version=told if isinstance(told, str) else None,
+        max_model_len=lengths[0] if lengths else None,
+        models=tuple(name for name, parent in names if parent is None),
+        adapters=tuple(name for name, parent in names if parent is not None),
+        missing=tuple(name for name in WANTED if name not in families),
+    )
+
+
+def asleep_by_metrics(page: bytes) -> bool | None:
+    """Whether the engine sleeps by `vllm:engine_sleep_state` (`awake` is 0); None when its page does not say.
+
+    With data parallelism the engines of one server sleep and wake together: one that sleeps is enough.
+    """
+    values = _AWAKE.findall(page.decode(errors="replace"))
+    return any(value in ("0", "0.0") for value in values) if values else None
+
+
+def asleep_by_page(body: bytes) -> bool | None:
+    """The same by the answer of /is_sleeping."""
+    value = json_object(body).get("is_sleeping")
+    return value if isinstance(value, bool) else None
+
+
+def differences(facts: Facts, manifest: ReleaseManifest, served_model: str) -> list[str]:
+    """Where an engine is not what a release's manifest says, each naming both sides. What either leaves open is none.
+
+    `served_model` is the name by which the gateway asks for the model.
+    """
+    expected = manifest.engine
+    length = expected.flags.get("max-model-len")
+    pairs: list[tuple[str, object, object]] = [
+        ("version", expected.version, facts.version),
+        ("max_model_len", length if isinstance(length, int) else None, facts.max_model_len),
+        ("fingerprint", expected.fingerprint, facts.fingerprint),
+    ]
+    found = [
+        f"{manifest.name} expects {what} {wanted!r}, and the engine has {has!r}"
+        for what, wanted, has in pairs
+        if wanted is not None and has is not None and wanted != has
+    ]
+    served = facts.models + facts.adapters
+    if served and served_model not in served:
+        found.append(f"{manifest.name} is asked for as {served_model!r}, and the engine serves {', '.join(served)}")
+    return found
+
+
+def disagreements(pool: Sequence[tuple[str, Facts]]) -> list[str]:
+    """Where the replicas of one pool (name, facts), which should be alike, are not."""
+    found = []
+    for what in ("version", "max_model_len"):
+        holders: dict[object, list[str]] = defaultdict(list)
+        for name, facts in pool:
+            if (value := getattr(facts, what)) is not None:
+                holders[value].append(name)
+        if len(holders) > 1:
+            sides = "; ".join(f"{value!r} on {', '.join(names)}" for value, names in holders.items())
+            found.append(f"its replicas differ in {what}: {sides}")
+    return found

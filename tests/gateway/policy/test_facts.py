@@ -1,0 +1,136 @@
+"""What an engine says of itself: read from vLLM's recorded pages, held against a manifest and its neighbours."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.policy.facts import (
+    WANTED,
+    Facts,
+    asleep_by_metrics,
+    asleep_by_page,
+    differences,
+    disagreements,
+    json_object,
+    read_facts,
+)
+from tests.engine import recordings
+from tests.gateway.builders import manifest
+
+METRICS = recordings.load("metrics").body
+
+
+def cards(*made: Any) -> bytes:
+    return json.dumps({"object": "list", "data": made}).encode()
+
+
+def test_a_recorded_engine_tells_everything() -> None:
+    facts = read_facts(recordings.load("version").body, recordings.load("models").body, METRICS)
+    assert facts == Facts(version="0.32.0", max_model_len=512, models=("faq",), adapters=(), missing=())
+
+
+def test_adapters_are_the_cards_with_a_parent() -> None:
+    body = cards({"id": "faq", "parent": None, "max_model_len": 8}, {"id": "fr", "parent": "faq"}, {"id": "pt"})
+    facts = read_facts(b"", body, b"")
+    assert (facts.models, facts.adapters, facts.max_model_len) == (("faq", "pt"), ("fr",), 8)
+
+
+def test_each_wanted_metric_that_is_not_there_is_missing() -> None:
+    for name in WANTED:
+        page = METRICS.replace(f"# TYPE {name} ".encode(), b"# TYPE other ")
+        assert read_facts(b"", b"", page).missing == (name,)
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60), st.binary(max_size=60))
+def test_no_page_breaks_the_reading(version: bytes, models: bytes, metrics: bytes) -> None:
+    read_facts(version, models, metrics)
+    assert json_object(b"") == {}
+
+
+@pytest.mark.parametrize("odd", [1, None, {"id": 5}, {"id": "a", "parent": 5, "max_model_len": "x"}])
+def test_an_odd_card_is_read_as_far_as_it_goes(odd: Any) -> None:
+    facts = read_facts(b"[]", cards(odd, {"id": "faq", "max_model_len": 7}), b"")
+    assert ("faq" in facts.models, facts.max_model_len, facts.version) == (True, 7, None)
+
+
+def sleep_page(*awake: str) -> bytes:
+    lines = [
+        f'vllm:engine_sleep_state{{engine="{at}",model_name="faq",sleep_state="awake"}} {value}'
+        for at, value in enumerate(awake)
+    ]
+    off = 'vllm:engine_sleep_state{engine="0",model_name="faq",sleep_state="discard_all"} 0.0'
+    return "\n".join([*lines, off]).encode()
+
+
+@pytest.mark.parametrize(
+    ("page", "asleep"),
+    [
+        (METRICS, False),
+        (sleep_page("1.0"), False),
+        (sleep_page("0.0"), True),
+        (sleep_page("1.0", "0.0"), True),
+        (sleep_page(), None),
+        (b"", None),
+        (b"<html>", None),
+    ],
+)
+def test_who_sleeps_by_the_metrics(page: bytes, asleep: bool | None) -> None:
+    assert asleep_by_metrics(page) is asleep
+
+
+@pytest.mark.parametrize(
+    ("page", "asleep"),
+    [
+        (b'{"is_sleeping": true}', True),
+        (b'{"is_sleeping": false}', False),
+        (b'{"is_sleeping": 1}', None),
+        (b"{}", None),
+        (b"no", None),
+    ],
+)
+def test_who_sleeps_by_its_page(page: bytes, asleep: bool | None) -> None:
+    assert asleep_by_page(page) is asleep
+
+
+FACTS = Facts(version="0.32.0", max_model_len=512, models=("faq",), adapters=("fr",), fingerprint="f1")
+EXPECTED = {"version": "0.32.0", "flags": {"max-model-len": 512}, "fingerprint": "f1"}
+
+
+def test_an_engine_as_the_manifest_says_differs_in_nothing() -> None:
+    assert differences(FACTS, manifest(engine=EXPECTED), "faq") == []
+    assert differences(FACTS, manifest(engine=EXPECTED), "fr") == []
+
+
+@pytest.mark.parametrize(
+    ("engine", "sides"),
+    [
+        ({"version": "0.31.0"}, ("'0.31.0'", "'0.32.0'")),
+        ({"flags": {"max-model-len": 256}}, ("256", "512")),
+        ({"fingerprint": "f2"}, ("'f2'", "'f1'")),
+    ],
+)
+def test_what_differs_is_named_with_both_sides(engine: dict[str, Any], sides: tuple[str, str]) -> None:
+    (found,) = differences(FACTS, manifest(engine={**EXPECTED, **engine}), "faq")
+    assert "faq@1" in found
+    assert all(side in found for side in sides)
+
+
+def test_a_name_that_the_engine_does_not_serve() -> None:
+    (found,) = differences(FACTS, manifest(), "shop")
+    assert "'shop'" in found
+    assert "faq, fr" in found
+
+
+def test_what_either_side_leaves_open_is_no_difference() -> None:
+    assert differences(Facts(), manifest(engine=EXPECTED), "faq") == []
+    assert differences(FACTS, manifest(), "faq") == []
+
+
+def test_replicas_of_one_pool_should_be_alike() -> None:
+    other = Facts(version="0.33.0", max_model_len=512)
+    assert disagreements([("a", FACTS), ("b", FACTS), ("c", Facts())]) == []
+    (found,) = disagreements([("a", FACTS), ("b", other), ("c", FACTS)])
+    assert found == "its replicas differ in version: '0.32.0' on a, c; '0.33.0' on b"
