@@ -21,7 +21,7 @@ from gateway.control_plane.probes import Probes, readiness
 from gateway.control_plane.registration import Engines, Registration
 from gateway.control_plane.state import State
 from gateway.data_plane import DataPlane, ReplicaPool
-from gateway.policy.request import ENDPOINTS
+from gateway.policy.endpoints import ENDPOINTS
 from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
@@ -63,7 +63,7 @@ def build(
     telemetry = Telemetry()
     current = Current(deployment, stores, telemetry, clock, monotonic)
     if new_id is None:
-        new_id = _request_ids().__next__
+        new_id = _request_ids(clock).__next__
     spools.recover(stores.spool_folder, stores.ledger.insert)
     spool = spools.Spool(stores.spool_folder, owner=f"{time.time_ns()}-{os.getpid()}")
     data_plane = DataPlane(
@@ -104,12 +104,15 @@ def build(
     return Application(data_plane, current, build_api(pages, running))
 
 
-def _request_ids() -> Iterator[str]:
-    """Unguessable ids, their randomness drawn by the thousand."""
+def _request_ids(clock: Callable[[], float]) -> Iterator[str]:
+    """Unguessable ids, their 64 random bits drawn by the thousand.
+
+    Milliseconds come first, so that an index of them grows at its end.
+    """
     while True:
-        drawn = secrets.token_hex(12 * 1024)
-        for start in range(0, len(drawn), 24):
-            yield f"tg-{drawn[start : start + 24]}"
+        drawn = secrets.token_hex(8 * 1024)
+        for start in range(0, len(drawn), 16):
+            yield f"tg-{int(clock() * 1000):012x}{drawn[start : start + 16]}"
 
 
 def _watching(

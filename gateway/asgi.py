@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, cast
 
-from gateway.contracts.errors import BodyTooLarge, InternalError, RequestError, envelope
+from gateway.contracts.errors import BodyTooLarge, Dialect, InternalError, RequestError, envelope, event
 from gateway.server.cycle import LINK
 
 Message = MutableMapping[str, Any]
@@ -21,9 +21,24 @@ class ClientGone(Exception):
 
 
 class Client:
-    """One request's client. `gone` turns true when it leaves; `started` when it was sent its first byte."""
+    """One request's client. `gone` turns true when it leaves; `started` when it was sent its first byte.
 
-    def __init__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send, *, write_s: float) -> None:
+    `events` is how many events of a stream it may have seen. Errors are told in its `dialect`.
+    """
+
+    def __init__(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Receive,
+        send: Send,
+        *,
+        write_s: float,
+        dialect: Dialect = "openai",
+        request_id: str | None = None,
+    ) -> None:
+        self._dialect = dialect
+        self._request_id = request_id
+        self.events = 0
         self.path: str = scope["path"]
         self.method: str = scope["method"]
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -121,9 +136,10 @@ class Client:
         if not self.started:
             extra = [] if error.retry_after is None else [(b"retry-after", str(error.retry_after).encode())]
             extra += [] if error.passes else [(b"x-should-retry", b"false")]  # OpenAI's clients heed it
-            await self.answer(error.status, [JSON, *extra, *headers], envelope(error))
+            body = envelope(error, self._dialect, self._request_id)
+            await self.answer(error.status, [JSON, *extra, *headers], body)
         elif self._stream:
-            await self.write(b"data: " + envelope(error) + b"\n\n", more=False)
+            await self.write(event(error, self._dialect, self._request_id, self.events), more=False)
         else:
             raise InternalError("an error after a whole answer")
 

@@ -19,8 +19,9 @@ from gateway.contracts.ledger import CLIENT_CLOSED
 from gateway.contracts.prices import PriceBook
 from gateway.policy.accounting import admit
 from gateway.policy.auth import authenticate
+from gateway.policy.endpoints import ENDPOINTS
 from gateway.policy.health import absence, candidates, retry_after
-from gateway.policy.request import ENDPOINTS, parse, prepare
+from gateway.policy.request import parse, prepare
 from gateway.policy.resolution import Snapshot, resolve
 from gateway.policy.retries import RetryBudget
 from gateway.policy.routing import Policy
@@ -83,7 +84,8 @@ class DataPlane:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request of `policy.request.ENDPOINTS`."""
         serving, request_id = self.serving(), self.new_id()
-        client = Client(scope, receive, send, write_s=serving.timeouts.client)
+        dialect, write_s = ENDPOINTS[scope["path"]].dialect, serving.timeouts.client
+        client = Client(scope, receive, send, write_s=write_s, dialect=dialect, request_id=request_id)
         headers: Headers = [(b"x-tollgate-request-id", request_id.encode())]
         try:
             await self._serve(serving, client, request_id, headers)
@@ -98,10 +100,11 @@ class DataPlane:
     async def _serve(self, serving: Serving, client: Client, request_id: str, headers: Headers) -> None:
         now, started, snapshot = self.clock(), self.monotonic(), serving.snapshot
         try:
-            principal = authenticate(client.header(b"authorization"), snapshot.keys, now)
+            principal = authenticate(client.header(b"authorization"), client.header(b"x-api-key"), snapshot.keys, now)
             if client.method != "POST":
                 raise MethodNotAllowed(f"{client.path} takes POST, not {client.method}")
-            request = parse(await client.read_body(serving.limits.max_body_bytes), ENDPOINTS[client.path])
+            received = await client.read_body(serving.limits.max_body_bytes)
+            request = parse(received, ENDPOINTS[client.path], client.header(b"content-type"))
             release, ungated = resolve(request.model, principal, snapshot, now)
             pool = serving.pools[release.pool]
             body = prepare(request, release, pool.served_model or release.model)

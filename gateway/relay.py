@@ -8,18 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.asgi import JSON, Client, ClientGone, Headers
+from gateway.asgi import Client, ClientGone, Headers
 from gateway.config import Limits, Timeouts
 from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
 from gateway.contracts.ledger import COMPLETED
 from gateway.contracts.prices import PriceBook
 from gateway.policy.accounting import Account
-from gateway.policy.metering import Malformed, StreamMeter, read_answer
+from gateway.policy.events import Malformed
+from gateway.policy.metering import meter as meter_of
+from gateway.policy.metering import read_answer
 from gateway.policy.request import Request
 from gateway.upstreams.base import Answer, Upstream
 from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.vllm import RETRYABLE, SHEDDING, translate, translate_error, whole_body
 
+PASSED = (b"content-type", b"metadata")
+"""Headers of an engine's answer that its client needs: what the body is, and what vLLM tells beside packed vectors."""
 RETRY_AFTER_S = 1
 """Seconds after which a client may try again: replicas are tried anew with each request."""
 
@@ -90,7 +94,7 @@ class Exchange:
         if self.client.gone:
             raise ClientGone
         endpoint, request_id = self.request.endpoint, self.account.admitted.request_id
-        return await upstream.begin(endpoint, self.body, JSON[1], request_id, fresh=fresh)
+        return await upstream.begin(endpoint, self.body, self.request.content_type, request_id, fresh=fresh)
 
     async def _over(self, answer: Answer) -> None:
         self.client.aborts(answer.abort)
@@ -111,19 +115,18 @@ class Exchange:
         body = await whole_body(answer, self._within(self.timeouts.idle), self.limits.max_response_bytes)
         if answer.status != 200:
             raise self._refused(answer.status, translate(answer.status, body, RETRY_AFTER_S))
-        self.account.usage, error = read_answer(body)
+        self.account.usage, error = read_answer(body, self.request.endpoint, answer.headers)
         if error is not None:
             raise self._failed(error)
         cost = self.account.cost(self.prices)
         priced = [] if cost is None else [(b"x-tollgate-cost", format(cost, "f").encode())]
-        await self.client.answer(200, [JSON, *self._first_byte(), *priced], body)
+        passed = [(name, answer.headers[name]) for name in PASSED if name in answer.headers]
+        await self.client.answer(200, [*passed, *self._first_byte(), *priced], body)
         self.account.outcome, self.account.status = COMPLETED, 200
 
     async def _stream(self, answer: Answer) -> None:
         """Server-sent events, relayed as they come and counted one by one."""
-        meter = StreamMeter(
-            wants_usage=self.request.wants_usage, wants_continuous_usage=self.request.wants_continuous_usage
-        )
+        meter = meter_of(self.request)
         limit = self.timeouts.first_byte
         while data := await answer.read(self._within(limit)):
             events = meter.feed(data)
@@ -134,9 +137,12 @@ class Exchange:
                     await self.client.stream(self._first_byte())
                 await self.client.write(events)
             if meter.error is not None:
+                self.client.events = meter.events
                 raise self._failed(meter.error)
         if not meter.finished:
-            raise ExchangeError("its stream ended without [DONE]")
+            # On a bad request vLLM ends a stream of Responses in good order and in silence: no engine is broken then.
+            ended = f"replica {self.account.replica!r}: its stream ended before its last event"
+            raise UpstreamFailed(ended) if self.request.endpoint.wire == "responses" else ExchangeError(ended)
         await self.client.write(b"", more=False)
         self.account.outcome, self.account.status = COMPLETED, 200
 

@@ -60,8 +60,9 @@ class Pages:
     def _cards(self, request: Request) -> list[dict[str, Any]]:
         """The models that a key may use, and for the harness the releases too."""
         snapshot = self.snapshot()
-        header = request.headers.get("authorization")
-        principal = authenticate(None if header is None else header.encode("latin-1"), snapshot.keys, self.clock())
+        told = (request.headers.get(name) for name in ("authorization", "x-api-key"))
+        authorization, api_key = (None if header is None else header.encode("latin-1") for header in told)
+        principal = authenticate(authorization, api_key, snapshot.keys, self.clock())
         names = {model: snapshot.releases[release] for model, release in snapshot.live.items()}
         if principal.scope == "evaluate":
             names |= snapshot.releases

@@ -62,19 +62,26 @@ def new_key(random_bytes: Callable[[int], bytes]) -> tuple[str, str, bytes]:
     return text, public, hashlib.sha256(text.encode()).digest()
 
 
-def authenticate(authorization: bytes | None, keys: Mapping[str, KeyRecord], now: float) -> Principal:
-    """The principal behind an Authorization header. Raises InvalidKey.
+def authenticate(
+    authorization: bytes | None, api_key: bytes | None, keys: Mapping[str, KeyRecord], now: float
+) -> Principal:
+    """The principal behind `Authorization: Bearer KEY`, or behind `x-api-key: KEY` as Anthropic's clients send it.
 
-    An unknown key and a wrong secret take the same path and get the same answer.
+    Raises InvalidKey. An unknown key and a wrong secret take the same path and get the same answer.
     """
-    if authorization is None:
+    if authorization is not None:
+        scheme, _, token = authorization.partition(b" ")
+        match = _KEY.fullmatch(token.strip()) if scheme.lower() == b"bearer" else None
+    elif api_key is not None:
+        match = _KEY.fullmatch(api_key.strip())
+    else:
         raise InvalidKey(
             "no API key: send the header `Authorization: Bearer sk-tg-…` (`gateway keys create` makes one)"
         )
-    scheme, _, token = authorization.partition(b" ")
-    match = _KEY.fullmatch(token.strip()) if scheme.lower() == b"bearer" else None
     if match is None:
-        raise InvalidKey("malformed API key: expected `Authorization: Bearer sk-tg-…`, found something else")
+        raise InvalidKey(
+            "malformed API key: expected `Authorization: Bearer sk-tg-…` or `x-api-key: sk-tg-…`, found something else"
+        )
     record = keys.get(match[1].decode())
     stored = _NO_DIGEST if record is None else record.digest
     matches = hmac.compare_digest(hashlib.sha256(match[0]).digest(), stored)

@@ -4,17 +4,20 @@ The gateway asks the engine for cumulative usage in every chunk, so that the las
 stream ends. What the client did not ask for is cut out again, and no other byte is touched.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import msgspec
 
-from gateway.contracts.usage import Usage, from_openai
+from gateway.contracts.usage import Counts, Usage, from_anthropic, from_openai, from_responses
+from gateway.policy.endpoints import CHAT, Endpoint
+from gateway.policy.events import EventMeter, data_of, error_object, read, with_data
+from gateway.policy.request import Request
+from gateway.policy.typed_events import MessagesMeter, ResponsesMeter
 
-MAX_EVENT_BYTES = 4 * 1024 * 1024
-_END = b"\n\n"
-
-Read = TypeVar("Read")
+_JSON = {b"content-type": b"application/json"}
+_ONE_PROMPT = 2**31
+"""More choices than a prompt can have."""
 
 
 class _Answer(msgspec.Struct):
@@ -27,125 +30,180 @@ class _Answer(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     index: int = 0
+    finish_reason: Any = None
 
 
 class _Chunk(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw(b"")
-    choices: list[_Choice] = msgspec.field(default_factory=list)
+    choices: list[_Choice] = []
     error: msgspec.Raw = msgspec.Raw(b"")
 
 
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
+class _Last(msgspec.Struct):
+    system_fingerprint: msgspec.Raw = msgspec.Raw(b"")
 
 
-class Malformed(ValueError):
-    """The engine's bytes are not what its endpoint promises."""
+class _Metadata(msgspec.Struct):
+    usage: Any = None
 
 
-def _read(decode: Callable[[bytes], Read], data: bytes, otherwise: str) -> Read:
-    try:
-        return decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(otherwise) from error
+_answer = msgspec.json.Decoder(_Answer).decode
+_chunk = msgspec.json.Decoder(_Chunk).decode
+_counts = msgspec.json.Decoder(Counts).decode
+_last = msgspec.json.Decoder(_Last).decode
+_metadata = msgspec.json.Decoder(_Metadata).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_encode = msgspec.json.Encoder().encode
 
 
-def read_answer(body: bytes) -> tuple[Usage | None, dict[str, Any] | None]:
-    """(usage, error) of a whole answer. An engine may send an error object with status 200. Raises Malformed."""
-    answer = _read(_decode_answer, body, "the answer is not a JSON object")
+class Meter(Protocol):
+    """What counts one stream: see `EventMeter`."""
+
+    usage: Usage | None
+    finished: bool
+    error: dict[str, Any] | None
+    events: int
+
+    def feed(self, data: bytes) -> bytes:
+        """The client's bytes for a piece of the engine's stream. Raises Malformed."""
+
+
+def meter(request: Request) -> Meter:
+    """A new meter for the stream that answers a request."""
+    match request.endpoint.wire:
+        case "messages":
+            return MessagesMeter()
+        case "responses":
+            return ResponsesMeter()
+    return StreamMeter(
+        wants_usage=request.wants_usage,
+        wants_continuous_usage=request.wants_continuous_usage,
+        choices=request.choices if request.endpoint.wire == "completions" else _ONE_PROMPT,
+        named=request.endpoint.wire != "audio",
+    )
+
+
+def read_answer(
+    body: bytes, endpoint: Endpoint = CHAT, headers: Mapping[bytes, bytes] = _JSON
+) -> tuple[Usage | None, dict[str, Any] | None]:
+    """(usage, error) of a whole answer. An engine may send an error object with status 200. Raises Malformed.
+
+    `headers` are the answer's, with lower-case names. Usage is None where the engine counts none: transcripts are told
+    in seconds, if at all, and as plain text not even so.
+    """
+    if not headers.get(b"content-type", b"").startswith(b"application/json"):
+        if endpoint.wire == "pooling":
+            return _from_metadata(headers), None
+        if endpoint.wire == "audio":
+            return None, None
+    answer = read(_answer, body, "the answer is not a JSON object")
     if answer.object == "error":
         return None, {"message": answer.message, "code": answer.code}
-    if answer.error is not None:
+    # A response that failed is an answer that says so, with the usage that it cost.
+    if answer.error is not None and answer.object != "response":
         return None, answer.error if isinstance(answer.error, dict) else {"message": str(answer.error)}
+    match endpoint.wire:
+        case "responses":
+            return from_responses(answer.usage), None
+        case "messages":
+            return from_anthropic(answer.usage), None
+        case "count_tokens" | "tokenize":
+            # The engine's tokenizer answers these on its own: the model computes nothing, so zero is the true count.
+            return Usage(0, 0, 0), None
     return from_openai(answer.usage), None
 
 
-class StreamMeter:
-    """Counts one stream and cuts out the usage that its client did not ask for.
+def _from_metadata(headers: Mapping[bytes, bytes]) -> Usage | None:
+    """vLLM answers `encoding_format: bytes` with vectors, and tells the rest in a header; `bytes_only` does without."""
+    raw = headers.get(b"metadata")
+    return None if raw is None else from_openai(read(_metadata, raw, "the answer's metadata are not JSON").usage)
 
-    Feed it what the engine sends; it returns what the client gets. `usage` is the last cumulative count, `finished`
-    whether `[DONE]` came, `error` the error that the engine sent in its stream: that event and what follows it are
-    not for the client.
+
+class StreamMeter(EventMeter):
+    """Counts a stream of chunks, and cuts out the usage that its client did not ask for.
+
+    Every value that stays keeps its bytes. `choices` is how many choices each prompt of the request has; a conversation
+    is one prompt. `finished` is whether `[DONE]` came.
+
+    vLLM puts its `system_fingerprint` into the last chunk that it sends. Where that is the count that is cut out, it
+    moves back to the chunk that ends the last choice, as if nobody had asked for usage: so a chunk with a
+    `finish_reason` waits for the event after it, which the engine sends at once. Streams that are not `named` have no
+    fingerprint, and nothing waits.
     """
 
-    __slots__ = ("_held", "_keep_all", "_keep_last", "_outputs", "error", "finished", "usage")
+    __slots__ = ("_choices", "_keep_all", "_keep_last", "_outputs", "_prompts", "_waiting", "_waits")
 
-    def __init__(self, *, wants_usage: bool, wants_continuous_usage: bool) -> None:
+    def __init__(
+        self, *, wants_usage: bool, wants_continuous_usage: bool, choices: int = _ONE_PROMPT, named: bool = True
+    ) -> None:
+        super().__init__()
+        self._waits = named and not wants_usage
         self._keep_all = wants_continuous_usage
         self._keep_last = wants_usage
-        self._held = b""
+        self._choices = choices
         self._outputs: dict[int, int] = {}
-        self.usage: Usage | None = None
-        self.finished = False
-        self.error: dict[str, Any] | None = None
+        self._prompts: dict[int, int] = {}
+        self._waiting = b""
 
-    def feed(self, data: bytes) -> bytes:
-        """The client's bytes for a piece of the engine's stream; whole events only. Raises Malformed."""
-        if self._held:
-            data = self._held + data
-        whole = data.rfind(_END)
-        if whole < 0:
-            self._hold(data)
-            return b""
-        whole += len(_END)
-        self._hold(data[whole:])
-        events = data[:whole].split(_END)
-        events.pop()
-        return b"".join([kept for event in events if (kept := self._event(event))])
-
-    def _hold(self, rest: bytes) -> None:
-        if len(rest) > MAX_EVENT_BYTES:
-            raise Malformed(f"one event of the stream is larger than {MAX_EVENT_BYTES} bytes")
-        self._held = rest
-
-    def _event(self, event: bytes) -> bytes:
-        if self.error is not None:
-            return b""
-        if not event.startswith(b"data:"):
-            comment, newline, data = event.partition(b"\n")
-            return comment + newline + self._event(data) if event.startswith(b":") and data else event + _END
-        payload = event[5:].strip()
-        if payload == b"[DONE]":
+    def event(self, event: bytes, data: bytes) -> bytes:
+        """The event without the usage that was not asked for; nothing for one that has nothing else."""
+        if data.strip() == b"[DONE]":
             self.finished = True
-            return event + _END
-        chunk = _read(_decode_chunk, payload, "an event of the stream is not a chunk in JSON")
+            return self._released() + event
+        chunk = read(_chunk, data, "an event of the stream is not a chunk in JSON")
         if chunk.error and bytes(chunk.error) != b"null":
-            error = _read(msgspec.json.decode, chunk.error, "the error in an event of the stream is not JSON")
-            self.error = error if isinstance(error, dict) else {"message": str(error)}
-            return b""
-        return self._metered(event, chunk)
-
-    def _metered(self, event: bytes, chunk: _Chunk) -> bytes:
+            self.error = error_object(bytes(chunk.error))
+            return self._released()
+        released = self._released() if self._waiting else b""
         raw = bytes(chunk.usage)
-        if raw in (b"", b"null"):
-            return event + _END
-        usage = _read(msgspec.json.decode, raw, "the usage in an event of the stream is not JSON")
-        self._count(from_openai(usage), chunk.choices)
-        if self._keep_all:
-            return event + _END
-        if not chunk.choices:
-            return event + _END if self._keep_last else b""
-        return _without_usage(event, raw) + _END
+        if raw and raw != b"null":
+            self._count(read(_counts, raw, "the usage in an event of the stream is not an object").usage(), chunk)
+            if not self._keep_all:
+                if not chunk.choices:
+                    return released + event if self._keep_last else _with_fingerprint(released, data)
+                event = _without_usage(event, data, raw)
+        if self._waits and chunk.choices and chunk.choices[0].finish_reason is not None:
+            self._waiting = event
+            return released
+        return released + event
 
-    def _count(self, usage: Usage | None, choices: list[_Choice]) -> None:
-        """The last chunk counts the whole request; one before it counts the output of its own choice alone."""
-        if usage is not None and choices:
-            self._outputs[choices[0].index] = usage.output_tokens
-            usage = Usage(usage.input_tokens, sum(self._outputs.values()), usage.cached_tokens)
-        self.usage = usage or self.usage
+    def _released(self) -> bytes:
+        waiting, self._waiting = self._waiting, b""
+        return waiting
+
+    def _count(self, usage: Usage | None, chunk: _Chunk) -> None:
+        """The last chunk counts the whole request; one before it counts its own prompt and the output of its own
+        choice alone."""
+        if usage is None:
+            return
+        if chunk.choices:
+            index = chunk.choices[0].index
+            self._outputs[index] = usage.output_tokens
+            self._prompts[index // self._choices] = usage.input_tokens
+            if len(self._outputs) > 1:
+                usage = Usage(sum(self._prompts.values()), sum(self._outputs.values()), usage.cached_tokens)
+        self.usage = usage
 
 
-def _without_usage(event: bytes, raw: bytes) -> bytes:
-    """The event without its `usage` member and one of the commas beside it."""
-    member = b'"usage":' + raw
-    start = event.rfind(member)
-    if start < 0:
-        member = b'"usage": ' + raw
-        start = event.rfind(member)
-    if start < 0:
-        raise Malformed("an event of the stream spaces its JSON in an unknown way")
-    before, after = event[:start].rstrip(b" "), event[start + len(member) :]
-    if before.endswith(b","):
-        return before[:-1] + after
-    rest = after.lstrip(b" ")
-    return before + (rest[1:].lstrip(b" ") if rest.startswith(b",") else after)
+def _without_usage(event: bytes, data: bytes, raw: bytes) -> bytes:
+    """The event without its chunk's own `usage`."""
+    last = b',"usage":' + raw + b"}\n\n"
+    if event.endswith(last):  # as vLLM writes it; the brace closes the chunk, so this is no usage further in
+        return event[: -len(last)] + b"}\n\n"
+    members = read(_members, data, "an event of the stream is not a chunk in JSON")
+    del members["usage"]
+    return with_data(event, _encode(members))
+
+
+def _with_fingerprint(event: bytes, last: bytes) -> bytes:
+    """The event with the fingerprint that the stream's last chunk has, unless it has one of its own."""
+    data = data_of(event)
+    fingerprint = _fingerprint(last)
+    if data is None or not fingerprint or _fingerprint(data):
+        return event
+    return with_data(event, data.rstrip()[:-1] + b',"system_fingerprint":' + fingerprint + b"}")
+
+
+def _fingerprint(chunk: bytes) -> bytes:
+    raw = bytes(read(_last, chunk, "an event of the stream is not a chunk in JSON").system_fingerprint)
+    return b"" if raw == b"null" else raw

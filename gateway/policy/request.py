@@ -1,49 +1,62 @@
 """What the gateway reads of a body, and the little that it writes.
 
 Every value passes as the client wrote it, byte for byte (`msgspec.Raw`); only the fields that a release or metering
-demands are added or replaced. Of a duplicate key the last one counts, here and in what is forwarded.
+demands are added or replaced. Of a duplicate key the last one counts, here and in what is forwarded. Audio comes as a
+form instead of JSON: `multipart` finds its fields.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
 from gateway.config import Release
 from gateway.contracts.errors import InvalidRequest
+from gateway.policy import multipart
+from gateway.policy.endpoints import Endpoint, Wire
+from gateway.policy.multipart import Form
 
-_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_encode = msgspec.json.Encoder().encode
+Value = TypeVar("Value")
 
+_CONSTRAINED = "vLLM ignores it in silence; use `structured_outputs` or `response_format`"
+_MOVED = "the gateway alone moves caches between engines"
 REFUSED: dict[str, str] = {
-    "kv_transfer_params": "the gateway alone moves caches between engines",
+    "kv_transfer_params": _MOVED,
+    "ec_transfer_params": _MOVED,
     "priority": "a priority belongs to the key, not to the request",
-    "guided_json": "vLLM ignores it in silence; use `structured_outputs` or `response_format`",
-    "guided_regex": "vLLM ignores it in silence; use `structured_outputs`",
-    "guided_choice": "vLLM ignores it in silence; use `structured_outputs`",
-    "guided_grammar": "vLLM ignores it in silence; use `structured_outputs`",
+    "guided_json": _CONSTRAINED,
+    "guided_regex": _CONSTRAINED,
+    "guided_choice": _CONSTRAINED,
+    "guided_grammar": _CONSTRAINED,
+    "guided_decoding_backend": _CONSTRAINED,
+    "guided_whitespace_pattern": _CONSTRAINED,
 }
 """Fields that do not pass, with the reason that the client is told."""
 
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A path of the data plane. `chat` endpoints take messages; `generates` ones take sampling defaults."""
-
-    path: str
-    chat: bool = False
-    generates: bool = True
-
-
-ENDPOINTS: dict[str, Endpoint] = {
-    endpoint.path: endpoint
-    for endpoint in (
-        Endpoint("/v1/chat/completions", chat=True),
-        Endpoint("/v1/completions"),
-        Endpoint("/v1/embeddings", generates=False),
-    )
+_KEPT = "the gateway keeps no responses; send the whole conversation as `input`"
+STATEFUL: dict[str, str] = {
+    "background": "the gateway keeps no responses; leave it out and wait for the answer",
+    "previous_response_id": _KEPT,
+    "conversation": _KEPT,
+    "request_id": "the engine would take it for its own id, and the gateway gives every request one",
 }
+"""Fields of Responses that do not pass unless they are null or false.
+
+`store` passes: vLLM keeps nothing unless it was started to, and nobody could read it through the gateway. A
+`request_id` passes on every other wire, since there the header that the gateway sends comes before it.
+"""
+
+_SAME = {"temperature": "temperature", "top_p": "top_p", "seed": "seed"}
+_SAMPLING: dict[Wire, dict[str, str]] = {
+    "chat": {**_SAME, "max_tokens": "max_tokens", "stop": "stop"},
+    "completions": {**_SAME, "max_tokens": "max_tokens", "stop": "stop"},
+    "responses": {**_SAME, "max_tokens": "max_output_tokens", "stop": "stop"},
+    # Anthropic's API has no seed, and demands `max_tokens` of its clients.
+    "messages": {"temperature": "temperature", "top_p": "top_p", "stop": "stop_sequences"},
+    "audio": {**_SAME, "max_tokens": "max_completion_tokens"},
+}
+"""A release's sampling, and what each wire calls it."""
+_COUNTED_IN_EVERY_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
 
 
 class _Message(msgspec.Struct):
@@ -52,96 +65,193 @@ class _Message(msgspec.Struct):
     role: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A parsed body: its fields as raw JSON, and what was read of them."""
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_text = msgspec.json.Decoder(str).decode
+_flag = msgspec.json.Decoder(bool | None).decode
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
+_list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
+_message = msgspec.json.Decoder(_Message).decode
+_any = msgspec.json.Decoder(Any).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A parsed body: its fields as raw JSON or as a form, and what was read of them.
+
+    `content_type` goes to the engine with the body. `choices` is how many answers each prompt gets (`n`).
+    """
 
     body: bytes
-    fields: dict[str, msgspec.Raw]
     endpoint: Endpoint
     model: str
-    stream: bool
-    wants_usage: bool
-    wants_continuous_usage: bool
+    stream: bool = False
+    wants_usage: bool = False
+    wants_continuous_usage: bool = False
+    choices: int = 1
+    content_type: bytes = b"application/json"
+    fields: dict[str, msgspec.Raw] = {}
+    stream_options: dict[str, msgspec.Raw] = {}
+    form: Form | None = None
 
 
-def parse(body: bytes, endpoint: Endpoint) -> Request:
+def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) -> Request:
     """Read a body. Raises InvalidRequest, without repeating what the client wrote."""
+    if endpoint.wire == "audio":
+        return _parse_form(multipart.parse(body, content_type), endpoint)
     if not body:
         raise InvalidRequest("the body is empty: expected a JSON object")
     try:
-        fields = _decode(body)
+        fields = _fields(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not a JSON object: {_without_content(error)}") from error
-    for name, reason in REFUSED.items():
-        if name in fields:
-            raise InvalidRequest(f"the field {name!r} is not taken: {reason}", param=name)
-    stream = bool(_read(fields, "stream", bool | None, "true or false"))
-    if stream and not endpoint.generates:
-        raise InvalidRequest(f"{endpoint.path} does not stream: leave `stream` out", param="stream")
-    options = _read(fields, "stream_options", dict[str, Any] | None, "an object") or {}
+    _refuse(fields)
+    if endpoint.wire == "responses":
+        _refuse_state(fields)
+    stream = _streams(endpoint, bool(_read(fields, "stream", _flag, "true or false")))
+    options: dict[str, msgspec.Raw] | None = None
+    if "stream_options" in fields and endpoint.wire in ("chat", "completions"):
+        options = _read(fields, "stream_options", _object, "an object")
     if options and not stream:
         raise InvalidRequest("`stream_options` go with `stream: true` only", param="stream_options")
+    wants_usage = bool(options and _read(options, "include_usage", _any, "true or false"))
     return Request(
         body=body,
-        fields=fields,
         endpoint=endpoint,
-        model=_model(fields),
+        model=_named(_read(fields, "model", _text, "a string")),
         stream=stream,
-        wants_usage=bool(options.get("include_usage")),
-        wants_continuous_usage=bool(options.get("include_usage") and options.get("continuous_usage_stats")),
+        wants_usage=wants_usage,
+        wants_continuous_usage=bool(wants_usage and options and _read(options, "continuous_usage_stats", _any, "true")),
+        choices=_choices(fields) if stream and "n" in fields else 1,
+        fields=fields,
+        stream_options=options or {},
     )
+
+
+def _parse_form(form: Form, endpoint: Endpoint) -> Request:
+    _refuse(form.parts)
+    stream = _streams(endpoint, _form_flag(form, "stream"))
+    usage, continuous = _form_flag(form, "stream_include_usage"), _form_flag(form, "stream_continuous_usage_stats")
+    if (usage or continuous) and not stream:
+        name = "stream_include_usage" if usage else "stream_continuous_usage_stats"
+        raise InvalidRequest(f"{name!r} goes with `stream` only", param=name)
+    return Request(
+        body=form.body,
+        endpoint=endpoint,
+        model=_named(form.text("model")),
+        stream=stream,
+        wants_usage=usage,
+        wants_continuous_usage=usage and continuous,
+        content_type=form.content_type,
+        form=form,
+    )
+
+
+def _refuse(fields: Mapping[str, Any]) -> None:
+    if not REFUSED.keys().isdisjoint(fields):
+        name = next(name for name in REFUSED if name in fields)
+        raise InvalidRequest(f"the field {name!r} is not taken: {REFUSED[name]}", param=name)
+
+
+def _refuse_state(fields: Mapping[str, msgspec.Raw]) -> None:
+    for name, reason in STATEFUL.items():
+        if name in fields and bytes(fields[name]) not in (b"null", b"false"):
+            raise InvalidRequest(f"the field {name!r} is not taken: {reason}", param=name)
+
+
+def _streams(endpoint: Endpoint, stream: bool) -> bool:
+    if stream and not endpoint.streams:
+        raise InvalidRequest(f"{endpoint.path} does not stream: leave `stream` out", param="stream")
+    return stream
+
+
+def _named(model: str | None) -> str:
+    if model is None:
+        raise InvalidRequest("missing field 'model': GET /v1/models lists them", param="model")
+    return model
+
+
+def _choices(fields: Mapping[str, msgspec.Raw]) -> int:
+    """`n`, read as leniently as the engine does; what is no number is the engine's to refuse."""
+    told: Any = _read(fields, "n", _any, "a number")
+    try:
+        return max(1, int(told or 1))
+    except (TypeError, ValueError, OverflowError):
+        return 1
+
+
+def _form_flag(form: Form, name: str) -> bool:
+    """A flag in the words that the engine takes for one."""
+    told = (form.text(name) or "false").lower()
+    if told not in ("true", "t", "yes", "y", "on", "1", "false", "f", "no", "n", "off", "0"):
+        raise InvalidRequest(f"the field {name!r} should be true or false", param=name)
+    return told in ("true", "t", "yes", "y", "on", "1")
 
 
 def _without_content(error: Exception) -> str:
     return "it is nested too deeply" if isinstance(error, RecursionError) else str(error).partition(" - at ")[0]
 
 
-def _model(fields: Mapping[str, msgspec.Raw]) -> str:
-    if "model" not in fields:
-        raise InvalidRequest("missing field 'model': GET /v1/models lists them", param="model")
-    return str(_read(fields, "model", str, "a string"))
+def _read(
+    fields: Mapping[str, msgspec.Raw], name: str, decode: Callable[[msgspec.Raw], Value], expected: str
+) -> Value | None:
+    return None if name not in fields else _typed(fields[name], name, decode, expected)
 
 
-def _read(fields: Mapping[str, msgspec.Raw], name: str, kind: Any, expected: str) -> Any:
-    return None if name not in fields else _typed(fields[name], name, kind, expected)
-
-
-def _typed(raw: msgspec.Raw, name: str, kind: Any, expected: str) -> Any:
+def _typed(raw: msgspec.Raw, name: str, decode: Callable[[msgspec.Raw], Value], expected: str) -> Value:
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the field {name!r} should be {expected}", param=name) from error
 
 
 def prepare(request: Request, release: Release, served_model: str) -> bytes:
     """The body to forward: the client's own bytes unless the release or metering demands a change."""
-    changes: dict[str, Any] = {}
+    wire, form = request.endpoint.wire, request.form
+    changes = _defaults(wire, request.fields if form is None else form.parts, release)
     if served_model != request.model:
         changes["model"] = served_model
-    if request.stream and not request.wants_continuous_usage:
-        options = _read(request.fields, "stream_options", dict[str, msgspec.Raw] | None, "an object") or {}
-        changes["stream_options"] = {**options, "include_usage": True, "continuous_usage_stats": True}
-    if request.endpoint.generates:
-        changes.update(_defaults(request.fields, release))
-    if request.endpoint.chat and release.manifest.prompt.system is not None:
-        changes.update(_with_system(request.fields, release.manifest.prompt.system))
+    if form is not None:
+        if request.stream and not request.wants_continuous_usage:
+            changes.update(stream_include_usage="true", stream_continuous_usage_stats="true")
+        return form.rewritten({name: str(value) for name, value in changes.items()}) if changes else request.body
+    if request.stream and not request.wants_continuous_usage and wire in ("chat", "completions"):
+        changes["stream_options"] = {**request.stream_options, **_COUNTED_IN_EVERY_CHUNK}
+    if release.manifest.prompt.system is not None:
+        changes.update(_with_system(wire, request.fields, release.manifest.prompt.system))
     return _encode({**request.fields, **changes}) if changes else request.body
 
 
-def _defaults(fields: Mapping[str, msgspec.Raw], release: Release) -> dict[str, Any]:
+def _defaults(wire: Wire, fields: Mapping[str, Any], release: Release) -> dict[str, Any]:
     """The release's sampling for what the request leaves open."""
-    taken = set(fields)
-    if "max_completion_tokens" in taken:
-        taken.add("max_tokens")
-    return {name: value for name, value in release.manifest.sampling.defaults().items() if name not in taken}
+    changes: dict[str, Any] = {}
+    for name, called in _SAMPLING.get(wire, {}).items():
+        value = getattr(release.manifest.sampling, name)
+        if value is not None and called not in fields:
+            changes[called] = value
+    if "max_tokens" in changes and "max_completion_tokens" in fields:
+        del changes["max_tokens"]
+    return changes
 
 
-def _with_system(fields: Mapping[str, msgspec.Raw], system: str) -> dict[str, Any]:
-    messages = _read(fields, "messages", list[msgspec.Raw] | None, "a list of messages")
-    if not messages:
-        return {}  # the engine's own error says what is missing
-    roles = [_typed(raw, "messages", _Message, "a list of messages").role for raw in messages]
-    if "system" in roles or "developer" in roles:
+def _with_system(wire: Wire, fields: Mapping[str, msgspec.Raw], system: str) -> dict[str, Any]:
+    """The release's prompt for a conversation that brings no instructions of its own.
+
+    A count of Anthropic's tokens gets it too, so that it is the count of what would be asked.
+    """
+    if wire == "chat":
+        messages = _bare(fields, "messages")
+        return {"messages": [{"role": "system", "content": system}, *messages]} if messages else {}
+    if wire in ("messages", "count_tokens"):
+        return {"system": system} if "system" not in fields and _bare(fields, "messages") else {}
+    if wire != "responses" or "instructions" in fields or "input" not in fields:
         return {}
-    return {"messages": [{"role": "system", "content": system}, *messages]}
+    text = bytes(fields["input"]).startswith(b'"')
+    return {"instructions": system} if text or _bare(fields, "input") else {}
+
+
+def _bare(fields: Mapping[str, msgspec.Raw], name: str) -> list[msgspec.Raw]:
+    """A conversation's items; none when it is not there, or brings its own instructions: the engine judges that."""
+    expected = "a list of messages"
+    items = _read(fields, name, _list, expected) or []
+    roles = [_typed(item, name, _message, expected).role for item in items]
+    return [] if "system" in roles or "developer" in roles else items

@@ -17,6 +17,9 @@ from gateway.contracts.ledger import LedgerRow
 from gateway.contracts.prices import PLACES
 from gateway.stores.database import LEDGER
 
+BATCH = 500
+"""Rows given to the database at once: what a long outage leaves behind must not be in memory twice."""
+
 _FIELDS = LedgerRow.__struct_fields__
 _COST = _FIELDS.index("cost")
 _COLUMNS = (*_FIELDS[:_COST], "cost_nano", *_FIELDS[_COST + 1 :])
@@ -71,7 +74,8 @@ class Ledger:
         if not rows:
             return
         with self._engine.begin() as connection:
-            connection.exec_driver_sql(self._insert, [_values(row) for row in rows])
+            for start in range(0, len(rows), BATCH):
+                connection.exec_driver_sql(self._insert, [_values(row) for row in rows[start : start + BATCH]])
 
     def costs(self, by: Sequence[str], since: float | None = None, until: float | None = None) -> list[CostLine]:
         """Sums grouped by names out of DIMENSIONS, the dearest first. Times in seconds since the epoch."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from gateway.policy.endpoints import Endpoint
 from gateway.policy.health import Breaker, Vitals
-from gateway.policy.request import Endpoint
 
 
 class Answer(Protocol):

@@ -13,9 +13,9 @@ from gateway.contracts.errors import (
     UpstreamFailed,
     UpstreamOverloaded,
 )
+from gateway.policy.endpoints import Endpoint
 from gateway.policy.facts import Facts
 from gateway.policy.health import Vitals
-from gateway.policy.request import Endpoint
 from gateway.settings import Health
 from gateway.upstreams.base import Answer
 from gateway.upstreams.http1 import Connection, ExchangeError, Pool

@@ -8,7 +8,7 @@ import json
 import socket
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -16,7 +16,7 @@ from typing import Any
 
 import httptools
 
-from tests.engine import faults, wire
+from tests.engine import faults
 from tests.engine.faults import Died, Fault
 
 GARBAGE = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfcthis is not HTTP\r\n\r\n"
@@ -94,22 +94,36 @@ class Reply:
         return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}\r\n".encode()
 
     async def plain(
-        self, status: int, body: bytes = b"", content_type: str = "application/json", **headers: str
+        self,
+        status: int,
+        body: bytes = b"",
+        content_type: str = "application/json",
+        vary: str | None = "Origin",
+        **headers: str,
     ) -> None:
         """A whole answer with its length."""
         length = len(body) + (self.fault.by if self.kind == "wrong_length" else 0)
         named = [("content-length", str(length))] + ([("content-type", content_type)] if body else [])
         extra = [(name.replace("_", "-"), value) for name, value in headers.items()]
-        head = self._head(status, [*extra, *named, ("vary", "Origin")])
+        head = self._head(status, [*extra, *named, *([("vary", vary)] if vary else [])])
         if self._at_a_point:
             await self._write(head + body[: len(body) // 2])
             await self._strike()
         await self._write(head + body)
 
-    async def open(self) -> None:
+    async def open(self, content_type: str = "text/event-stream; charset=utf-8", **headers: str) -> None:
         """The head of a stream."""
-        kind = ("content-type", "text/event-stream; charset=utf-8")
-        await self._write(self._head(200, [kind, ("vary", "Origin"), ("transfer-encoding", "chunked")]))
+        kind = [*headers.items(), ("content-type", content_type), ("vary", "Origin")]
+        await self._write(self._head(200, [*kind, ("transfer-encoding", "chunked")]))
+
+    async def events(self, events: Sequence[bytes]) -> None:
+        """Events of a stream, one after the other."""
+        for each in events:
+            await self.event(each)
+
+    async def comment(self, line: bytes) -> None:
+        """A comment in a stream; faults do not count it."""
+        await self._chunk(line)
 
     async def event(self, data: bytes) -> None:
         """One event of a stream, or what a fault makes of it."""
@@ -117,7 +131,7 @@ class Reply:
             if self._at_a_point:
                 await self._strike()
             if self.kind == "garbage_json":
-                data = b'data: {"id": "chatcmpl-, \n\n'
+                data = data.partition(b"data: ")[0] + b'data: {"id": "chatcmpl-, \n\n'
         self._events += 1
         if self.kind == "ping":
             await self._chunk((self.fault.message or ": ping").encode() + b"\n\n")
@@ -145,12 +159,18 @@ class Reply:
         if self.kind == "split":
             await asyncio.sleep(0)
 
-    async def end(self) -> None:
-        """`[DONE]` and the last chunk."""
+    async def end(self, last: bytes) -> None:
+        """The event by which a client knows that it has all, and the last chunk."""
         if self.kind != "no_done":
-            await self.event(wire.DONE)
+            await self.event(last)
         await self._flush()
         await self._write(b"0\r\n\r\n")
+
+    async def cut(self) -> None:
+        """The end of the connection in the middle of a stream: what an error does that nobody catches."""
+        await self._flush()
+        self._connection.transport.close()
+        raise Died("cut")
 
 
 Respond = Callable[[Received, "Connection"], Awaitable[None]]

@@ -47,10 +47,11 @@ class PrefixCache:
         """The share of blocks in use, 0 to 1."""
         return len(self._held) / self.capacity if self.capacity else 0.0
 
-    def enter(self, text: str) -> int:
-        """How many tokens of this prompt were held already; all of its whole blocks are held from now on."""
+    def enter(self, text: str) -> tuple[int, int]:
+        """How many tokens of this prompt were held already, and how many are held from now on: its whole blocks."""
         parts, found, chain = text.split(), 0, hashlib.sha256()
-        for start in range(0, len(parts) - self.block_tokens + 1, self.block_tokens):
+        whole = len(parts) - len(parts) % self.block_tokens
+        for start in range(0, whole, self.block_tokens):
             chain.update("\0".join(parts[start : start + self.block_tokens]).encode() + b"\0")
             key = chain.digest()
             found += self.block_tokens if key in self._held and found == start else 0
@@ -58,18 +59,26 @@ class PrefixCache:
             self._held.move_to_end(key)
         while len(self._held) > self.capacity:
             self._held.popitem(last=False)
-        return found
+        return found, whole
 
 
 class Run:
-    """One request being answered: a list of tokens for each choice of each prompt."""
+    """One request being answered: a list of tokens for each choice of each prompt. It waits for a seat until its first
+    step. `cached` and `created` are the prompt tokens that the prefix cache held, and those that it holds since.
+    """
 
-    def __init__(self, core: "Core", job: Job, answer: Answer, cached: int) -> None:
-        self._core, self._job, self.cached = core, job, cached
-        self._pieces = [self._cut(answer(prompt)) for prompt in job.prompts for _ in range(job.n)]
-        self.finish = ["stop" if whole else "length" for _, whole in self._pieces]
-        self.made = [0] * len(self._pieces)
-        self._prefilled = False
+    def __init__(self, core: "Core", job: Job, answer: Answer) -> None:
+        self._core, self._job = core, job
+        self.pieces: list[list[str]] = []
+        self.finish: list[str] = []
+        for prompt in job.prompts:
+            for _ in range(job.n):
+                pieces, whole = self._cut(answer(prompt))
+                self.pieces.append(pieces)
+                self.finish.append("stop" if whole else "length")
+        self.made = [0] * len(self.pieces)
+        self.cached = self.created = 0
+        self.seated = False
 
     def _cut(self, answer: str | Sequence[str]) -> tuple[list[str], bool]:
         pieces = (words(answer) if isinstance(answer, str) else list(answer)) or [""]
@@ -79,27 +88,44 @@ class Run:
 
     @property
     def done(self) -> bool:
-        """Whether every choice has ended."""
-        return all(made == len(pieces) for made, (pieces, _) in zip(self.made, self._pieces, strict=True))
+        """Whether every choice has ended; where there are none, whether the prompts have been read."""
+        return self.seated and all(made == len(pieces) for made, pieces in zip(self.made, self.pieces, strict=True))
 
     def text(self, index: int) -> str:
         """What a choice says so far."""
-        return "".join(self._pieces[index][0][: self.made[index]])
+        return "".join(self.pieces[index][: self.made[index]])
 
     async def step(self) -> list[tuple[int, str, str | None]]:
         """One more token of each choice that has not ended: (index, text, why it ended or None)."""
-        if not self._prefilled:
-            self._prefilled = True
-            await self._core.prefill(sum(self._job.prompt_tokens), self.cached)
+        if not self.seated:
+            await self._core.seat()
+            self.seated = True
+            await self._read_prompts()
         await self._core.tick()
+        if self._core.sleep_level:
+            return self._cut_off()
         out: list[tuple[int, str, str | None]] = []
-        for index, (pieces, _) in enumerate(self._pieces):
+        for index, pieces in enumerate(self.pieces):
             if self.made[index] < len(pieces):
                 self.made[index] += 1
                 last = self.made[index] == len(pieces)
                 out.append((index, pieces[self.made[index] - 1], self.finish[index] if last else None))
         self._core.generated(len(out))
         return out
+
+    def _cut_off(self) -> list[tuple[int, str, str | None]]:
+        """An engine that falls asleep ends what is running."""
+        cut = [at for at, pieces in enumerate(self.pieces) if self.made[at] < len(pieces)]
+        for at in cut:
+            self.pieces[at], self.finish[at] = self.pieces[at][: self.made[at]], "abort"
+        return [(at, "", "abort") for at in cut]
+
+    async def _read_prompts(self) -> None:
+        for text, tokens in zip(self._job.texts, self._job.prompt_tokens, strict=True):
+            cached, held = self._core.cache.enter(text)
+            self.cached += min(cached, tokens)
+            self.created += max(0, min(held, tokens) - cached)
+        await self._core.prefill(sum(self._job.prompt_tokens), self.cached)
 
 
 class Core:
@@ -118,6 +144,7 @@ class Core:
         self.max_num_queued_reqs, self.cache = max_num_queued_reqs, cache
         self.started = self.finished = self.aborted = self.rejected = 0
         self.running = self.waiting = self.peak_running = 0
+        self.sleep_level = 0
         self.prompt_tokens = self.cached_tokens = self.generated_tokens = 0
         self.success: Counter[str] = Counter()
         self._seats = asyncio.Semaphore(max_num_seqs)
@@ -158,42 +185,50 @@ class Core:
         self._permits = None
         self.touch()
 
+    def sleep(self, level: int = 1) -> None:
+        """End what is running, and let what comes wait. At level 2 vLLM forgets its weights too."""
+        self.sleep_level = level
+        self.touch()
+
+    def wake(self) -> None:
+        """End a sleep."""
+        self.sleep_level = 0
+        self.touch()
+
     @asynccontextmanager
     async def run(self, job: Job, answer: Answer) -> AsyncIterator[Run]:
-        """Admit a request, wait for a seat, and answer it. Leaving before its end is an abort. Raises Refusal."""
+        """Admit a request, and let it be answered. Leaving before its end is an abort. Raises Refusal."""
         limit = self.max_num_queued_reqs
-        if limit is not None and self.running + self.waiting + job.n > limit:
+        if limit is not None and self.running + self.waiting + max(1, job.n) > limit:
             self.rejected += 1
             self.touch()
             raise busy()
+        run = Run(self, job, answer)
         self.started += 1
         self.waiting += 1
-        run: Run | None = None
-        state = "waiting"
         self.touch()
         try:
-            async with self._seats:
-                self._seated()
-                state = "running"
-                run = Run(self, job, answer, self._enter(job))
-                yield run
+            yield run
         finally:
-            setattr(self, state, getattr(self, state) - 1)
+            if run.seated:
+                self.running -= 1
+                self._seats.release()
+            else:
+                self.waiting -= 1
             self._ended(run)
 
-    def _seated(self) -> None:
+    async def seat(self) -> None:
+        """Wait until a request may run; while the engine sleeps, none may."""
+        while self.sleep_level:
+            await self._changed.wait()
+        await self._seats.acquire()
         self.waiting -= 1
         self.running += 1
         self.peak_running = max(self.peak_running, self.running)
         self.touch()
 
-    def _enter(self, job: Job) -> int:
-        return sum(
-            min(self.cache.enter(text), tokens) for text, tokens in zip(job.texts, job.prompt_tokens, strict=True)
-        )
-
-    def _ended(self, run: Run | None) -> None:
-        if run is not None and run.done:
+    def _ended(self, run: Run) -> None:
+        if run.done:
             self.finished += 1
             self.success.update(run.finish)
         else:
@@ -210,9 +245,9 @@ class Core:
     async def tick(self) -> None:
         """One decode step's time; waits while the engine is held."""
         await asyncio.sleep(self.step_s)
-        while self._permits == 0:
+        while self._permits == 0 and not self.sleep_level:
             await self._changed.wait()
-        if self._permits is not None:
+        if self._permits:
             self._permits -= 1
 
     def generated(self, tokens: int) -> None:

@@ -1,22 +1,24 @@
-"""The simulated engine's endpoints: vLLM's paths, its refusals, and the answers in its wire format."""
+"""The simulated engine: a vLLM server's paths, pages and refusals, and its answers as `endpoints` lists them."""
 
 import asyncio
 import hashlib
 import json
+import ssl
 import time
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from tests.engine import faults, job, meters, wire
+from tests.engine import faults, meters, pages, wire
 from tests.engine.connection import Connection, Received, Reply
-from tests.engine.core import Answer, Core, PrefixCache, busy
+from tests.engine.core import Answer, Core, PrefixCache, Run, busy
+from tests.engine.endpoints import ENDPOINTS, Counts, Endpoint, Generates, Pools, Task
 from tests.engine.faults import Faults
-from tests.engine.job import Job, Limits, Refusal
-from tests.engine.wire import Choice, Stamp
+from tests.engine.job import Invalid, Job, Limits, Refusal
+from tests.engine.pooling import BINARY, Head, binary, overlap
+from tests.engine.wire import Stamp, Writer
 
-CHAT, COMPLETION, EMBEDDING = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
-GENERATES = {CHAT: job.chat, COMPLETION: job.completion}
-GETS = ("/health", "/ping", "/load", "/version", "/v1/models", "/metrics")
+GUARDED = ("/v1", "/v2", "/inference")
+KEEP_ALIVE = b": keep-alive\n\n"
 FAILED = Refusal(500, "Internal server error", "InternalServerError")
 
 
@@ -35,7 +37,10 @@ class Engine(Core):
 
     `model` is one served name or several, separated by commas. `answer` turns a prompt into a text or a list of
     tokens; `count` counts a prompt's tokens. `max_num_queued_reqs` refuses with 503 as vLLM's flag of that name does.
-    `prompt_tokens_details` reports cached tokens, as `--enable-prompt-tokens-details` does.
+    `prompt_tokens_details` reports cached tokens, as `--enable-prompt-tokens-details` does; `keep_alive_s` sends comments
+    in idle streams, as `--sse-keep-alive-interval` does; `loras` are the names of `--lora-modules`, separated by commas.
+    `task` is what kind of model a pooling engine has, or "transcribe"; `labels` are its classes, `score` compares two
+    texts. `dev_mode` has the pages of `VLLM_SERVER_DEV_MODE=1`. `tls` makes it an HTTPS server.
     """
 
     def __init__(
@@ -43,6 +48,8 @@ class Engine(Core):
         model: str = "faq",
         *,
         runner: Literal["generate", "pooling"] = "generate",
+        task: Task | None = None,
+        loras: str = "",
         answer: Answer = echo,
         count: Callable[[str], int] = count_words,
         max_model_len: int = 4096,
@@ -53,7 +60,12 @@ class Engine(Core):
         prompt_tokens_details: bool = False,
         kv_blocks: int = 4096,
         block_tokens: int = 16,
+        keep_alive_s: float | None = None,
         dimensions: int = 8,
+        labels: tuple[str, ...] = ("LABEL_0", "LABEL_1"),
+        score: Callable[[str, str], float] = overlap,
+        dev_mode: bool = False,
+        tls: ssl.SSLContext | None = None,
         version: str = "0.32.0",
         fingerprint: str = "vllm-0.32.0-4a556b44",
         api_key: str | None = None,
@@ -69,9 +81,13 @@ class Engine(Core):
             cache=PrefixCache(kv_blocks, block_tokens),
         )
         self.names = tuple(model.split(","))
-        self.limits = Limits(self.names, max_model_len, count)
-        self.runner, self.answer, self.clock = runner, answer, clock
-        self.prompt_tokens_details, self.dimensions = prompt_tokens_details, dimensions
+        self.loras = tuple(loras.split(",")) if loras else ()
+        self.limits = Limits(self.names, max_model_len, count, self.loras)
+        self.task: Task = task or ("embed" if runner == "pooling" else "generate")
+        self.model_head = Head(self.task, dimensions, labels, score)
+        self.answer, self.clock = answer, clock
+        self.prompt_tokens_details, self.keep_alive_s = prompt_tokens_details, keep_alive_s
+        self.dev_mode, self.tls = dev_mode, tls
         self.version, self.fingerprint, self.api_key = version, fingerprint, api_key
         self.host, self.port = host, port
         self.healthy = True
@@ -84,7 +100,7 @@ class Engine(Core):
     @property
     def url(self) -> str:
         """The base URL, without a trailing slash."""
-        return f"http://{self.host}:{self.port}"
+        return f"{'http' if self.tls is None else 'https'}://{self.host}:{self.port}"
 
     def received(self, path: str) -> list[Received]:
         """The requests that came for one path, in order."""
@@ -100,7 +116,7 @@ class Engine(Core):
     async def start(self) -> None:
         """Listen; after a `stop`, on the same port."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connect, self.host, self.port)
+        self._server = await loop.create_server(self._connect, self.host, self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -135,16 +151,19 @@ class Engine(Core):
             await self._command(received, Reply(connection, received, None))
             return
         self.requests.append(received)
-        inference = received.path in (CHAT, COMPLETION, EMBEDDING)
-        fault = self.faults.take(received.path, received.body, inference)
+        endpoint = ENDPOINTS.get(received.path)
+        fault = self.faults.take(received.path, received.body, endpoint is not None)
         self.touch()
         reply = Reply(connection, received, fault)
         await reply.strike_before_head()
+        worded = Refusal.body if endpoint is None else endpoint.refusal
         try:
-            if not await self._wrong(received, reply):
-                await self._route(received, reply)
+            if not await self._wrong(reply, worded):
+                await self._route(received, endpoint, reply)
+        except Invalid as invalid:
+            await reply.plain(invalid.status, wire.dumps(invalid.body()))
         except Refusal as refusal:
-            await reply.plain(refusal.status, wire.dumps(refusal.body()))
+            await reply.plain(refusal.status, wire.dumps(worded(refusal)))
         if reply.kind in ("hangup", "wrong_length"):
             connection.transport.close()
 
@@ -159,7 +178,7 @@ class Engine(Core):
             return
         await reply.plain(200, wire.dumps({"faults": len(self.faults)}))
 
-    async def _wrong(self, received: Received, reply: Reply) -> bool:
+    async def _wrong(self, reply: Reply, worded: Callable[[Refusal], dict[str, Any]]) -> bool:
         """Answer in place of the engine, where the fault says so."""
         fault, message = reply.fault, reply.fault.message or FAILED.message
         if reply.kind == "refuse":
@@ -169,7 +188,7 @@ class Engine(Core):
         if reply.kind == "redirect":
             await reply.plain(307, location=message)
         elif reply.kind == "error_200_nested":
-            await reply.plain(200, wire.dumps(Refusal(400, message).body()))
+            await reply.plain(200, wire.dumps(worded(Refusal(400, message))))
         elif reply.kind == "error_200_flat":
             inner = {"message": message, "type": "BadRequestError", "param": None, "code": 400}
             await reply.plain(200, wire.dumps({"object": "error", **inner}))
@@ -179,91 +198,98 @@ class Engine(Core):
             return False
         return True
 
-    async def _route(self, received: Received, reply: Reply) -> None:
-        posts = (CHAT, COMPLETION) if self.runner == "generate" else (EMBEDDING,)
-        if received.path not in (*posts, *GETS):
+    async def _route(self, received: Received, endpoint: Endpoint | None, reply: Reply) -> None:
+        posted = endpoint is not None and self.task in endpoint.tasks
+        method = "POST" if posted else pages.method(received.path, self.dev_mode)
+        if self._unauthorized(received):
+            await reply.plain(401, b'{"error":"Unauthorized"}', vary=None)
+        elif method is None:
             await reply.plain(404, b'{"detail":"Not Found"}')
-            return
-        method = "POST" if received.path in posts else "GET"
-        if received.method != method:
+        elif received.method != method:
             await reply.plain(405, b'{"detail":"Method Not Allowed"}', allow=method)
-        elif self._unauthorized(received):
-            await reply.plain(401, b'{"error":"Unauthorized"}')
-        elif method == "GET":
-            await self._get(received.path, reply)
+        elif endpoint is None:
+            await reply.plain(*pages.page(self, received))
         else:
-            await self._infer(received, reply)
+            await self._infer(received, endpoint, reply)
 
     def _unauthorized(self, received: Received) -> bool:
-        guarded = self.api_key is not None and received.path.startswith("/v1")
+        guarded = self.api_key is not None and received.path.startswith(GUARDED)
         return guarded and received.header("authorization") != f"Bearer {self.api_key}"
 
-    async def _get(self, path: str, reply: Reply) -> None:
-        if path in ("/health", "/ping"):
-            await reply.plain(200 if self.healthy else 503)
-        elif path == "/metrics":
-            await reply.plain(200, meters.render(self, self.names[0]), meters.CONTENT_TYPE)
-        elif path == "/v1/models":
-            await reply.plain(200, wire.models(self.names, int(self.clock()), self.limits.max_model_len))
-        else:
-            load = {"server_load": self.running + self.waiting}
-            await reply.plain(200, wire.dumps({"version": self.version} if path == "/version" else load))
-
-    async def _infer(self, received: Received, reply: Reply) -> None:
-        body = job.decode(received.body, received.header("content-type") or "")
-        if received.path == EMBEDDING:
-            await self._embed(job.embedding(body, self.limits), received, reply)
+    async def _infer(self, received: Received, endpoint: Endpoint, reply: Reply) -> None:
+        body = endpoint.decode(received.body, received.header("content-type") or "")
+        if isinstance(endpoint, Counts):
+            await reply.plain(200, endpoint.answer(body, self.limits))
             return
-        asked = GENERATES[received.path](body, self.limits)
-        stamp = self._stamp(received, reply, asked, "chatcmpl" if received.path == CHAT else "cmpl")
-        await (self._stream if asked.stream else self._whole)(asked, stamp, reply)
+        assert isinstance(endpoint, Generates | Pools)
+        asked = endpoint.read(body, self.limits)
+        stamp = self._stamp(received, reply, asked, endpoint.id)
+        if isinstance(endpoint, Pools):
+            await self._pool(asked, stamp, endpoint, reply)
+            return
+        writer = endpoint.write(stamp, asked)
+        if asked.stream:
+            await self._stream(asked, writer, reply, self.keep_alive_s if endpoint.keeps_alive else None)
+        else:
+            await self._whole(asked, writer, reply)
 
     def _stamp(self, received: Received, reply: Reply, asked: Job, prefix: str) -> Stamp:
         made = hashlib.sha256(f"{self.port}/{len(self.requests)}".encode()).hexdigest()[:16]
         return Stamp(
-            id=f"{prefix}-{received.header('x-request-id') or made}",
+            id=f"{prefix}{received.header('x-request-id') or made}",
             created=int(self.clock()),
             model=asked.model,
             fingerprint=self.fingerprint,
-            chat=prefix == "chatcmpl",
             usage=reply.kind != "no_usage",
+            details=self.prompt_tokens_details,
         )
 
-    def _cached(self, cached: int) -> int | None:
-        return cached if self.prompt_tokens_details else None
-
-    async def _whole(self, asked: Job, stamp: Stamp, reply: Reply) -> None:
+    async def _whole(self, asked: Job, writer: Writer, reply: Reply) -> None:
         async with self.run(asked, self.answer) as run:
             while not run.done:
                 await run.step()
                 if reply.broken:
                     raise FAILED
-        choices = [Choice(run.text(at), made, run.finish[at]) for at, made in enumerate(run.made)]
-        await reply.plain(200, wire.answer(stamp, asked, choices, self._cached(run.cached)))
+        await reply.plain(200, writer.whole(run))
 
-    async def _stream(self, asked: Job, stamp: Stamp, reply: Reply) -> None:
+    async def _stream(self, asked: Job, writer: Writer, reply: Reply, keep_alive_s: float | None) -> None:
         async with self.run(asked, self.answer) as run:
             await reply.open()
+            await reply.events(writer.opened())
             first = True
             while not run.done and not reply.broken:
-                tokens = await run.step()
-                if first and stamp.chat:
-                    for index in range(asked.n):
-                        await reply.event(wire.role_chunk(stamp, asked, index))
+                tokens = await self._step(run, reply, keep_alive_s)
+                if first:
+                    await reply.events(writer.started())
                 first = False
                 for index, text, finish in tokens:
                     if not reply.broken:
-                        await reply.event(wire.token_chunk(stamp, asked, index, text, run.made[index], finish))
-            if reply.broken:
-                await reply.event(wire.error_event(FAILED.body()))
-            elif asked.include_usage and stamp.usage:
-                await reply.event(wire.usage_chunk(stamp, asked, sum(run.made), self._cached(run.cached)))
-            await reply.end()
+                        await reply.events(writer.token(index, text, run.made[index], finish))
+            last = writer.failed(FAILED) if reply.broken else writer.ended(run)
+            if last is None:
+                await reply.cut()
+            else:
+                await reply.events(last[:-1])
+                await reply.end(last[-1])
 
-    async def _embed(self, asked: Job, received: Received, reply: Reply) -> None:
-        stamp = self._stamp(received, reply, asked, "embd")
-        self.started += 1
-        await self.prefill(sum(asked.prompt_tokens), 0)
-        self.finished += 1
-        self.touch()
-        await reply.plain(200, wire.embeddings(stamp, asked, self.dimensions))
+    @staticmethod
+    async def _step(run: Run, reply: Reply, keep_alive_s: float | None) -> list[tuple[int, str, str | None]]:
+        """The next tokens, with a comment whenever they take as long as that."""
+        step = asyncio.create_task(run.step())
+        try:
+            while not (await asyncio.wait({step}, timeout=keep_alive_s))[0]:
+                await reply.comment(KEEP_ALIVE)
+            return step.result()
+        finally:
+            step.cancel()
+            await asyncio.gather(step, return_exceptions=True)
+
+    async def _pool(self, asked: Job, stamp: Stamp, endpoint: Pools, reply: Reply) -> None:
+        async with self.run(asked, self.answer) as run:
+            await run.step()
+        if asked.body.get("encoding_format") in BINARY:
+            vectors, metadata = binary(stamp, asked, self.model_head)
+            await reply.open("application/octet-stream", metadata=metadata)
+            await reply.end(vectors)
+        else:
+            await reply.plain(200, endpoint.write(stamp, asked, self.model_head))

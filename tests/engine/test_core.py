@@ -133,10 +133,10 @@ async def test_a_stopped_engine_comes_back_on_its_port() -> None:
 
 def test_the_prefix_cache_finds_whole_leading_blocks_only() -> None:
     cache = PrefixCache(blocks=8, block_tokens=2)
-    assert cache.enter("a b c d e") == 0
-    assert cache.enter("a b c d e") == 4
-    assert cache.enter("a b x y") == 2
-    assert cache.enter("z b c d") == 0
+    assert cache.enter("a b c d e") == (0, 4)
+    assert cache.enter("a b c d e") == (4, 4)
+    assert cache.enter("a b x y") == (2, 4)
+    assert cache.enter("z b c d") == (0, 4)
     assert 0 < cache.usage <= 1
 
 
@@ -144,5 +144,34 @@ def test_the_prefix_cache_forgets_the_least_recently_used_block() -> None:
     cache = PrefixCache(blocks=1, block_tokens=1)
     cache.enter("a")
     cache.enter("b")
-    assert cache.enter("a") == 0
-    assert cache.enter("a") == 1
+    assert cache.enter("a") == (0, 1)
+    assert cache.enter("a") == (1, 1)
+
+
+async def test_a_sleeping_engine_ends_what_runs_and_keeps_what_comes_waiting() -> None:
+    async with Engine("faq") as engine:
+        engine.hold()
+        running = asyncio.create_task(raw.post(engine.url, "/v1/completions", _body()))
+        await engine.wait_for(lambda e: e.running == 1)
+        engine.step(2)
+        await engine.wait_for(lambda e: e.generated_tokens == 2)
+        engine.sleep()
+        assert (await running).json["choices"][0]["finish_reason"] == "abort"
+        waiting = asyncio.create_task(raw.post(engine.url, "/v1/completions", _body(max_tokens=1)))
+        await engine.wait_for(lambda e: e.waiting == 1)
+        assert engine.running == 0
+        engine.resume()
+        engine.wake()
+        assert (await waiting).json["choices"][0]["finish_reason"] == "length"
+        assert _balanced(engine)
+
+
+async def test_a_stream_that_waits_for_a_seat_has_begun() -> None:
+    async with Engine("faq", max_num_seqs=1) as engine, raw.connect(engine.url) as first:
+        engine.hold()
+        await first.send("POST", "/v1/completions", _body())
+        await engine.wait_for(lambda e: e.running == 1)
+        async with raw.connect(engine.url) as second:
+            await second.send("POST", "/v1/completions", _body(stream=True))
+            assert (await second.head()).status == 200
+            assert (engine.running, engine.waiting) == (1, 1)

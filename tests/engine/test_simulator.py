@@ -2,16 +2,14 @@
 
 import base64
 import json
-import re
 import struct
-from collections.abc import Iterator
-from itertools import chain, repeat
 from typing import Any
 
 import pytest
 
-from tests.engine import raw, recordings
-from tests.engine.recordings import Recording, settled
+from tests.engine import raw, recordings, replay
+from tests.engine.recordings import settled
+from tests.engine.replay import same
 from tests.engine.simulator import Engine
 
 ANSWERS = (
@@ -52,77 +50,19 @@ REFUSALS = (
 PAGES = ("health", "ping", "load", "version")
 
 
-def _data(body: bytes) -> list[dict[str, Any]]:
-    lines = [line.removeprefix(b"data: ") for line in body.split(b"\n\n") if line]
-    return [json.loads(line) for line in lines if line != b"[DONE]"]
-
-
-def _texts(recording: Recording) -> list[list[str]]:
-    """The tokens of each choice, so far as the recording shows them."""
-    if recording.body.startswith(b"data: "):
-        choices = [choice for part in _data(recording.body) for choice in part["choices"]]
-        return [
-            [c["text"] if "text" in c else c["delta"]["content"] for c in choices if "role" not in c.get("delta", {})]
-        ]
-    body = json.loads(recording.body)
-    tokens = body["usage"]["completion_tokens"] // len(body["choices"])
-    texts = [choice.get("text") or choice.get("message", {}).get("content") or "" for choice in body["choices"]]
-    return [[text, *repeat("", tokens - 1)] for text in texts]
-
-
-def _prompt_tokens(recording: Recording) -> int:
-    if not recording.body.startswith(b"data: "):
-        return int(json.loads(recording.body)["usage"]["prompt_tokens"])
-    with_usage = [part["usage"]["prompt_tokens"] for part in _data(recording.body) if "usage" in part]
-    return int(with_usage[-1]) if with_usage else 0
-
-
-def _engine(recording: Recording) -> Engine:
-    """An engine that gives the recording's tokens; one more each where the limit cut them."""
-    more = [""] if b'"finish_reason":"length"' in recording.body else []
-    answers: Iterator[list[str]] = chain(tokens + more for tokens in _texts(recording))
-    sent = json.loads(recording.sent)
-    prompts = sent.get("prompt")
-    several = len(prompts) if isinstance(prompts, list) and isinstance(prompts[0], str) else 1
-    tokens = _prompt_tokens(recording) // several
-    fingerprint = re.search(rb'"system_fingerprint":"([^"]+)"', recording.body)
-    return Engine(
-        sent.get("model", "tiny"),
-        answer=lambda _: next(answers),
-        count=lambda _: tokens,
-        max_model_len=1024,
-        fingerprint=fingerprint[1].decode() if fingerprint else "",
-        clock=lambda: 1795364183.0,
-    )
-
-
-async def _replay(engine: Engine, recording: Recording) -> raw.Answer:
-    return await raw.exchange(engine.url, recording.method, recording.path, recording.sent, recording.sent_headers)
-
-
-def _same(answer: raw.Answer, recording: Recording) -> None:
-    assert settled(answer.body) == settled(recording.body)
-    assert answer.status == recording.status
-    assert _without_date(answer.headers) == _without_date(recording.headers)
-
-
-def _without_date(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(name, "" if name == "date" else value) for name, value in headers]
-
-
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_answers_are_the_recorded_bytes(name: str) -> None:
     recording = recordings.load(name)
-    async with _engine(recording) as engine:
-        _same(await _replay(engine, recording), recording)
-        assert engine.success.total() == len(_texts(recording))
+    async with replay.engine(recording) as engine:
+        same(await replay.ask(engine, recording), recording)
+        assert engine.success.total() == len(replay.choices(recording))
 
 
 @pytest.mark.parametrize("name", [*REFUSALS, *PAGES])
 async def test_refusals_and_pages_are_the_recorded_bytes(name: str) -> None:
     recording = recordings.load(name)
     async with Engine("tiny", max_model_len=1024) as engine:
-        _same(await _replay(engine, recording), recording)
+        same(await replay.ask(engine, recording), recording)
         assert (engine.started, engine.running) == (0, 0)
 
 
@@ -132,24 +72,14 @@ async def test_a_prompt_beyond_the_context_is_refused(name: str) -> None:
     body = json.loads(recording.sent)
     body["messages"][0]["content"] = "x9 " * 1400
     async with Engine("tiny", max_model_len=1024) as engine:
-        _same(await raw.post(engine.url, recording.path, body), recording)
-
-
-async def test_models_are_the_recorded_bytes() -> None:
-    recording = recordings.load("models")
-    async with Engine("faq", max_model_len=512, clock=lambda: 1795365651.0) as engine:
-        answer = await _replay(engine, recording)
-        assert settled(answer.body) == settled(recording.body)
-        # The recorded length is not that of the recorded body (see samples/README.md), so it proves nothing here.
-        assert [name for name, _ in answer.headers] == [name for name, _ in recording.headers]
-        assert answer.header("content-length") == str(len(answer.body))
+        same(await raw.post(engine.url, recording.path, body), recording)
 
 
 async def test_metrics_have_the_recorded_names_help_types_and_labels() -> None:
     recording = recordings.load("metrics")
     recorded = [line.rpartition(" ")[0] if line[0] != "#" else line for line in recording.body.decode().splitlines()]
     async with Engine("faq") as engine:
-        page = await _replay(engine, recording)
+        page = await replay.ask(engine, recording)
         lines = [line.rpartition(" ")[0] if line[0] != "#" else line for line in page.body.decode().splitlines()]
         assert lines == [line for line in recorded if line in lines]
         assert page.header("content-type") == dict(recording.headers)["content-type"]
@@ -188,7 +118,7 @@ async def test_continuous_usage_counts_each_choice_by_itself() -> None:
     options = {"include_usage": True, "continuous_usage_stats": True}
     body = {"prompt": "a b", "n": 2, "stream": True, "stream_options": options}
     async with Engine("faq") as engine:
-        parts = _data((await raw.post(engine.url, "/v1/completions", body)).body)
+        parts = replay.events((await raw.post(engine.url, "/v1/completions", body)).body)
     assert [part["usage"]["completion_tokens"] for part in parts] == [1, 1, 2, 2, 4]
     assert list(parts[0]["usage"]) == ["prompt_tokens", "total_tokens", "completion_tokens"]
 
@@ -201,7 +131,7 @@ async def test_cached_tokens_are_reported_when_the_engine_is_told_to() -> None:
         assert first["prompt_tokens_details"]["cached_tokens"] == 0
         assert second["prompt_tokens_details"]["cached_tokens"] == 32
         streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
-        last = _data((await raw.post(engine.url, "/v1/completions", streamed)).body)[-1]
+        last = replay.events((await raw.post(engine.url, "/v1/completions", streamed)).body)[-1]
         assert last["usage"]["prompt_tokens_details"] == {"cached_tokens": 32}
 
 

@@ -1,36 +1,60 @@
-"""vLLM's bytes: key order, spacing, which keys are absent and which are null."""
+"""vLLM's bytes: key order, spacing, which keys are absent and which are null. What all APIs share, and the chat and text
+completions; the other APIs have modules of their own.
+"""
 
-import base64
 import hashlib
 import json
-import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from tests.engine.job import Job
+from tests.engine.core import Run
+from tests.engine.job import Job, Refusal
 
 DONE = b"data: [DONE]\n\n"
+LOGPROB = -0.5
+"""What every token is said to have been worth."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What every part of one answer repeats. `usage` is whether usage may be reported at all."""
+    """What every part of one answer repeats. `usage` is whether usage may be reported at all, `details` whether cached
+    tokens are.
+    """
 
     id: str
     created: int
     model: str
     fingerprint: str
-    chat: bool
     usage: bool = True
+    details: bool = False
+
+    def derived(self, prefix: str) -> str:
+        """An id of something within the answer."""
+        return prefix + hashlib.sha256(f"{self.id}/{prefix}".encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A whole choice: its text, and why it ended."""
+class Writer(Protocol):
+    """One answer in one API's format. A stream is `opened`, `started` with its first token, `token` for each, `ended`;
+    the last event of `ended` is the one by which a client knows that the answer is whole.
+    """
 
-    text: str
-    tokens: int
-    finish: str
+    def whole(self, run: Run) -> bytes:
+        """The body of an answer that is not streamed."""
+
+    def opened(self) -> list[bytes]:
+        """What is sent before anything is generated."""
+
+    def started(self) -> list[bytes]:
+        """What comes with the first token."""
+
+    def token(self, index: int, text: str, tokens: int, finish: str | None) -> list[bytes]:
+        """A token of a choice: the `tokens`-th; the last one says why the choice ended."""
+
+    def ended(self, run: Run) -> list[bytes]:
+        """What ends the stream."""
+
+    def failed(self, refusal: Refusal) -> list[bytes] | None:
+        """What ends the stream when generation fails; None: the connection is cut."""
 
 
 def dumps(value: Any) -> bytes:
@@ -43,150 +67,122 @@ def event(value: Any) -> bytes:
     return b"data: " + dumps(value) + b"\n\n"
 
 
-def error_event(body: dict[str, Any]) -> bytes:
+def named_event(value: dict[str, Any]) -> bytes:
+    """One server-sent event that has a name: its type."""
+    return b"event: " + value["type"].encode() + b"\n" + event(value)
+
+
+def error_events(refusal: Refusal) -> list[bytes]:
     """An error in a stream. vLLM writes these with `json.dumps` as it is: with spaces."""
-    return b"data: " + json.dumps(body).encode() + b"\n\n"
+    return [b"data: " + json.dumps(refusal.body()).encode() + b"\n\n", DONE]
 
 
-def _details(cached: int | None) -> dict[str, Any] | None:
-    if cached is None:
-        return None
-    return {"cached_tokens": cached, "created_cache_tokens": None, "multimodal_tokens": None}
-
-
-def _usage(prompt: int, output: int, cached: int | None = None) -> dict[str, Any]:
+def usage(prompt: int, output: int, details: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The usage of an answer that is not streamed."""
     return {
         "prompt_tokens": prompt,
         "total_tokens": prompt + output,
         "completion_tokens": output,
-        "prompt_tokens_details": _details(cached),
+        "prompt_tokens_details": details,
         "completion_tokens_details": None,
     }
 
 
-def _message(text: str) -> dict[str, Any]:
-    absent = dict.fromkeys(("refusal", "annotations", "audio", "function_call", "reasoning"))
-    return {"role": "assistant", "content": text, **absent}
+class Completion:
+    """`/v1/completions`."""
 
+    kind, chunk_kind = "text_completion", "text_completion"
 
-def _choice(stamp: Stamp, index: int, choice: Choice) -> dict[str, Any]:
-    end = {"logprobs": None, "finish_reason": choice.finish, "stop_reason": None, "token_ids": None}
-    if stamp.chat:
-        return {"index": index, "message": _message(choice.text), **end, "routed_experts": None}
-    prompt = {"prompt_logprobs": None, "prompt_token_ids": None}
-    return {"index": index, "text": choice.text, **end, **prompt, "routed_experts": None}
+    def __init__(self, stamp: Stamp, job: Job) -> None:
+        self.stamp, self.job = stamp, job
+        self._sent: dict[int, int] = {}
 
+    def whole(self, run: Run) -> bytes:
+        """The body of an answer that is not streamed."""
+        details = {**self._cache(run), "multimodal_tokens": None} if self.stamp.details else None
+        counted = {"usage": usage(sum(self.job.prompt_tokens), sum(run.made), details)}
+        choices = [self._choice(run, index, finish) for index, finish in enumerate(run.finish)]
+        return dumps(
+            {
+                "id": self.stamp.id,
+                "object": self.kind,
+                "created": self.stamp.created,
+                "model": self.stamp.model,
+                "choices": choices,
+                "service_tier": None,
+                "system_fingerprint": self.stamp.fingerprint,
+                **(counted if self.stamp.usage else {}),
+                **self._prompt(),
+                **dict.fromkeys(("kv_transfer_params", "ec_transfer_params", "metrics")),
+            }
+        )
 
-def answer(stamp: Stamp, job: Job, choices: list[Choice], cached: int | None) -> bytes:
-    """The body of a plain chat or text completion."""
-    usage = _usage(sum(job.prompt_tokens), sum(choice.tokens for choice in choices), cached)
-    prompt = dict.fromkeys(("prompt_logprobs", "prompt_token_ids", "prompt_text")) if stamp.chat else {}
-    return dumps(
-        {
-            "id": stamp.id,
-            "object": "chat.completion" if stamp.chat else "text_completion",
-            "created": stamp.created,
-            "model": stamp.model,
-            "choices": [_choice(stamp, index, choice) for index, choice in enumerate(choices)],
-            "service_tier": None,
-            "system_fingerprint": stamp.fingerprint,
-            **({"usage": usage} if stamp.usage else {}),
-            **prompt,
-            **dict.fromkeys(("kv_transfer_params", "ec_transfer_params", "metrics")),
-        }
-    )
+    def _cache(self, run: Run) -> dict[str, Any]:
+        return {"cached_tokens": run.cached, "created_cache_tokens": None}
 
-
-def _chunk(stamp: Stamp, choices: list[dict[str, Any]], **more: Any) -> bytes:
-    kind = "chat.completion.chunk" if stamp.chat else "text_completion"
-    head = {"id": stamp.id, "object": kind, "created": stamp.created, "model": stamp.model}
-    return event({**head, "choices": choices, **more})
-
-
-def _running_usage(stamp: Stamp, job: Job, prompt: int, output: int) -> dict[str, Any]:
-    """Usage so far, in a chunk. With several choices vLLM counts the tokens of the chunk's own choice only."""
-    if not job.continuous or not stamp.usage:
+    def _prompt(self) -> dict[str, Any]:
         return {}
-    usage = {"prompt_tokens": prompt, "total_tokens": prompt + output, "completion_tokens": output}
-    return {"usage": {**usage, "completion_tokens_details": None} if stamp.chat else usage}
 
+    def _choice(self, run: Run, index: int, finish: str) -> dict[str, Any]:
+        end = {"finish_reason": finish, "stop_reason": None, "token_ids": None}
+        prompt = dict.fromkeys(("prompt_logprobs", "prompt_token_ids", "routed_experts"))
+        logprobs = self._logprobs(run.pieces[index][: run.made[index]], 0)
+        return {"index": index, "text": run.text(index), "logprobs": logprobs, **end, **prompt}
 
-def role_chunk(stamp: Stamp, job: Job, index: int) -> bytes:
-    """The first chunk of a chat stream, one for each choice."""
-    delta = {"role": "assistant", "content": ""}
-    choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
-    usage = _running_usage(stamp, job, job.prompt_tokens[0], 0)
-    return _chunk(stamp, [choice], **usage, prompt_token_ids=None, prompt_text=None)
+    def _logprobs(self, tokens: list[str], offset: int) -> dict[str, Any] | None:
+        if self.job.body.get("logprobs") is None:
+            return None
+        return {
+            "text_offset": [offset + len("".join(tokens[:at])) for at in range(len(tokens))],
+            "token_logprobs": [LOGPROB] * len(tokens),
+            "tokens": tokens,
+            "top_logprobs": [{token: LOGPROB} for token in tokens],
+        }
 
+    def opened(self) -> list[bytes]:
+        """Nothing."""
+        return []
 
-def token_chunk(stamp: Stamp, job: Job, index: int, text: str, tokens: int, finish: str | None) -> bytes:
-    """One token of one choice; the last one says why the choice ended."""
-    if stamp.chat:
-        stop = {"stop_reason": None} if finish else {}
-        body = {"delta": {"content": text}, "logprobs": None, "finish_reason": finish, **stop, "token_ids": None}
-    else:
-        ids = {"prompt_token_ids": None, "token_ids": None}
-        body = {"text": text, "logprobs": None, "finish_reason": finish, "stop_reason": None, **ids}
-    usage = _running_usage(stamp, job, job.prompt_tokens[index // job.n], tokens)
-    last = {"system_fingerprint": stamp.fingerprint} if finish and not job.include_usage else {}
-    return _chunk(stamp, [{"index": index, **body}], **usage, **last)
+    def started(self) -> list[bytes]:
+        """Nothing."""
+        return []
 
+    def token(self, index: int, text: str, tokens: int, finish: str | None) -> list[bytes]:
+        """One token of one choice; the last one says why the choice ended."""
+        at = self._sent.get(index, 0)
+        self._sent[index] = at + len(text)
+        ids = {"stop_reason": None, "prompt_token_ids": None, "token_ids": None}
+        logprobs = self._logprobs([text], at)
+        return [self.chunk({"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish, **ids}, tokens)]
 
-def usage_chunk(stamp: Stamp, job: Job, tokens: int, cached: int | None) -> bytes:
-    """The chunk without choices that ends a stream with `include_usage`."""
-    prompt = sum(job.prompt_tokens)
-    usage: dict[str, Any] = {"prompt_tokens": prompt, "total_tokens": prompt + tokens, "completion_tokens": tokens}
-    if cached is not None:
-        usage["prompt_tokens_details"] = {"cached_tokens": cached}
-    return _chunk(stamp, [], usage=usage, system_fingerprint=stamp.fingerprint)
+    def chunk(self, choice: dict[str, Any], tokens: int) -> bytes:
+        """A chunk with one choice, and with what has been used so far where that was asked for."""
+        last = choice["finish_reason"] and not self.job.include_usage
+        fingerprint = {"system_fingerprint": self.stamp.fingerprint} if last else {}
+        return self._chunk([choice], **self.running_usage(choice["index"], tokens), **fingerprint)
 
+    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
+        head = {"id": self.stamp.id, "object": self.chunk_kind, "created": self.stamp.created}
+        return event({**head, "model": self.stamp.model, "choices": choices, **more})
 
-def vector(text: str, dimensions: int) -> list[float]:
-    """A vector that depends on the text alone; exact in 32-bit floats."""
-    seed = hashlib.shake_256(text.encode()).digest(dimensions)
-    return [(byte - 128) / 128 for byte in seed]
+    def running_usage(self, index: int, tokens: int) -> dict[str, Any]:
+        """Usage so far. With several choices vLLM counts the tokens of the chunk's own choice only."""
+        if not self.job.continuous or not self.stamp.usage:
+            return {}
+        prompt = self.job.prompt_tokens[index // self.job.n]
+        return {"usage": {"prompt_tokens": prompt, "total_tokens": prompt + tokens, "completion_tokens": tokens}}
 
+    def ended(self, run: Run) -> list[bytes]:
+        """The chunk without choices, where usage was asked for, and `[DONE]`."""
+        if not self.job.include_usage or not self.stamp.usage:
+            return [DONE]
+        prompt, output = sum(self.job.prompt_tokens), sum(run.made)
+        counted: dict[str, Any] = {"prompt_tokens": prompt, "total_tokens": prompt + output, "completion_tokens": output}
+        if self.stamp.details:
+            known = {name: count for name, count in self._cache(run).items() if count is not None}
+            counted["prompt_tokens_details"] = known
+        return [self._chunk([], usage=counted, system_fingerprint=self.stamp.fingerprint), DONE]
 
-def embeddings(stamp: Stamp, job: Job, dimensions: int) -> bytes:
-    """The body of `/v1/embeddings`, as numbers or as base64 of little-endian 32-bit floats."""
-    data = []
-    for index, text in enumerate(job.prompts):
-        numbers: Any = vector(text, dimensions)
-        if job.body.get("encoding_format") == "base64":
-            numbers = base64.b64encode(struct.pack(f"<{dimensions}f", *numbers)).decode()
-        data.append({"index": index, "object": "embedding", "embedding": numbers})
-    usage = {"usage": _usage(sum(job.prompt_tokens), 0)} if stamp.usage else {}
-    head = {"id": stamp.id, "object": "list", "created": stamp.created, "model": stamp.model}
-    return dumps({**head, "data": data, **usage})
-
-
-def models(names: tuple[str, ...], created: int, max_model_len: int) -> bytes:
-    """The body of `/v1/models`."""
-    return dumps({"object": "list", "data": [_model(name, created, max_model_len) for name in names]})
-
-
-def _model(name: str, created: int, max_model_len: int) -> dict[str, Any]:
-    permission = {
-        "id": f"modelperm-{hashlib.sha256(name.encode()).hexdigest()[:16]}",
-        "object": "model_permission",
-        "created": created,
-        "allow_create_engine": False,
-        "allow_sampling": True,
-        "allow_logprobs": True,
-        "allow_search_indices": False,
-        "allow_view": True,
-        "allow_fine_tuning": False,
-        "organization": "*",
-        "group": None,
-        "is_blocking": False,
-    }
-    return {
-        "id": name,
-        "object": "model",
-        "created": created,
-        "owned_by": "vllm",
-        "root": f"models/{name}",
-        "parent": None,
-        "max_model_len": max_model_len,
-        "permission": [permission],
-    }
+    def failed(self, refusal: Refusal) -> list[bytes] | None:
+        """An event with the error, and `[DONE]`."""
+        return error_events(refusal)

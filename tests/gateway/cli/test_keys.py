@@ -35,7 +35,7 @@ def test_a_key_is_alone_on_standard_output_and_opens() -> None:
     result = _run("create", "--name", "n", "--team", "search", "--model", "faq", "--model", "shop", "--days", "1.5")
     (text,) = result.stdout.splitlines()
     (record,) = _records().values()
-    found = authenticate(f"Bearer {text}".encode(), _records(), record.created_at)
+    found = authenticate(f"Bearer {text}".encode(), None, _records(), record.created_at)
     assert (found.team, found.scope, found.models) == ("search", "serve", frozenset({"faq", "shop"}))
     assert record.expires_at == pytest.approx(record.created_at + 1.5 * 86_400)
     assert record.id in result.stderr

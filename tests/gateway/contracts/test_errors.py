@@ -6,6 +6,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types.responses import ResponseErrorEvent
 
 from gateway.contracts import errors
 from gateway.contracts.errors import (
@@ -21,6 +22,7 @@ from gateway.contracts.errors import (
     TollgateError,
     VerdictError,
     envelope,
+    event,
 )
 
 TREE = {
@@ -114,3 +116,44 @@ def test_a_document_error_names_the_file_and_every_mistake() -> None:
 
 def test_a_verdict_error_carries_details_for_the_reader() -> None:
     assert VerdictError("no", found="a").details == {"found": "a"}
+
+
+ANTHROPIC = {
+    "invalid_request": "invalid_request_error",
+    "context_length_exceeded": "invalid_request_error",
+    "body_too_large": "request_too_large",
+    "invalid_api_key": "authentication_error",
+    "permission_denied": "permission_error",
+    "model_not_found": "not_found_error",
+    "unknown_url": "not_found_error",
+    "method_not_allowed": "invalid_request_error",
+    "release_not_gated": "api_error",
+    "upstream_unavailable": "overloaded_error",
+    "upstream_overloaded": "overloaded_error",
+    "upstream_failed": "api_error",
+    "upstream_timeout": "timeout_error",
+    "internal_error": "api_error",
+}
+
+
+@pytest.mark.parametrize("kind", REQUEST_ERRORS, ids=lambda kind: kind.code)
+def test_every_error_has_anthropics_envelope_and_keeps_its_code(kind: type[RequestError]) -> None:
+    error = kind("no")
+    told = {"type": "error", "error": {"type": ANTHROPIC.get(kind.code), "message": "no", "code": kind.code}}
+    if kind.code in ANTHROPIC:
+        assert json.loads(envelope(error, "anthropic")) == told
+    assert json.loads(envelope(error, "anthropic", "id-1"))["request_id"] == "id-1"
+
+
+def test_a_response_that_fails_whole_fails_as_openais() -> None:
+    assert envelope(InvalidRequest("no"), "responses", "id-1") == envelope(InvalidRequest("no"))
+
+
+def test_an_error_in_a_stream_is_one_event_of_its_dialect() -> None:
+    error = InvalidRequest('a "quoted"\nline', param="model")
+    assert event(error) == b"data: " + envelope(error) + b"\n\n"
+    assert event(error, "anthropic", "id-1") == b"event: error\ndata: " + envelope(error, "anthropic", "id-1") + b"\n\n"
+    name, data, end = event(error, "responses", sequence_number=7).split(b"\n", 2)
+    assert (name, end) == (b"event: error", b"\n")
+    read = ResponseErrorEvent.model_validate_json(data.removeprefix(b"data: "))
+    assert (read.code, read.message, read.param, read.sequence_number) == (error.code, error.message, "model", 7)

@@ -9,7 +9,8 @@ from gateway.contracts.ledger import OUTCOMES
 from gateway.contracts.prices import UNPRICED, PriceBook
 from gateway.contracts.usage import Usage
 from gateway.policy.accounting import Account, admit
-from gateway.policy.request import ENDPOINTS, parse
+from gateway.policy.endpoints import ENDPOINTS
+from gateway.policy.request import parse
 from tests.gateway.builders import NOW, principal, release
 
 BOOK = PriceBook.model_validate(

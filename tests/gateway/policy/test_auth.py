@@ -16,7 +16,7 @@ SECRET = TEXT.rpartition("-")[2]
 
 
 def _asks(authorization: bytes | None, keys: dict[str, KeyRecord] = KEYS, now: float = NOW) -> Principal:
-    return authenticate(authorization, keys, now)
+    return authenticate(authorization, None, keys, now)
 
 
 def _refusal(authorization: bytes | None, keys: dict[str, KeyRecord] = KEYS, now: float = NOW) -> str:
@@ -124,3 +124,16 @@ def test_one_other_character_is_another_key(at: int, other: str) -> None:
     changed = TEXT[:at] + other + TEXT[at + 1 :]
     if changed != TEXT:
         _refusal(f"Bearer {changed}".encode())
+
+
+def test_anthropics_clients_send_the_key_in_a_header_of_its_own() -> None:
+    text, record = key()
+    assert authenticate(None, text.encode(), {record.id: record}, NOW).key_id == record.id
+    with pytest.raises(InvalidKey, match="malformed"):
+        authenticate(None, b"Bearer " + text.encode(), {record.id: record}, NOW)
+
+
+def test_authorization_counts_where_both_headers_are_sent() -> None:
+    text, record = key()
+    with pytest.raises(InvalidKey):
+        authenticate(b"Bearer sk-ant-other", text.encode(), {record.id: record}, NOW)

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.contracts.errors import InvalidRequest
-from gateway.policy.request import ENDPOINTS, REFUSED, Request, parse, prepare
+from gateway.policy.endpoints import ENDPOINTS
+from gateway.policy.request import REFUSED, Request, parse, prepare
 from tests.engine import recordings
 from tests.gateway.builders import release
 

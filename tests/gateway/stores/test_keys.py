@@ -35,7 +35,7 @@ def test_a_key_comes_back_as_it_was_made_and_opens(store: KeyStore) -> None:
     text, record = _create(store, scope="evaluate", models=["shop", "faq"], ttl_s=60.0)
     assert store.all() == [record]
     assert (record.models, record.expires_at, record.revoked_at) == (frozenset({"faq", "shop"}), NOW + 60, None)
-    assert authenticate(f"Bearer {text}".encode(), {r.id: r for r in store.all()}, NOW).scope == "evaluate"
+    assert authenticate(f"Bearer {text}".encode(), None, {r.id: r for r in store.all()}, NOW).scope == "evaluate"
 
 
 def test_no_list_is_every_model_and_an_empty_list_is_none(store: KeyStore) -> None:
@@ -64,7 +64,7 @@ def test_a_revoked_key_stays_listed_and_no_longer_opens(store: KeyStore) -> None
     (found,) = store.all()
     assert found.revoked_at == NOW + 1
     with pytest.raises(InvalidKey, match="revoked"):
-        authenticate(f"Bearer {text}".encode(), {found.id: found}, NOW + 1)
+        authenticate(f"Bearer {text}".encode(), None, {found.id: found}, NOW + 1)
 
 
 def test_revoking_twice_keeps_the_first_moment(store: KeyStore) -> None:

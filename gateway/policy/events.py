@@ -1,0 +1,107 @@
+"""Server-sent events: a stream cut into whole events, however it comes in pieces.
+
+As in the standard's grammar, with LF or CRLF at the ends of lines: an event ends with an empty line, a line that begins
+with a colon is a comment, and the data of an event may stand in several lines.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from gateway.contracts.usage import Usage
+
+MAX_EVENT_BYTES = 4 * 1024 * 1024
+_END = re.compile(rb"\n\r?\n")
+
+Read = TypeVar("Read")
+_any = msgspec.json.Decoder(Any).decode
+
+
+class Malformed(ValueError):
+    """The engine's bytes are not what its endpoint promises."""
+
+
+def read(decode: Callable[[bytes], Read], data: bytes, otherwise: str) -> Read:
+    """Decode JSON; what does not read is Malformed, and `otherwise` says so."""
+    try:
+        return decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(otherwise) from error
+
+
+def error_object(raw: bytes) -> dict[str, Any]:
+    """An error that an engine sent, as an object."""
+    error = read(_any, raw, "the error in an event of the stream is not JSON")
+    return error if isinstance(error, dict) else {"message": str(error)}
+
+
+def _is_line(event: bytes, start: int = 0) -> bool:
+    """Whether these bytes, from `start` on, are one line of data and the end of an event."""
+    return event.startswith(b"data: ", start) and event.endswith(b"\n\n") and event.find(b"\n", start) == len(event) - 2
+
+
+def data_of(event: bytes) -> bytes | None:
+    """The data of an event, its lines joined; None when it has none, as a comment."""
+    # The two forms that engines send: a line of data alone, or below the name of its event.
+    start = event.find(b"\n") + 1 if event.startswith(b"event: ") else 0
+    if _is_line(event, start):
+        return event[start + 6 : -2]
+    lines = [line.removesuffix(b"\r") for line in event.split(b"\n")]
+    data = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
+    return b"\n".join(data) if data else None
+
+
+def with_data(event: bytes, data: bytes) -> bytes:
+    """The event with other data, in the place of its first line of data; every other line as it was."""
+    lines = event.split(b"\n")
+    first = next(place for place, line in enumerate(lines) if line.startswith(b"data:"))
+    end = b"\r" if lines[first].endswith(b"\r") else b""
+    kept = [line for line in lines[first + 1 :] if not line.startswith(b"data:")]
+    return b"\n".join([*lines[:first], b"data: " + data + end, *kept])
+
+
+class EventMeter:
+    """Counts one stream, event by event.
+
+    Feed it what the engine sends; it returns what the client gets. `usage` is the best count so far, `finished` whether
+    the stream's own end came, `error` the error that the engine sent in its stream: that event and what follows it are
+    not for the client. `events` is how many events the engine has sent.
+    """
+
+    __slots__ = ("_held", "error", "events", "finished", "usage")
+
+    def __init__(self) -> None:
+        self._held = b""
+        self.events = 0
+        self.usage: Usage | None = None
+        self.finished = False
+        self.error: dict[str, Any] | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """The client's bytes for a piece of the engine's stream; whole events only. Raises Malformed."""
+        if self._held:
+            data = self._held + data
+        elif _is_line(data) and self.error is None:  # one event for each piece, as a token comes from an engine
+            self.events += 1
+            return self.event(data, data[6:-2])
+        ends = [match.end() for match in _END.finditer(data)]
+        starts = [0, *ends]
+        self._held = data[starts[-1] :]
+        if len(self._held) > MAX_EVENT_BYTES:
+            raise Malformed(f"one event of the stream is larger than {MAX_EVENT_BYTES} bytes")
+        return b"".join([self._next(data[start:end]) for start, end in zip(starts, ends, strict=False)])
+
+    def _next(self, event: bytes) -> bytes:
+        if self.error is not None:
+            return b""
+        data = data_of(event)
+        if data is None:
+            return event
+        self.events += 1
+        return self.event(event, data)
+
+    def event(self, event: bytes, data: bytes) -> bytes:
+        """The client's bytes for one event with data; of a stream that nobody counts, all of them."""
+        return event
