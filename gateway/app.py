@@ -20,8 +20,9 @@ from gateway.control_plane.current import Current
 from gateway.control_plane.probes import Probes, readiness
 from gateway.control_plane.registration import Engines, Registration
 from gateway.control_plane.state import State
-from gateway.data_plane import DataPlane, ReplicaPool
+from gateway.data_plane import DataPlane
 from gateway.policy.endpoints import ENDPOINTS
+from gateway.serving import ReplicaPool
 from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry

@@ -4,21 +4,23 @@
 DocumentError with every mistake and its line. Relative paths start from the folder of the file that names them.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.contracts import attestation, documents, prices, release
-from gateway.contracts.errors import DocumentError, Mistake, PriceMissing, VerdictError
+from gateway.contracts.documents import Secret as Secret
+from gateway.contracts.errors import DocumentError, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
+from gateway.providers import ProviderConfig, fallback_mistakes
 from gateway.settings import Health, Seconds
 
 SQLITE = "sqlite:///"
+Keyed = TypeVar("Keyed", "ReplicaConfig", ProviderConfig)
 
 
 def _engine_url(value: str) -> str:
@@ -42,29 +44,6 @@ def _database(value: str) -> str:
     if not value.startswith(SQLITE) or value == SQLITE:
         raise ValueError(f"expected {SQLITE}FILE, found {value!r}")
     return value
-
-
-class Secret(documents.Frozen):
-    """Where a secret lies. The value itself never stands in a configuration."""
-
-    env: str | None = None
-    file: Path | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> "Secret":
-        if (self.env is None) == (self.file is None):
-            raise ValueError("expected exactly one of `env: NAME` and `file: PATH`")
-        return self
-
-    def read(self) -> str:
-        """The secret's value. Raises DocumentError when it is not there."""
-        if self.file is not None:
-            value, name = documents.read_text(self.file).strip(), str(self.file)
-        else:
-            value, name = os.environ.get(self.env or "", ""), f"${self.env}"
-        if not value:
-            raise DocumentError(name, [Mistake(1, "", "expected a secret here, found nothing")])
-        return value
 
 
 class Listen(documents.Frozen):
@@ -105,11 +84,21 @@ class ReplicaConfig(documents.Frozen):
 
 
 class PoolConfig(documents.Frozen):
-    """Engines of one configuration. `served_model` is the name that they know the model by."""
+    """Engines of one configuration, or a provider. `served_model` is the name that engines know the model by."""
 
-    replicas: Annotated[tuple[ReplicaConfig, ...], Field(min_length=1)]
+    replicas: tuple[ReplicaConfig, ...] = ()
+    provider: ProviderConfig | None = None
     served_model: str | None = None
     policy: Literal["least_in_flight", "round_robin"] = "least_in_flight"
+
+    @model_validator(mode="after")
+    def _one(self) -> "PoolConfig":
+        if (self.provider is None) == (not self.replicas):
+            raise ValueError("expected exactly one of `replicas: [{url: …}]` and `provider: {model: …}`")
+        if self.provider is not None and (misplaced := self.model_fields_set & {"served_model", "policy"}):
+            names = ", ".join(f"`{name}`" for name in sorted(misplaced))
+            raise ValueError(f"{names}: for replicas alone; a provider's model stands under `provider`")
+        return self
 
 
 class ReleaseConfig(documents.Frozen):
@@ -120,10 +109,14 @@ class ReleaseConfig(documents.Frozen):
 
 
 class ModelConfig(documents.Frozen):
-    """A public model. `live` is what it serves until `gateway releases promote` says otherwise."""
+    """A public model. `live` is what it serves until `gateway releases promote` says otherwise.
+
+    `fallback` names models that answer, in this order, when its own pool cannot.
+    """
 
     live: str
     releases: Annotated[tuple[ReleaseConfig, ...], Field(min_length=1)]
+    fallback: tuple[str, ...] = ()
 
 
 def _word(value: object) -> object:
@@ -212,6 +205,7 @@ def _references(config: GatewayConfig) -> Iterator[tuple[documents.Location, str
             if wanted.pool not in config.pools:
                 where = ("models", name, "releases", index, "pool")
                 yield where, f"no pool {wanted.pool!r}; the pools here are {known}"
+    yield from fallback_mistakes({name: model.fallback for name, model in config.models.items()})
     enforcement = config.enforcement
     if enforcement.mode != "off" and not enforcement.trusted_keys:
         at = ("enforcement", "trusted_keys")
@@ -272,7 +266,12 @@ def _anchored(config: GatewayConfig, base: Path) -> GatewayConfig:
         for name, model in config.models.items()
     }
     pools = {
-        name: pool.model_copy(update={"replicas": tuple(_anchored_replica(r, base) for r in pool.replicas)})
+        name: pool.model_copy(
+            update={
+                "replicas": tuple(_anchored_key(replica, base) for replica in pool.replicas),
+                "provider": None if pool.provider is None else _anchored_key(pool.provider, base),
+            }
+        )
         for name, pool in config.pools.items()
     }
     changes = {
@@ -285,7 +284,7 @@ def _anchored(config: GatewayConfig, base: Path) -> GatewayConfig:
     return config.model_copy(update=changes)
 
 
-def _anchored_replica(replica: ReplicaConfig, base: Path) -> ReplicaConfig:
-    if replica.api_key is None or replica.api_key.file is None:
-        return replica
-    return replica.model_copy(update={"api_key": Secret(file=base / replica.api_key.file)})
+def _anchored_key(keyed: Keyed, base: Path) -> Keyed:
+    if keyed.api_key is None or keyed.api_key.file is None:
+        return keyed
+    return keyed.model_copy(update={"api_key": Secret(file=base / keyed.api_key.file)})

@@ -6,68 +6,29 @@ The only place where the steps meet. Each decision is a pure function of `policy
 what is done here is the order, and that every admitted request is settled exactly once, whatever happens.
 """
 
-import itertools
 import logging
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.asgi import Client, ClientGone, Headers, Receive, Send
-from gateway.config import Limits, Timeouts
+from gateway.config import Release
 from gateway.contracts.errors import InternalError, MethodNotAllowed, RequestError, UpstreamUnavailable
 from gateway.contracts.ledger import CLIENT_CLOSED
-from gateway.contracts.prices import PriceBook
 from gateway.policy.accounting import admit
-from gateway.policy.auth import authenticate
+from gateway.policy.auth import Principal, authenticate
 from gateway.policy.endpoints import ENDPOINTS
-from gateway.policy.health import absence, candidates, retry_after
-from gateway.policy.request import parse, prepare
-from gateway.policy.resolution import Snapshot, resolve
-from gateway.policy.retries import RetryBudget
-from gateway.policy.routing import Policy
+from gateway.policy.health import absence, retry_after
+from gateway.policy.request import Request, parse, prepare
+from gateway.policy.resolution import fallbacks, resolve
 from gateway.relay import AnotherReplica, Exchange
+from gateway.serving import ReplicaPool, Serving
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
-from gateway.upstreams.base import Upstream
-from gateway.upstreams.vllm import Replica
 
 MAX_ATTEMPTS = 3
 
 log = logging.getLogger("tollgate")
-
-
-@dataclass(frozen=True)
-class ReplicaPool:
-    """Replicas of one configuration, and how one of them is chosen.
-
-    `engines` are those that can be asked how and what they are; a provider cannot.
-    """
-
-    name: str
-    replicas: Sequence[Upstream]
-    policy: Policy
-    served_model: str | None
-    engines: Sequence[Replica] = ()
-    turns: Iterator[int] = field(default_factory=itertools.count)
-    retries: RetryBudget = field(default_factory=RetryBudget)
-
-    def choose(self, untried: Sequence[Upstream], now: float) -> int | None:
-        """The position of the replica to try next; None when those that are left sleep or drain."""
-        positions, weights = candidates(untried, now)
-        if not positions:
-            return None
-        return positions[self.policy([untried[at].in_flight for at in positions], weights, next(self.turns))]
-
-
-@dataclass(frozen=True)
-class Serving:
-    """Everything that a request reads and that a reload replaces, as a whole: a request keeps what it began with."""
-
-    snapshot: Snapshot
-    pools: Mapping[str, ReplicaPool]
-    prices: PriceBook
-    limits: Limits
-    timeouts: Timeouts
 
 
 @dataclass(frozen=True)
@@ -106,37 +67,32 @@ class DataPlane:
             received = await client.read_body(serving.limits.max_body_bytes)
             request = parse(received, ENDPOINTS[client.path], client.header(b"content-type"))
             release, ungated = resolve(request.model, principal, snapshot, now)
-            pool = serving.pools[release.pool]
-            body = prepare(request, release, pool.served_model or release.model)
+            pool, body, told = self._aimed(request, release, ungated, serving)
         except RequestError as error:
             self.telemetry.refusals.labels(error.code).inc()
             raise
-        headers += [(b"x-tollgate-release", release.name.encode()), (b"x-tollgate-digest", release.digest.encode())]
-        if ungated is not None:
-            self.telemetry.ungated.labels(release.name).inc()
-            headers.append((b"x-tollgate-warning", b"served without a verdict"))
-        account = admit(request_id, now, principal, request, release, serving.prices)
         exchange = Exchange(
             client=client,
             request=request,
             body=body,
-            account=account,
-            headers=headers,
+            account=admit(request_id, now, principal, request, release, serving.prices),
+            headers=[*headers, *told],
             prices=serving.prices,
             limits=serving.limits,
             timeouts=serving.timeouts,
             monotonic=self.monotonic,
             started=started,
         )
-        await self._settled(exchange, pool)
+        headers += told
+        await self._settled(exchange, pool, principal, serving)
 
-    async def _settled(self, exchange: Exchange, pool: ReplicaPool) -> None:
+    async def _settled(self, exchange: Exchange, pool: ReplicaPool, principal: Principal, serving: Serving) -> None:
         """Exactly one row: admitted on the way in, settled on the way out. Nothing in `finally` awaits."""
         account, client = exchange.account, exchange.client
         self.spool.admit(account.admitted)
         try:
             client.watch()
-            await self._route(exchange, pool)
+            await self._answer(exchange, pool, principal, serving)
         except ClientGone:
             account.outcome, account.status = CLIENT_CLOSED, 499
             raise
@@ -152,25 +108,57 @@ class DataPlane:
             self.spool.settle(row)
             self.telemetry.settled(row)
 
-    async def _route(self, exchange: Exchange, pool: ReplicaPool) -> None:
-        """Try replicas, each at most once, until one has answered or bytes have reached the client."""
+    async def _answer(self, exchange: Exchange, pool: ReplicaPool, principal: Principal, serving: Serving) -> None:
+        """By the release that was asked for; by its fallbacks, when none of its replicas can and no byte has left."""
+        failure = await self._route(exchange, pool)
+        if failure is None:
+            return
+        account, named = exchange.account, exchange.headers[:1]
+        if not exchange.client.started:
+            for release, ungated in fallbacks(account.admitted.model, principal, serving.snapshot, self.clock()):
+                pool, exchange.body, told = self._aimed(exchange.request, release, ungated, serving)
+                exchange.headers, account.release = [*named, *told], release
+                self.telemetry.fallbacks.labels(account.admitted.model, release.name).inc()
+                if await self._route(exchange, pool) is None:
+                    return
+        raise failure
+
+    def _aimed(
+        self, request: Request, release: Release, ungated: str | None, serving: Serving
+    ) -> tuple[ReplicaPool, bytes, Headers]:
+        """(pool, body, headers of the answer) of a request as a release takes it."""
+        pool = serving.pools[release.pool]
+        body = prepare(request, release, pool.served_model or release.model)
+        told = [(b"x-tollgate-release", release.name.encode()), (b"x-tollgate-digest", release.digest.encode())]
+        if ungated is not None:
+            self.telemetry.ungated.labels(release.name).inc()
+            told.append((b"x-tollgate-warning", b"served without a verdict"))
+        return pool, body, told
+
+    async def _route(self, exchange: Exchange, pool: ReplicaPool) -> RequestError | None:
+        """Try replicas, each at most once, until one has answered or bytes have reached the client.
+
+        Returns why none of them could answer, if so; raises what no other replica can mend.
+        """
         account, untried, failure = exchange.account, list(pool.replicas), None
         pool.retries.deposit(self.monotonic())
-        while (chosen := pool.choose(untried, self.monotonic())) is not None:
-            if failure is not None and not self._may_retry(pool):
+        for attempt in range(MAX_ATTEMPTS):
+            chosen = pool.choose(untried, self.monotonic())
+            if chosen is None or (attempt and not self._may_retry(pool)):
                 break
             replica = untried.pop(chosen)
             account.attempts, account.replica = account.attempts + 1, replica.name
             try:
                 with replica:
-                    return await exchange.on(replica)
+                    await exchange.on(replica)
+                    return None
             except AnotherReplica as failed:
                 failure = failed.error
-                if exchange.client.started or account.attempts >= MAX_ATTEMPTS:
+                if exchange.client.started:
                     break
         error = failure or UpstreamUnavailable(f"no replica takes requests: {absence(pool.replicas)}")
         error.retry_after = retry_after(pool.replicas, self.monotonic())
-        raise error
+        return error
 
     def _may_retry(self, pool: ReplicaPool) -> bool:
         """Failing over must not amplify load: neither that of a failing pool, nor that of a saturated one."""

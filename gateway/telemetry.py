@@ -36,6 +36,9 @@ class Telemetry:
         self.retries_denied = Counter(
             "tollgate_retries_denied", "Attempts that the retry budget did not allow.", ["pool"], registry=registry
         )
+        self.fallbacks = Counter(
+            "tollgate_fallbacks", "Requests handed to another model's release.", ["model", "release"], registry=registry
+        )
         self.ungated = Counter(
             "tollgate_ungated", "Requests served without a verdict in `warn` mode.", ["release"], registry=registry
         )

@@ -217,8 +217,8 @@ def _greeting(deployment: Deployment, stores: Stores, address: str) -> str:
     lines = [f"Tollgate answers on {address}/v1"]
     for model, release in snapshot.live.items():
         pool = deployment.config.pools[deployment.releases[release].pool]
-        urls = ", ".join(replica.url for replica in pool.replicas)
-        lines.append(f"  model {model!r}: release {release} on {urls}")
+        where = pool.provider.model if pool.provider else ", ".join(replica.url for replica in pool.replicas)
+        lines.append(f"  model {model!r}: release {release} on {where}")
         if release in snapshot.gates and (refusal := snapshot.gates[release].explained(time.time())):
             lines.append(f"    no traffic yet: {refusal}" if snapshot.mode == "require" else f"    warning: {refusal}")
     lines.append(f"  verdicts: {'not asked for' if snapshot.mode == 'off' else snapshot.mode}")

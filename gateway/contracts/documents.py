@@ -5,12 +5,13 @@ Refused: unknown keys (by the models), duplicate keys, aliases (a small file can
 """
 
 import difflib
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from gateway.contracts.errors import DocumentError, Mistake
 
@@ -24,6 +25,29 @@ class Frozen(BaseModel):
     """Base of all configuration: immutable, unknown keys refused, no silent conversion of defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Secret(Frozen):
+    """Where a secret lies. The value itself never stands in a configuration."""
+
+    env: str | None = None
+    file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Secret":
+        if (self.env is None) == (self.file is None):
+            raise ValueError("expected exactly one of `env: NAME` and `file: PATH`")
+        return self
+
+    def read(self) -> str:
+        """The secret's value. Raises DocumentError when it is not there."""
+        if self.file is not None:
+            value, name = read_text(self.file).strip(), str(self.file)
+        else:
+            value, name = os.environ.get(self.env or "", ""), f"${self.env}"
+        if not value:
+            raise DocumentError(name, [Mistake(1, "", "expected a secret here, found nothing")])
+        return value
 
 
 Model = TypeVar("Model", bound=BaseModel)

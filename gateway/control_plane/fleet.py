@@ -5,13 +5,18 @@ health stays known, its connections stay open. One that is named no more ends th
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
-from gateway.config import GatewayConfig
-from gateway.data_plane import ReplicaPool
+from gateway.config import GatewayConfig, Timeouts
 from gateway.policy.routing import POLICIES
+from gateway.providers import ProviderConfig
+from gateway.serving import ReplicaPool
 from gateway.upstreams.base import Upstream
-from gateway.upstreams.vllm import Replica, replicas_of
+from gateway.upstreams.litellm import Provider
+from gateway.upstreams.vllm import replicas_of
+
+Same = TypeVar("Same", bound=Upstream)
 
 
 class Fleet:
@@ -28,7 +33,7 @@ class Fleet:
         return [*self._leaving, *self._serving()]
 
     def pools(self, config: GatewayConfig) -> dict[str, ReplicaPool]:
-        """The pools of a configuration, over the replicas known already and new ones. Raises DocumentError.
+        """The pools of a configuration, over the replicas known already and new ones. Raises InputError.
 
         Nothing changes before `serve` is told of them.
         """
@@ -66,10 +71,29 @@ class Fleet:
 
     def _pool(self, name: str, config: GatewayConfig) -> ReplicaPool:
         wanted, before = config.pools[name], self._pools.get(name)
-        known: dict[tuple[object, ...], Replica] = {}
-        if before is not None:
-            known = {replica.identity: replica for replica in before.engines}
-        made = replicas_of(name, wanted, connect_s=config.timeouts.connect, health=config.health)
-        engines = [known.get(replica.identity, replica) for replica in made]
-        pool = ReplicaPool(name, engines, POLICIES[wanted.policy], wanted.served_model, engines=engines)
+        policy = POLICIES[wanted.policy]
+        if wanted.provider is not None:
+            providers = _kept([_provider(name, wanted.provider, config.timeouts)], before.replicas if before else ())
+            pool = ReplicaPool(name, providers, policy, None)
+        else:
+            made = replicas_of(name, wanted, connect_s=config.timeouts.connect, health=config.health)
+            engines = _kept(made, before.engines if before else ())
+            pool = ReplicaPool(name, engines, policy, wanted.served_model, engines=engines)
         return pool if before is None else dataclasses.replace(pool, turns=before.turns, retries=before.retries)
+
+
+def _kept(made: Sequence[Same], before: Sequence[Same]) -> list[Same]:
+    """Those that were there before in the place of those of the same identity."""
+    known = {each.identity: each for each in before}
+    return [known.get(each.identity, each) for each in made]
+
+
+def _provider(name: str, provider: ProviderConfig, timeouts: Timeouts) -> Upstream:
+    return Provider(
+        name,
+        provider.model,
+        api_key=None if provider.api_key is None else provider.api_key.read(),
+        base_url=provider.base_url,
+        connect_s=timeouts.connect,
+        total_s=timeouts.total,
+    )

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gateway.contracts.errors import RequestError
-from gateway.data_plane import ReplicaPool
 from gateway.policy.facts import asleep_by_metrics, asleep_by_page
+from gateway.serving import ReplicaPool
 from gateway.settings import Health
 from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream

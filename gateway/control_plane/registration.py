@@ -142,7 +142,8 @@ def _account(request_id: str, now: float, release: Release, book: PriceBook) -> 
             status=0,
             currency=book.currency,
             price_version=book.version,
-        )
+        ),
+        release,
     )
 
 

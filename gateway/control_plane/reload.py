@@ -95,9 +95,10 @@ class Watch:
             marks = self._read = self._seen = self._marks()
             found = configuration.load(self._path, trust=True)
             for pool in found.config.pools.values():
-                for replica in pool.replicas:
-                    if replica.api_key is not None:
-                        replica.api_key.read()
+                secrets = [replica.api_key for replica in pool.replicas]
+                secrets += [] if pool.provider is None else [pool.provider.api_key]
+                for secret in filter(None, secrets):
+                    secret.read()
             self._files = frozenset({self._path, *_named(found)})
             if self._files <= marks.keys():
                 return found

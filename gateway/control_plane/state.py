@@ -8,9 +8,9 @@ from pathlib import Path
 from gateway.config import Deployment, Release
 from gateway.contracts.errors import ReleaseNotGated, VerdictError
 from gateway.contracts.verdict import Verdict
-from gateway.data_plane import ReplicaPool, Serving
 from gateway.policy.gating import Gate, judge
 from gateway.policy.resolution import Snapshot
+from gateway.serving import ReplicaPool, Serving
 from gateway.stores.keys import KeyStore
 from gateway.stores.releases import ReleaseStore
 from gateway.stores.verdicts import read_verdicts
@@ -87,6 +87,7 @@ class State:
             live=self._live(),
             gates=self._gates(),
             mode=config.enforcement.mode,
+            fallbacks={name: model.fallback for name, model in config.models.items() if model.fallback},
         )
         return Serving(snapshot, self._pools, self._deployment.prices, config.limits, config.timeouts)
 

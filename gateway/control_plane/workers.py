@@ -10,6 +10,7 @@ them through the parent alone.
 """
 
 import asyncio
+import json
 import logging
 import signal
 from asyncio.subprocess import PIPE, Process
@@ -41,12 +42,12 @@ log = logging.getLogger("tollgate")
 
 def encode(deployment: Deployment | None) -> bytes:
     """One line for a worker. Secrets travel as references, as they stand in the configuration."""
-    return DEPLOYMENT.dump_json(deployment, by_alias=True) + b"\n"
+    return DEPLOYMENT.dump_json(deployment, by_alias=True, exclude_defaults=True) + b"\n"
 
 
 def decode(line: bytes) -> Deployment | None:
     """What a worker was told."""
-    return DEPLOYMENT.validate_json(line)
+    return DEPLOYMENT.validate_python(json.loads(line))
 
 
 @dataclass
@@ -143,8 +144,8 @@ class Workers:
         code = await process.wait()
         del self._running[slot]
         mark_process_dead(process.pid, str(self.metrics))  # type: ignore[no-untyped-call]
-        if code == -signal.SIGTERM and not answers:
-            return 0  # stopped before it could hear of it: it had nothing to end
+        if code == -signal.SIGTERM and self._stopping.is_set():
+            return 0  # the signal met it before it served, or when it had ended all it had: then nothing handles it
         return 128 - code if code < 0 else code
 
     async def _greet(self, answering: Sequence[asyncio.Event], ready: Callable[[], None]) -> None:

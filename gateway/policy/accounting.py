@@ -15,9 +15,13 @@ from gateway.policy.request import Request
 
 @dataclass(slots=True)
 class Account:
-    """What is known of a request so far. Durations in seconds; `usage` is the engine's own count, or None."""
+    """What is known of a request so far. Durations in seconds; `usage` is the engine's own count, or None.
+
+    `release` answers: another model's than the one asked for, when that could not. Its price counts then.
+    """
 
     admitted: LedgerRow
+    release: Release
     outcome: str = GATEWAY_LOST
     status: int = 0
     replica: str | None = None
@@ -30,7 +34,7 @@ class Account:
     def cost(self, book: PriceBook) -> Decimal | None:
         """The list cost so far."""
         if self._priced is not self.usage:
-            self._priced, self._cost = self.usage, book.cost(self.admitted.model, self.usage)
+            self._priced, self._cost = self.usage, book.cost(self.release.model, self.usage)
         return self._cost
 
     def settled(self, book: PriceBook, duration_s: float) -> LedgerRow:
@@ -38,6 +42,8 @@ class Account:
         cost, usage = self.cost(book), self.usage
         return msgspec.structs.replace(
             self.admitted,
+            release=self.release.name,
+            release_digest=self.release.digest,
             outcome=self.outcome,
             status=self.status,
             replica=self.replica,
@@ -71,5 +77,6 @@ def admit(
             status=0,
             currency=book.currency,
             price_version=book.version,
-        )
+        ),
+        release,
     )

@@ -1,7 +1,8 @@
 """Which release answers: the live one of the model asked for, or the release that the harness pins by name."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from gateway.config import Release
 from gateway.contracts.errors import ModelNotFound, PermissionDenied, ReleaseNotGated
@@ -15,7 +16,8 @@ class Snapshot:
     """Everything that a decision reads, replaced as a whole when any of it changes.
 
     `live` maps a model to its release's name; `gates` maps a release's name to its gate, and is empty where
-    enforcement is off; `mode` is `require`, `warn` or `off`.
+    enforcement is off; `mode` is `require`, `warn` or `off`; `fallbacks` names the models that answer in the place of
+    one whose pool cannot, in their order.
     """
 
     keys: Mapping[str, KeyRecord]
@@ -23,6 +25,7 @@ class Snapshot:
     live: Mapping[str, str]
     gates: Mapping[str, Gate]
     mode: str
+    fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def resolve(name: str, principal: Principal, snapshot: Snapshot, now: float) -> tuple[Release, str | None]:
@@ -40,6 +43,25 @@ def resolve(name: str, principal: Principal, snapshot: Snapshot, now: float) -> 
     known = ", ".join(repr(model) for model in sorted(snapshot.live) if principal.may_use(model))
     hint = "" if split_name(name) is None else " (a release is pinned as MODEL@VERSION)"
     raise ModelNotFound(f"no model {name!r} here{hint}; this key may use {known or 'none'}", param="model")
+
+
+def fallbacks(name: str, principal: Principal, snapshot: Snapshot, now: float) -> Iterator[tuple[Release, str | None]]:
+    """What may answer in the place of a model, each with its warning: its fallbacks, and theirs after them.
+
+    Those that the key may not use, and those that have no verdict where one is required, are left out. The harness gets
+    none: what it measures is what it asked for.
+    """
+    if principal.scope != "serve" or name not in snapshot.live:
+        return
+    queue, seen = list(snapshot.fallbacks.get(name, ())), {name}
+    while queue:
+        model = queue.pop(0)
+        if model in seen:
+            continue
+        seen.add(model)
+        queue += snapshot.fallbacks.get(model, ())
+        with suppress(PermissionDenied, ReleaseNotGated):
+            yield resolve(model, principal, snapshot, now)
 
 
 def _pinned(release: Release, principal: Principal) -> Release:

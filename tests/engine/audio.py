@@ -14,8 +14,11 @@ FRAMES_PER_S = 100
 TASK_TOKENS = 4
 """Those that tell Whisper what to do: start, language, task, no timestamps."""
 DEFAULTED = frozenset(
-    "frequency_penalty include_stop_str_in_output length_penalty n presence_penalty prompt response_format stream "
-    "stream_continuous_usage_stats stream_include_usage temperature timestamp_granularities[] use_beam_search".split()
+    {
+        *("frequency_penalty", "include_stop_str_in_output", "length_penalty", "n", "presence_penalty", "prompt"),
+        *("response_format", "stream", "stream_continuous_usage_stats", "stream_include_usage", "temperature"),
+        *("timestamp_granularities[]", "use_beam_search"),
+    }
 )
 """The fields that vLLM counts as given, whether they were or not."""
 
@@ -44,7 +47,7 @@ def speech(body: dict[str, Any], limits: Limits) -> Job:
         raise Refusal(400, message, param=wanted[0])
     model = served(body, limits)
     seconds = duration(file)
-    tokens = TASK_TOKENS + limits.count(body.get("prompt", "")) + math.ceil(seconds * FRAMES_PER_S)
+    tokens = TASK_TOKENS + limits.count(body.get("prompt", "")) + math.ceil(round(seconds * FRAMES_PER_S, 6))
     usage = "stream_include_usage" in wanted
     return Job(
         model=model,

@@ -185,10 +185,12 @@ class Connection(asyncio.Protocol):
         self,
         respond: Respond,
         clock: Callable[[], float],
+        opened: Callable[["Connection"], None],
         closed: Callable[["Connection"], None],
         paused: Callable[[], None],
     ) -> None:
-        self._respond, self.clock, self._closed, self._paused = respond, clock, closed, paused
+        self._respond, self.clock, self._paused = respond, clock, paused
+        self._opened, self._closed = opened, closed
         self._parser = httptools.HttpRequestParser(self)
         self._raw, self._body, self._url = bytearray(), bytearray(), b""
         self._headers: list[tuple[str, str]] = []
@@ -199,6 +201,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
+        self._opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable.set()
@@ -254,10 +257,16 @@ class Connection(asyncio.Protocol):
     async def _serve(self) -> None:
         while self._pending:
             received = self._pending.popleft()
+            answered = False
             try:
                 await self._respond(received, self)
+                answered = True
             except Died:
                 return
+            finally:
+                if not answered and not self.transport.is_closing():
+                    # A mistake of the simulator itself: nobody shall wait for an answer that never comes.
+                    self.transport.abort()
             if not received.keep_alive:
                 self.transport.close()
 

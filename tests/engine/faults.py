@@ -10,10 +10,11 @@
     Fault("stall", after=n)            nothing more is sent; the connection stays open
     Fault("garbage", after=n)          bytes that are not HTTP, then FIN
     Fault("garbage_json", after=n)     200 and a body, or an event, that is not JSON
-    Fault("error_event", after=n)      an event with an error, then `[DONE]`, as vLLM does when generation fails
+    Fault("error_event", after=n)      generation fails, with `message`: what a stream then ends with is its API's own
+                                       (an event with an error; for responses, a connection that breaks)
     Fault("wrong_length", by=n)        `content-length` is n larger than the body (smaller when negative), then FIN
     Fault("no_usage")                  no usage anywhere, asked for or not
-    Fault("no_done")                   the stream ends well, without `[DONE]`
+    Fault("no_done")                   the stream ends well, without its last event (`[DONE]`, `message_stop`, …)
     Fault("hangup")                    a whole answer, then FIN without `connection: close`
     Fault("ping")                      the comment `message` (default `: ping`) before each event
     Fault("split", size=n)             events cut into HTTP chunks of n bytes, each written by itself

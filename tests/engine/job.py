@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Pieces = Sequence[str]
@@ -64,12 +64,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a request is checked against. `loras` are served beside the names, and not named in refusals."""
+    """What a request is checked against. `loras` are served beside the names, and not named in refusals. `apart` says
+    that the model reads texts which it compares each by itself, and not in pairs.
+    """
 
     names: tuple[str, ...]
     max_model_len: int
     count: Callable[[str], int]
-    loras: tuple[str, ...] = field(default=())
+    loras: tuple[str, ...] = ()
+    apart: bool = False
 
 
 def decode(body: bytes, content_type: str) -> dict[str, Any]:

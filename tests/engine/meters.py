@@ -12,6 +12,11 @@ _WAITING = (
     "deferred by transient constraints (LoRA budget, KV transfer, blocked status). Sum of all reasons equals "
     "vllm:num_requests_waiting."
 )
+_SLEEP = (
+    "Engine sleep state; awake = 0 means engine is sleeping; awake = 1 means engine is awake; "
+    "weights_offloaded = 1 means sleep level 1; discard_all = 1 means sleep level 2."
+)
+_LEVELS = ("awake", "weights_offloaded", "discard_all")
 _REASONS = ("stop", "length", "abort", "error", "repetition")
 
 
@@ -30,11 +35,13 @@ def render(core: Core, model: str) -> bytes:
     ]
     ended = [(f'engine="0",finished_reason="{why}",model_name="{model}"', core.success[why]) for why in _REASONS]
     waiting = [(f'{one},reason="capacity"', core.waiting), (f'{one},reason="deferred"', 0)]
+    sleep = [(f'{one},sleep_state="{name}"', core.sleep_level == level) for level, name in enumerate(_LEVELS)]
     prefix = "in terms of number of"
     families: list[tuple[str, str, str, Rows]] = [
         ("num_requests_running", "gauge", "Number of requests in model execution batches.", [(one, core.running)]),
         ("num_requests_waiting", "gauge", "Number of requests waiting to be processed.", [(one, core.waiting)]),
         ("num_requests_waiting_by_reason", "gauge", _WAITING, waiting),
+        ("engine_sleep_state", "gauge", _SLEEP, sleep),
         ("kv_cache_usage_perc", "gauge", "KV-cache usage. 1 means 100 percent usage.", [(one, core.cache.usage)]),
         ("prefix_cache_queries_total", "counter", f"Prefix cache queries, {prefix} queried tokens.", [(one, queries)]),
         (

@@ -4,7 +4,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from tests.engine import meters
+from tests.engine import meters, responses
 from tests.engine.wire import dumps
 
 if TYPE_CHECKING:
@@ -12,16 +12,20 @@ if TYPE_CHECKING:
     from tests.engine.server import Engine
 
 PAGES = ("/health", "/ping", "/load", "/version", "/v1/models", "/metrics")
+KEPT = "/v1/responses/"
+"""Where responses could be read again, if vLLM stored any."""
 DEVELOPMENT = {"/is_sleeping": "GET", "/sleep": "POST", "/wake_up": "POST"}
 
 
 def method(path: str, dev_mode: bool) -> str | None:
     """How a page is asked for; None when there is none."""
-    return "GET" if path in PAGES else DEVELOPMENT.get(path) if dev_mode else None
+    return "GET" if path in PAGES or path.startswith(KEPT) else DEVELOPMENT.get(path) if dev_mode else None
 
 
 def page(engine: "Engine", received: "Received") -> tuple[int, bytes, str]:
-    """Status, body and content type."""
+    """Status, body and content type. Raises Refusal."""
+    if received.path.startswith(KEPT):
+        raise responses.unknown(received.path.removeprefix(KEPT))
     if received.path in ("/health", "/ping"):
         return 200 if engine.healthy else 503, b"", ""
     if received.path == "/metrics":

@@ -65,14 +65,15 @@ def texts(body: dict[str, Any], limits: Limits) -> Job:
 
 
 def pairs(body: dict[str, Any], limits: Limits) -> Job:
-    """Texts to compare: one with one, one with several, or several in pairs. Each pair is read as a whole."""
+    """Texts to compare: one with one, one with several, or several in pairs."""
     names = (("text_1", "text_2"), ("queries", "documents"), ("queries", "items"), ("data_1", "data_2"))
     first, second = next((pair for pair in names if pair[0] in body and pair[1] in body), names[0])
     one, other = prompts(required(body, first)), prompts(required(body, second))
     if len(one) not in (1, len(other)):
         raise Refusal(400, "Input lengths must be either 1:1, 1:N or N:N")
     left = one if len(one) == len(other) else list(repeat(one[0], len(other)))
-    return _job(body, limits, [text for pair in zip(left, other, strict=True) for text in pair], [*left, *other])
+    compared = [text for pair in zip(left, other, strict=True) for text in pair]
+    return _job(body, limits, compared, [*one, *other] if limits.apart else [*left, *other])
 
 
 def ranking(body: dict[str, Any], limits: Limits) -> Job:

@@ -8,7 +8,7 @@ from pathlib import Path
 SAMPLES = Path(__file__).resolve().parents[1] / "samples"
 _VARIES = re.compile(rb'("(?:id|item_id|call_id)":"[a-z]+(?:-tool)?[-_])[0-9a-f]{16}"|("created(?:_at)?":)\d+')
 _NUMBER = re.compile(rb"-?\d+\.\d+(?:e-?\d+)?")
-_PACKED = re.compile(rb'("(?:embedding|data)":)"[A-Za-z0-9+/=]+"')
+_CHOSEN = re.compile(rb'("(?:embedding|data|label)":)"[A-Za-z0-9+/=]+"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +65,5 @@ def settled(body: bytes) -> bytes:
 
 
 def blank(body: bytes) -> bytes:
-    """A settled body without what a model has computed: scores, vectors and probabilities."""
-    return _PACKED.sub(rb'\1""', _NUMBER.sub(b"0.0", settled(body)))
+    """A settled body without what a model has computed: scores, vectors, probabilities, classes."""
+    return _CHOSEN.sub(rb'\1""', _NUMBER.sub(b"0.0", settled(body)))

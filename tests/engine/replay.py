@@ -21,7 +21,7 @@ def events(body: bytes) -> list[dict[str, Any]]:
 
 
 def choices(recording: Recording) -> list[list[str]]:
-    """The tokens of each choice, so far as the recording shows them; those without a text come last."""
+    """The tokens of each choice, so far as the recording shows them; those without a text come before the last."""
     if b"data: " in recording.body:
         texts = [text for part in events(recording.body) for text in _deltas(part)]
         return [_padded(texts, max(_tokens(part, "output", "completion") for part in events(recording.body)))]
@@ -32,7 +32,7 @@ def choices(recording: Recording) -> list[list[str]]:
 
 
 def _padded(texts: list[str], tokens: int) -> list[str]:
-    return [*texts, *repeat("", tokens - len(texts))]
+    return [*texts[:-1], *repeat("", tokens - len(texts)), *texts[-1:]]
 
 
 def _deltas(part: dict[str, Any]) -> Iterator[str]:
@@ -82,15 +82,17 @@ def engine(recording: Recording, **options: Any) -> Engine:
     several = len(prompts) if isinstance(prompts, list) and isinstance(prompts[0], str) else 1
     tokens = _prompt_tokens(recording) // several
     fingerprint = re.search(rb'"system_fingerprint":"([^"]+)"', recording.body)
+    model = sent.get("model", "tiny")
     given = {
+        "model": model,
         "answer": lambda _: next(answers),
         "count": lambda _: tokens,
-        "max_model_len": LIMITS[sent.get("model", "tiny")],
+        "max_model_len": LIMITS.get(model, 256),
         "fingerprint": fingerprint[1].decode() if fingerprint else "",
         "prompt_tokens_details": b"cached_tokens" in recording.body or b"cache_read" in recording.body,
         "clock": lambda: 1795364183.0,
     }
-    return Engine(sent.get("model", "tiny"), **given | options)
+    return Engine(**given | options)
 
 
 async def ask(engine: Engine, recording: Recording) -> raw.Answer:

@@ -14,8 +14,7 @@ def response(body: dict[str, Any], limits: Limits) -> Job:
     # vLLM gives every such body an id of its own before it looks at it.
     given = required(body, "input", items=len(body) + 1)
     if (previous := body.get("previous_response_id")) is not None:
-        message = f"Response with id '{previous}' not found."
-        raise Refusal(404, message, "invalid_request_error", "response_id")
+        raise unknown(previous)
     model = served(body, limits)
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
     if body.get("instructions"):
@@ -24,6 +23,11 @@ def response(body: dict[str, Any], limits: Limits) -> Job:
     choice = body.get("tool_choice") or "auto"
     tool = choice["name"] if isinstance(choice, dict) else names[0] if choice == "required" else None
     return conversation(messages, body, limits, model, tool)
+
+
+def unknown(response_id: str) -> Refusal:
+    """The answer for a response that is not kept: none is, unless vLLM is told to."""
+    return Refusal(404, f"Response with id '{response_id}' not found.", "invalid_request_error", "response_id")
 
 
 def _listed(tool: dict[str, Any]) -> dict[str, Any]:

@@ -1,25 +1,21 @@
 """The simulated engine: a vLLM server's paths, pages and refusals, and its answers as `endpoints` lists them."""
 
 import asyncio
-import hashlib
 import json
 import ssl
 import time
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
-from tests.engine import faults, meters, pages, wire
+from tests.engine import answering, faults, pages, wire
 from tests.engine.connection import Connection, Received, Reply
-from tests.engine.core import Answer, Core, PrefixCache, Run, busy
-from tests.engine.endpoints import ENDPOINTS, Counts, Endpoint, Generates, Pools, Task
+from tests.engine.core import Answer, Core, PrefixCache, busy
+from tests.engine.endpoints import ENDPOINTS, Endpoint, Task
 from tests.engine.faults import Faults
-from tests.engine.job import Invalid, Job, Limits, Refusal
-from tests.engine.pooling import BINARY, Head, binary, overlap
-from tests.engine.wire import Stamp, Writer
+from tests.engine.job import Invalid, Limits, Refusal
+from tests.engine.pooling import Head, overlap
 
 GUARDED = ("/v1", "/v2", "/inference")
-KEEP_ALIVE = b": keep-alive\n\n"
-FAILED = Refusal(500, "Internal server error", "InternalServerError")
 
 
 def echo(prompt: str) -> str:
@@ -35,12 +31,12 @@ def count_words(text: str) -> int:
 class Engine(Core):
     """One replica on a loopback port. Every argument has a default; counters and `hold` are in `core`.
 
-    `model` is one served name or several, separated by commas. `answer` turns a prompt into a text or a list of
-    tokens; `count` counts a prompt's tokens. `max_num_queued_reqs` refuses with 503 as vLLM's flag of that name does.
-    `prompt_tokens_details` reports cached tokens, as `--enable-prompt-tokens-details` does; `keep_alive_s` sends comments
-    in idle streams, as `--sse-keep-alive-interval` does; `loras` are the names of `--lora-modules`, separated by commas.
-    `task` is what kind of model a pooling engine has, or "transcribe"; `labels` are its classes, `score` compares two
-    texts. `dev_mode` has the pages of `VLLM_SERVER_DEV_MODE=1`. `tls` makes it an HTTPS server.
+    `model` is one served name or several, separated by commas; `loras` are the names of adapters, as of
+    `--lora-modules`. `answer` turns a prompt into a text or a list of tokens; `count` counts a prompt's tokens.
+    `task` is what kind of model it is, where `runner` does not say enough; `labels` are its classes, and `score`
+    compares two texts. `max_num_queued_reqs`, `prompt_tokens_details` and `keep_alive_s` do what
+    `--max-num-queued-reqs`, `--enable-prompt-tokens-details` and `--sse-keep-alive-interval` do. `dev_mode` has the
+    pages of `VLLM_SERVER_DEV_MODE=1`. `tls` makes it an HTTPS server.
     """
 
     def __init__(
@@ -82,8 +78,8 @@ class Engine(Core):
         )
         self.names = tuple(model.split(","))
         self.loras = tuple(loras.split(",")) if loras else ()
-        self.limits = Limits(self.names, max_model_len, count, self.loras)
         self.task: Task = task or ("embed" if runner == "pooling" else "generate")
+        self.limits = Limits(self.names, max_model_len, count, self.loras, apart=self.task == "embed")
         self.model_head = Head(self.task, dimensions, labels, score)
         self.answer, self.clock = answer, clock
         self.prompt_tokens_details, self.keep_alive_s = prompt_tokens_details, keep_alive_s
@@ -137,10 +133,11 @@ class Engine(Core):
                 raise result
 
     def _connect(self) -> Connection:
-        connection = Connection(self._respond, self.clock, self._disconnected, self.touch)
+        return Connection(self._respond, self.clock, self._connected, self._disconnected, self.touch)
+
+    def _connected(self, connection: Connection) -> None:
         self.connections.add(connection)
         self.connections_made += 1
-        return connection
 
     def _disconnected(self, connection: Connection) -> None:
         self.connections.discard(connection)
@@ -180,7 +177,7 @@ class Engine(Core):
 
     async def _wrong(self, reply: Reply, worded: Callable[[Refusal], dict[str, Any]]) -> bool:
         """Answer in place of the engine, where the fault says so."""
-        fault, message = reply.fault, reply.fault.message or FAILED.message
+        fault, message = reply.fault, reply.fault.message or answering.FAILED
         if reply.kind == "refuse":
             raise busy()
         if reply.kind == "error":
@@ -210,86 +207,8 @@ class Engine(Core):
         elif endpoint is None:
             await reply.plain(*pages.page(self, received))
         else:
-            await self._infer(received, endpoint, reply)
+            await answering.answer(self, endpoint, received, reply)
 
     def _unauthorized(self, received: Received) -> bool:
         guarded = self.api_key is not None and received.path.startswith(GUARDED)
         return guarded and received.header("authorization") != f"Bearer {self.api_key}"
-
-    async def _infer(self, received: Received, endpoint: Endpoint, reply: Reply) -> None:
-        body = endpoint.decode(received.body, received.header("content-type") or "")
-        if isinstance(endpoint, Counts):
-            await reply.plain(200, endpoint.answer(body, self.limits))
-            return
-        assert isinstance(endpoint, Generates | Pools)
-        asked = endpoint.read(body, self.limits)
-        stamp = self._stamp(received, reply, asked, endpoint.id)
-        if isinstance(endpoint, Pools):
-            await self._pool(asked, stamp, endpoint, reply)
-            return
-        writer = endpoint.write(stamp, asked)
-        if asked.stream:
-            await self._stream(asked, writer, reply, self.keep_alive_s if endpoint.keeps_alive else None)
-        else:
-            await self._whole(asked, writer, reply)
-
-    def _stamp(self, received: Received, reply: Reply, asked: Job, prefix: str) -> Stamp:
-        made = hashlib.sha256(f"{self.port}/{len(self.requests)}".encode()).hexdigest()[:16]
-        return Stamp(
-            id=f"{prefix}{received.header('x-request-id') or made}",
-            created=int(self.clock()),
-            model=asked.model,
-            fingerprint=self.fingerprint,
-            usage=reply.kind != "no_usage",
-            details=self.prompt_tokens_details,
-        )
-
-    async def _whole(self, asked: Job, writer: Writer, reply: Reply) -> None:
-        async with self.run(asked, self.answer) as run:
-            while not run.done:
-                await run.step()
-                if reply.broken:
-                    raise FAILED
-        await reply.plain(200, writer.whole(run))
-
-    async def _stream(self, asked: Job, writer: Writer, reply: Reply, keep_alive_s: float | None) -> None:
-        async with self.run(asked, self.answer) as run:
-            await reply.open()
-            await reply.events(writer.opened())
-            first = True
-            while not run.done and not reply.broken:
-                tokens = await self._step(run, reply, keep_alive_s)
-                if first:
-                    await reply.events(writer.started())
-                first = False
-                for index, text, finish in tokens:
-                    if not reply.broken:
-                        await reply.events(writer.token(index, text, run.made[index], finish))
-            last = writer.failed(FAILED) if reply.broken else writer.ended(run)
-            if last is None:
-                await reply.cut()
-            else:
-                await reply.events(last[:-1])
-                await reply.end(last[-1])
-
-    @staticmethod
-    async def _step(run: Run, reply: Reply, keep_alive_s: float | None) -> list[tuple[int, str, str | None]]:
-        """The next tokens, with a comment whenever they take as long as that."""
-        step = asyncio.create_task(run.step())
-        try:
-            while not (await asyncio.wait({step}, timeout=keep_alive_s))[0]:
-                await reply.comment(KEEP_ALIVE)
-            return step.result()
-        finally:
-            step.cancel()
-            await asyncio.gather(step, return_exceptions=True)
-
-    async def _pool(self, asked: Job, stamp: Stamp, endpoint: Pools, reply: Reply) -> None:
-        async with self.run(asked, self.answer) as run:
-            await run.step()
-        if asked.body.get("encoding_format") in BINARY:
-            vectors, metadata = binary(stamp, asked, self.model_head)
-            await reply.open("application/octet-stream", metadata=metadata)
-            await reply.end(vectors)
-        else:
-            await reply.plain(200, endpoint.write(stamp, asked, self.model_head))

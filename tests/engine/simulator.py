@@ -21,6 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from tests.engine.connection import Received
 from tests.engine.core import words
+from tests.engine.endpoints import ANY
 from tests.engine.faults import KINDS, Fault
 from tests.engine.server import Engine, count_words, echo
 
@@ -34,12 +35,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=9001)
     parser.add_argument("--model", default="faq", help="served name, or several separated by commas")
     parser.add_argument("--runner", choices=["generate", "pooling"], default="generate")
+    parser.add_argument("--task", choices=ANY, default=None, help="what kind of model it is")
+    parser.add_argument("--loras", default="", help="names of adapters, separated by commas")
     parser.add_argument("--max-model-len", type=int, default=4096)
     parser.add_argument("--prefill-s-per-token", type=float, default=0.0)
     parser.add_argument("--step-s", type=float, default=0.0)
     parser.add_argument("--max-num-seqs", type=int, default=256)
     parser.add_argument("--max-num-queued-reqs", type=int, default=None)
     parser.add_argument("--prompt-tokens-details", action="store_true")
+    parser.add_argument("--keep-alive-s", type=float, default=None)
+    parser.add_argument("--dev-mode", action="store_true", help="/sleep, /wake_up and /is_sleeping")
     options: dict[str, Any] = vars(parser.parse_args(arguments))
 
     async def serve() -> None:

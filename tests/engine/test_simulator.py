@@ -3,12 +3,10 @@
 import base64
 import json
 import struct
-from typing import Any
 
 import pytest
 
 from tests.engine import raw, recordings, replay
-from tests.engine.recordings import settled
 from tests.engine.replay import same
 from tests.engine.simulator import Engine
 

@@ -1,4 +1,4 @@
-"""vLLM's bytes: key order, spacing, which keys are absent and which are null. What all APIs share, and the chat and text
+"""vLLM's bytes: key order, spacing, which keys are absent and which are null. What all APIs share, and text
 completions; the other APIs have modules of their own.
 """
 
@@ -153,7 +153,9 @@ class Completion:
         self._sent[index] = at + len(text)
         ids = {"stop_reason": None, "prompt_token_ids": None, "token_ids": None}
         logprobs = self._logprobs([text], at)
-        return [self.chunk({"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish, **ids}, tokens)]
+        return [
+            self.chunk({"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish, **ids}, tokens)
+        ]
 
     def chunk(self, choice: dict[str, Any], tokens: int) -> bytes:
         """A chunk with one choice, and with what has been used so far where that was asked for."""
@@ -177,7 +179,11 @@ class Completion:
         if not self.job.include_usage or not self.stamp.usage:
             return [DONE]
         prompt, output = sum(self.job.prompt_tokens), sum(run.made)
-        counted: dict[str, Any] = {"prompt_tokens": prompt, "total_tokens": prompt + output, "completion_tokens": output}
+        counted: dict[str, Any] = {
+            "prompt_tokens": prompt,
+            "total_tokens": prompt + output,
+            "completion_tokens": output,
+        }
         if self.stamp.details:
             known = {name: count for name, count in self._cache(run).items() if count is not None}
             counted["prompt_tokens_details"] = known

@@ -8,9 +8,9 @@ import pytest
 
 from gateway.control_plane.loops import attempt
 from gateway.control_plane.probes import Probes, readiness
-from gateway.data_plane import ReplicaPool
 from gateway.policy.health import Vitals, candidates
 from gateway.policy.routing import round_robin
+from gateway.serving import ReplicaPool
 from gateway.settings import Health
 from gateway.telemetry import Telemetry
 from gateway.upstreams.vllm import Replica

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Deployment
+from gateway.config import Deployment, PoolConfig
 from gateway.contracts.errors import InputError
 from gateway.control_plane.workers import Workers, decode, encode
 from tests.gateway.builders import deployment, release
@@ -89,6 +89,15 @@ def test_a_worker_is_told_a_deployment_as_it_is(deployed: Deployment) -> None:
     assert line.count(b"\n") == 1
     assert decode(line) == deployed
     assert decode(encode(None)) is None
+
+
+def test_a_provider_arrives_as_it_is() -> None:
+    provider = PoolConfig.model_validate({"provider": {"model": "openai/m", "api_key": {"env": "KEY"}}})
+    found = deployment()
+    config = found.config.model_copy(update={"pools": {"main": provider}})
+    told = decode(encode(Deployment(config, found.releases, found.prices)))
+    assert told is not None
+    assert told.config == config
 
 
 def test_prices_arrive_exactly() -> None:

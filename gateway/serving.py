@@ -1,0 +1,48 @@
+"""What is served now: the pools of replicas, and all else that a request reads and a reload replaces."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from gateway.config import Limits, Timeouts
+from gateway.contracts.prices import PriceBook
+from gateway.policy.health import candidates
+from gateway.policy.resolution import Snapshot
+from gateway.policy.retries import RetryBudget
+from gateway.policy.routing import Policy
+from gateway.upstreams.base import Upstream
+from gateway.upstreams.vllm import Replica
+
+
+@dataclass(frozen=True)
+class ReplicaPool:
+    """Replicas of one configuration, and how one of them is chosen.
+
+    `engines` are those that can be asked how and what they are; a provider cannot.
+    """
+
+    name: str
+    replicas: Sequence[Upstream]
+    policy: Policy
+    served_model: str | None
+    engines: Sequence[Replica] = ()
+    turns: Iterator[int] = field(default_factory=itertools.count)
+    retries: RetryBudget = field(default_factory=RetryBudget)
+
+    def choose(self, untried: Sequence[Upstream], now: float) -> int | None:
+        """The position of the replica to try next; None when those that are left sleep or drain."""
+        positions, weights = candidates(untried, now)
+        if not positions:
+            return None
+        return positions[self.policy([untried[at].in_flight for at in positions], weights, next(self.turns))]
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Everything that a request reads and that a reload replaces, as a whole: a request keeps what it began with."""
+
+    snapshot: Snapshot
+    pools: Mapping[str, ReplicaPool]
+    prices: PriceBook
+    limits: Limits
+    timeouts: Timeouts
