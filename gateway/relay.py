@@ -128,23 +128,33 @@ class Exchange:
         """Server-sent events, relayed as they come and counted one by one."""
         meter = meter_of(self.request)
         limit = self.timeouts.first_byte
-        while data := await answer.read(self._within(limit)):
-            events = meter.feed(data)
-            self.account.usage = meter.usage
-            limit = self.timeouts.idle
-            if events:
-                if not self.client.started:
-                    await self.client.stream(self._first_byte())
-                await self.client.write(events)
-            if meter.error is not None:
-                self.client.events = meter.events
-                raise self._failed(meter.error)
-        if not meter.finished:
-            # On a bad request vLLM ends a stream of Responses in good order and in silence: no engine is broken then.
-            ended = f"replica {self.account.replica!r}: its stream ended before its last event"
-            raise UpstreamFailed(ended) if self.request.endpoint.wire == "responses" else ExchangeError(ended)
+        try:
+            while data := await answer.read(self._within(limit)):
+                events = meter.feed(data)
+                self.account.usage = meter.usage
+                limit = self.timeouts.idle
+                if events:
+                    if not self.client.started:
+                        await self.client.stream(self._first_byte())
+                    await self.client.write(events)
+                if meter.error is not None:
+                    self.client.events = meter.events
+                    raise self._failed(meter.error)
+            if not meter.finished:
+                raise ExchangeError("its stream ended before its last event")
+        except ExchangeError as error:
+            raise self._unjudged(error) from error
         await self.client.write(b"", more=False)
         self.account.outcome, self.account.status = COMPLETED, 200
+
+    def _unjudged(self, error: ExchangeError) -> Exception:
+        """A stream of Responses that vLLM breaks off: that is how it refuses a bad request there.
+
+        Whether the engine or the request is at fault cannot be told, so no breaker may count it.
+        """
+        if self.request.endpoint.wire != "responses" or error.timeout or not self.client.started or self.client.gone:
+            return error
+        return UpstreamFailed(f"replica {self.account.replica!r}: {error}")
 
     def _failed(self, error: dict[str, Any]) -> Exception:
         """An error object that came with status 200, in a whole answer or in a stream; its code is its true status."""

@@ -16,6 +16,14 @@ from tests.engine.simulator import Engine, Fault
 from tests.gateway.servers import SECONDS, says, server
 
 ERRORS: dict[str, tuple[int, str, str | None]] = {
+    "chat_engine_dead": (502, "upstream_failed", None),
+    "chat_on_pooling": (400, "invalid_request", None),
+    "chat_on_whisper": (400, "invalid_request", None),
+    "chat_structured_outputs_err": (400, "invalid_request", None),
+    "classify_on_embed": (400, "invalid_request", None),
+    "completion_on_whisper": (400, "invalid_request", None),
+    "embeddings_err_bad_model": (502, "upstream_failed", None),
+    "embeddings_err_too_long": (400, "context_length_exceeded", "input_tokens"),
     "embeddings_on_generative": (400, "invalid_request", None),
     "err_404": (400, "invalid_request", None),
     "err_405": (502, "upstream_failed", None),
@@ -28,14 +36,46 @@ ERRORS: dict[str, tuple[int, str, str | None]] = {
     "err_max_tokens_zero": (400, "invalid_request", "max_tokens"),
     "err_n_zero": (400, "invalid_request", None),
     "err_no_messages": (400, "invalid_request", "body.messages"),
+    "err_not_utf8": (400, "invalid_request", None),
+    "err_not_utf8_responses": (400, "invalid_request", None),
+    "err_pooling_on_generative": (400, "invalid_request", None),
+    "err_queue_full": (503, "upstream_overloaded", None),
+    "err_queue_full_messages": (503, "upstream_overloaded", None),
+    "err_queue_full_responses": (503, "upstream_overloaded", None),
+    "err_queue_full_stream": (503, "upstream_overloaded", None),
+    "err_score_on_generative": (400, "invalid_request", None),
     "err_stream_options_without_stream": (400, "invalid_request", "stream_options"),
     "err_stream_too_long": (400, "context_length_exceeded", "input_tokens"),
     "err_temperature_negative": (400, "invalid_request", "temperature"),
     "err_temperature_string": (400, "invalid_request", "body.temperature"),
     "err_too_long": (400, "context_length_exceeded", "input_tokens"),
     "err_top_p": (400, "invalid_request", "top_p"),
+    "err_transcription_on_generative": (400, "invalid_request", None),
+    "err_unauthorized": (502, "upstream_failed", None),
+    "err_unauthorized_rerank": (502, "upstream_failed", None),
     "err_wrong_content_type": (400, "invalid_request", None),
+    "messages_count_tokens_err_bad_model": (502, "upstream_failed", None),
+    "messages_engine_dead": (502, "upstream_failed", None),
+    "messages_err_bad_model": (502, "upstream_failed", None),
+    "messages_err_invalid_json": (400, "invalid_request", "body.10"),
+    "messages_err_no_max_tokens": (400, "invalid_request", "body.max_tokens"),
+    "messages_err_too_long": (400, "context_length_exceeded", None),
+    "messages_on_pooling": (400, "invalid_request", None),
     "model_retrieve": (400, "invalid_request", None),
+    "rerank_err_multimodal": (400, "invalid_request", None),
+    "responses_engine_dead": (502, "upstream_failed", None),
+    "responses_err_bad_model": (502, "upstream_failed", "model"),
+    "responses_err_no_input": (400, "invalid_request", "body.input"),
+    "responses_err_previous": (502, "upstream_failed", "response_id"),
+    "responses_err_stream_too_long": (400, "context_length_exceeded", "input_tokens"),
+    "responses_retrieve_err": (502, "upstream_failed", "response_id"),
+    "score_err_mismatch": (400, "invalid_request", None),
+    "score_on_classify": (400, "invalid_request", None),
+    "tokenize_err_bad_model": (502, "upstream_failed", "model"),
+    "transcription_err_bad_model": (502, "upstream_failed", "model"),
+    "transcription_err_json": (400, "invalid_request", "body.file"),
+    "transcription_err_no_file": (400, "invalid_request", "body.file"),
+    "transcription_err_stream_options": (400, "invalid_request", "stream_include_usage"),
 }
 
 
@@ -52,9 +92,10 @@ def test_a_recorded_error_becomes_openais(name: str) -> None:
     recording = recordings.load(name)
     error = translate(recording.status, recording.body, 7)
     assert _seen(error) == ERRORS[name]
-    assert error.retry_after is None
+    assert error.retry_after == (7 if recording.status == 503 else None)
     told = json.loads(recording.body)
-    assert (told["error"]["message"] if "error" in told else told["detail"]) in error.message
+    reason = told["error"] if "error" in told else told["detail"]
+    assert (reason["message"] if isinstance(reason, dict) else reason) in error.message
     assert json.loads(envelope(error))["error"]["code"] == error.code
 
 
