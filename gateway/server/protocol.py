@@ -11,6 +11,7 @@ before it. An upgrade is never made: its request is answered as plain HTTP/1.1.
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -262,7 +263,8 @@ class HttpProtocol(asyncio.Protocol):
         self._waiting.clear()
         self._regulate()
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # it has gone already
+                self._transport.write_eof()
         self._deadline.within(self._limits.linger_s)
 
     def _end(self) -> None:

@@ -148,7 +148,7 @@ class Site:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for what the server does by itself."""
         async with asyncio.timeout(SECONDS):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0)
 
     async def empty(self) -> None:

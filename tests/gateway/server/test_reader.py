@@ -65,7 +65,10 @@ STREAMS: dict[str, tuple[bytes, list[bytes]]] = {
         b"POST /a HTTP/1.1\r\n" + H2C + b"content-length: 29\r\n\r\nGET /evil HTTP/1.1\r\na: b\r\n\r\n." + GET,
         [b"GET /evil HTTP/1.1\r\na: b\r\n\r\n.", b""],
     ),
-    "h2c, chunked": (b"POST /a HTTP/1.1\r\n" + H2C + b"transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + GET, [b"x", b""]),
+    "h2c, chunked": (
+        b"POST /a HTTP/1.1\r\n" + H2C + b"transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n" + GET,
+        [b"x", b""],
+    ),
     "websocket": (b"GET /w HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n" + GET, [b"", b""]),
     "empty lines between": (b"\r\n" + GET + b"\r\n\r\n" + GET, [b"", b""]),
     "after the last": (GET.replace(b"host: h", b"connection: close") + GET + b"garbage", [b""]),
@@ -185,7 +188,9 @@ def test_a_head_is_bounded_to_the_byte(step: int, before: bytes) -> None:
     assert (read(most + 1).refused, len(read(most + 1).heads)) == (431, heads - 1)
 
 
-@pytest.mark.parametrize("endless", [b"GET / HTTP/1.1\r\nx: ", b"GET / HTTP/1.1\r\n", b"GET /", CHUNKED[:-8], CHUNKED[:52]])
+@pytest.mark.parametrize(
+    "endless", [b"GET / HTTP/1.1\r\nx: ", b"GET / HTTP/1.1\r\n", b"GET /", CHUNKED[:-8], CHUNKED[:52]]
+)
 @pytest.mark.parametrize("more", [b"a", b"a: b\r\n"])
 def test_what_is_kept_is_bounded(endless: bytes, more: bytes) -> None:
     read = _read(endless, *[more] * 3 * LIMIT)
