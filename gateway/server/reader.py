@@ -1,7 +1,6 @@
 """What a client sends, read as requests: no socket, no clock, and a bound on everything that is kept."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 import httptools
@@ -12,8 +11,7 @@ from gateway.server.head import Refused
 Scope = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The head of a request: `scope` is what ASGI makes of it."""
 
     scope: Scope
@@ -129,8 +127,9 @@ class Reader:
 
     def on_body(self, body: bytes) -> None:
         """A piece of its body."""
-        self._overhead = 0
-        self._sink.on_piece(body)
+        if self.in_body:
+            self._overhead = 0
+            self._sink.on_piece(body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""

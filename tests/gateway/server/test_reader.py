@@ -72,7 +72,7 @@ STREAMS: dict[str, tuple[bytes, list[bytes]]] = {
     "websocket": (b"GET /w HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n" + GET, [b"", b""]),
     "empty lines between": (b"\r\n" + GET + b"\r\n\r\n" + GET, [b"", b""]),
     "after the last": (GET.replace(b"host: h", b"connection: close") + GET + b"garbage", [b""]),
-    "after HTTP/1.0": (b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n" + GET, [b""]),
+    "after HTTP/1.0": (b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n" + post(b"xyz") + GET, [b""]),
 }  # fmt: skip
 
 
