@@ -92,9 +92,10 @@ class Talk:
         self._answers = Answers()
 
     def say(self, *pieces: bytes) -> None:
-        """Send bytes."""
+        """Send bytes, to a server that may have closed."""
         for piece in pieces:
-            self.writer.write(piece)
+            if not self.writer.is_closing():
+                self.writer.write(piece)
 
     async def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
         """(status, headers, body) of the next answer; 100 is one."""
