@@ -34,10 +34,11 @@ class Refused(Exception):
 
 
 @lru_cache(maxsize=1024)
-def _name(name: bytes) -> bytes:
+def _plain(name: bytes) -> bytes | None:
+    """The beginning of a header's line; None for one that says how a message is framed."""
     if _TOKEN.fullmatch(name) is None:
         raise RuntimeError(f"expected a token as the name of a header, found {name!r}")
-    return name.lower()
+    return None if name.lower() in _FRAMING else name.lower() + b": "
 
 
 def fields(headers: Fields) -> tuple[list[bytes], int | None, bool]:
@@ -45,18 +46,20 @@ def fields(headers: Fields) -> tuple[list[bytes], int | None, bool]:
 
     Raises RuntimeError for a name that is no token, and for a length that is no number or not the only one.
     """
-    lines, length, close = [], None, False
+    lines, length, close = list[bytes](), None, False
     for name, value in headers:
-        name = _name(name)
-        if name in _FRAMING:
-            if name == b"connection":
-                close = close or b"close" in value.lower()
-            if name != b"content-length":
-                continue
-            if length is not None or not value.isdigit():
-                raise RuntimeError(f"expected one content-length in bytes, found {value!r}")
-            length = int(value)
-        lines.append(b"%b: %b\r\n" % (name, value))
+        if (start := _plain(name)) is not None:
+            lines.append(start + value + b"\r\n")
+            continue
+        name = name.lower()
+        if name == b"connection":
+            close = close or b"close" in value.lower()
+        if name != b"content-length":
+            continue
+        if length is not None or not value.isdigit():
+            raise RuntimeError(f"expected one content-length in bytes, found {value!r}")
+        length = int(value)
+        lines.append(b"content-length: %b\r\n" % value)
     return lines, length, close
 
 
