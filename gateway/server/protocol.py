@@ -72,9 +72,9 @@ class HttpProtocol(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self.write = self._transport.write
         self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own protocols alone
-        client, server = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self._base["client"] = tuple(client[:2]) if isinstance(client, tuple) else None
-        self._base["server"] = tuple(server[:2]) if isinstance(server, tuple) else None
+        for side, name in (("client", "peername"), ("server", "sockname")):
+            address = transport.get_extra_info(name)
+            self._base[side] = address[:2] if isinstance(address, tuple) else None
         self._base["scheme"] = "https" if transport.get_extra_info("sslcontext") else "http"
         self._deadline.within(self._idle_s)
 
@@ -216,8 +216,7 @@ class HttpProtocol(asyncio.Protocol):
         if not cycle.silent:
             self._transport.abort()
             return
-        self._current = None
-        self._reader.last = True
+        self._current, self._reader.last = None, True
         self._waiting.clear()
         self._refusal = Refused(InternalError("the gateway failed: its log says why"))
         self._next()

@@ -152,6 +152,12 @@ class Site:
             while not condition():  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0)
 
+    async def passes(self, seconds: float) -> None:
+        """Let a limit of the server's pass, to see that nothing comes of it."""
+        loop = asyncio.get_running_loop()
+        later = loop.time() + seconds
+        await self.until(lambda: loop.time() > later)
+
     async def empty(self) -> None:
         """Wait until nothing is left of any connection."""
         await self.until(lambda: not self.state.connections and not self.state.tasks)

@@ -66,6 +66,12 @@ async def test_it_is_not_told_when_nobody_asks_for_its_body() -> None:
         status, headers, _ = await talk.answer()
         assert (status, headers[b"connection"]) == (401, b"close")
     assert (await _answers(echo, EXPECTS + b"ok"))[0] == 200  # nor when it has sent it already
+    async with site(echo) as running, running.talk(EXPECTS.replace(b"1.1", b"1.0")) as talk:
+        await running.until(lambda: bool(running.state.tasks))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        talk.say(b"ok")
+        assert (await talk.answer())[0] == 200  # nor in HTTP/1.0, which does not know 100
 
 
 @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 204), (b"GET", 304)])

@@ -1,7 +1,7 @@
 """Nothing that an application puts into a head can begin another message."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.contracts.errors import BodyTooLarge, InvalidRequest, envelope
@@ -39,6 +39,7 @@ def test_a_status_is_final(status: int) -> None:
         head(status, [])
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=8), min_size=1, max_size=4))
 def test_a_value_never_ends_its_line(values: list[bytes]) -> None:
     lines, _, _ = fields([(b"x", value) for value in values])

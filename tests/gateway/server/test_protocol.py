@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.contracts.errors import InvalidRequest
+from gateway.server.cycle import LINK
 from gateway.server.limits import Limits
 from tests.gateway.listening import GET, SECONDS, Talk, body_of, post, say, site
 
@@ -90,9 +91,7 @@ async def test_a_body_that_nobody_takes_is_not_read() -> None:
     async with site(app, limits=Limits(body_s=BRIEF)) as running, running.talk() as talk:
         talk.say(post(bytes(size)))
         await running.until(lambda: bool(app.begun))
-        loop = asyncio.get_running_loop()
-        later = loop.time() + 3 * BRIEF  # the time of a body does not run for a client that is not read
-        await running.until(lambda: loop.time() > later)
+        await running.passes(3 * BRIEF)  # the time of a body does not run for a client that is not read
         assert talk.writer.transport.get_write_buffer_size() > size // 2
         app.let.set()
         assert (await talk.answer())[0] == 200
@@ -131,7 +130,7 @@ async def test_an_early_answer_reaches_a_client_that_is_still_sending(chunked: b
         await asyncio.wait_for(talk.writer.drain(), SECONDS)  # it reads only when it has sent everything
         status, headers, answer = await talk.answer()
         assert (status, headers[b"connection"], answer) == (413, b"close", b"too large")
-        assert await talk.rest() == b""
+        await running.empty()  # at the end of the body, not of the patience
 
 
 async def test_a_client_that_never_ends_its_body_is_cut_after_an_early_answer() -> None:
@@ -207,9 +206,11 @@ async def test_who_sends_half_a_request_is_answered_and_let_go(before: bytes, sa
 
 async def test_a_head_that_drips_is_not_waited_for_longer() -> None:
     async with site(_path, limits=Limits(head_s=BRIEF)) as running, running.talk(GET[:-2]) as talk:
-        dripping = asyncio.ensure_future(_pour(talk, b"a"))
-        assert (await talk.answer())[0] in (408, 431)
-        dripping.cancel()
+        answer = asyncio.ensure_future(talk.answer())
+        while not answer.done():
+            talk.say(b"a")
+            await running.passes(BRIEF / 5)
+        assert answer.result()[0] == 408
 
 
 @pytest.mark.parametrize("said", [b"", GET, b"\r\n"])
@@ -223,11 +224,34 @@ async def test_an_answer_is_not_cut_by_any_patience_with_clients() -> None:
     limits = Limits(head_s=BRIEF, body_s=BRIEF, linger_s=BRIEF, write_s=BRIEF)
     async with site(app, limits=limits, timeout_keep_alive=BRIEF) as running, running.talk(GET + GET + GET[:9]) as talk:
         await running.until(lambda: bool(app.begun))
-        loop = asyncio.get_running_loop()
-        later = loop.time() + 3 * BRIEF
-        await running.until(lambda: loop.time() > later)
+        await running.passes(3 * BRIEF)
         app.let.set()
         assert [(await talk.answer())[0] for _ in range(3)] == [200, 200, 408]
+
+
+async def test_the_time_of_a_body_ends_with_it() -> None:
+    app = Held()
+    async with site(app, limits=Limits(body_s=BRIEF)) as running, running.talk(post(b"abc")[:-1]) as talk:
+        await running.until(lambda: bool(app.begun))
+        talk.say(b"c")
+        await running.passes(3 * BRIEF)
+        app.let.set()
+        assert (await talk.answer())[0] == 200
+
+
+async def test_who_leaves_without_reading_is_known_to_leave_at_once() -> None:
+    told: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope["extensions"][LINK].on_gone(lambda: told.append(True))
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": bytes(30_000_000), "more_body": True})
+
+    async with site(app) as running, running.talk(GET, limit=1024) as talk:
+        await running.until(lambda: talk.writer.transport.get_write_buffer_size() == 0 and bool(running.state.tasks))
+        talk.writer.write_eof()
+        await running.until(lambda: bool(told))
+        assert running.state.connections
 
 
 @pytest.mark.parametrize("headers", [(), ("connection: close",)])
@@ -239,6 +263,19 @@ async def test_a_whole_answer_that_is_not_read_is_not_kept(headers: tuple[str, .
     async with site(app, limits=limits) as running, running.talk(_get("/", *headers), limit=1024):
         await running.until(lambda: running.state.total_requests == 1)
         await running.empty()
+
+
+async def test_who_does_not_read_one_answer_gets_no_other() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await say(send, bytes(30_000_000))
+
+    async with site(app) as running, running.talk(GET, limit=1024) as talk:
+        await running.until(lambda: running.state.total_requests == 1 and not running.state.tasks)
+        talk.say(GET)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert running.state.total_requests == 1
+        assert [len((await talk.answer())[2]) for _ in range(2)] == [30_000_000] * 2
 
 
 async def test_answers_that_are_not_read_are_not_made() -> None:

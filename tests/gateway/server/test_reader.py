@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.server.head import Refused
@@ -86,6 +86,7 @@ def test_a_stream_is_read_in_one_way_however_it_is_cut(name: str) -> None:
     assert _read(*(stream[at : at + 1] for at in range(len(stream)))).all == expected.all
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(list(STREAMS)), min_size=1, max_size=4), st.data())
 def test_and_so_are_several(names: list[str], data: st.DataObject) -> None:
     stream = b"".join(STREAMS[name][0] for name in names)
@@ -210,6 +211,7 @@ def test_what_is_stopped_reads_nothing() -> None:
     assert (read.whole, read.bodies) == (0, [b"ab"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=6), st.sampled_from([b"", GET, CHUNKED[:60], POST % b"x: y"]))
 def test_random_bytes_are_read_or_refused(pieces: list[bytes], before: bytes) -> None:
     read = _read(before, *pieces)
