@@ -45,8 +45,8 @@ class Application:
         return self.current.state
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Decide on the raw path alone: no header takes part in it."""
-        if scope["type"] == "http" and scope["path"] in ENDPOINTS:
+        """Decide on the raw path alone: no header takes part in it, and no other spelling of it counts."""
+        if scope["type"] == "http" and scope["path"] in ENDPOINTS and b"%" not in scope.get("raw_path", b""):
             await self.data_plane(scope, receive, send)
         else:
             await self.api(scope, receive, send)

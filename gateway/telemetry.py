@@ -82,19 +82,20 @@ class Telemetry:
         """Note a request that ended. It is counted by `count`, away from the hot path."""
         self._uncounted.append(row)
 
-    def count(self) -> None:
-        """Count what was noted: once for each group of like rows, not once for each row."""
-        rows, self._uncounted = self._uncounted, []
+    def count(self, most: int | None = None) -> bool:
+        """Count what was noted, once for each group of like rows; `most` so many at once. Whether some are left."""
+        rows, self._uncounted = self._uncounted[:most], [] if most is None else self._uncounted[most:]
         for (model, release, outcome), number in Counts((row.model, row.release, row.outcome) for row in rows).items():
             self.requests.labels(model, release, outcome).inc(number)
         for model, rows_of_model in _by_model(rows).items():
-            for row in rows_of_model:
-                self.duration.labels(model).observe(row.duration_s)
-                if row.first_byte_s is not None:
-                    self.first_byte.labels(model).observe(row.first_byte_s)
+            _observe(self.duration, model, [row.duration_s for row in rows_of_model])
+            _observe(
+                self.first_byte, model, [row.first_byte_s for row in rows_of_model if row.first_byte_s is not None]
+            )
             for kind in ("input", "cached", "output"):
                 if number := sum(getattr(row, f"{kind}_tokens") or 0 for row in rows_of_model):
                     self.tokens.labels(model, kind).inc(number)
+        return bool(self._uncounted)
 
     def gone(self, replica: str) -> None:
         """A replica that serves no more has no series. Those of workers stay, idle: their files can only grow."""
@@ -112,6 +113,13 @@ class Telemetry:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+def _observe(histogram: Histogram, model: str, seconds: Sequence[float]) -> None:
+    if seconds:
+        observe = histogram.labels(model).observe
+        for each in seconds:
+            observe(each)
 
 
 def _by_model(rows: Sequence[LedgerRow]) -> dict[str, list[LedgerRow]]:

@@ -17,6 +17,8 @@ from gateway.upstreams.base import Upstream
 REFRESH_S = 0.5
 """A revoked key, a promotion and a new verdict count within this time."""
 DRAIN_S = 0.2
+AT_ONCE = 100
+"""Requests counted before others get their turn."""
 
 log = logging.getLogger("tollgate")
 
@@ -47,7 +49,8 @@ async def refresh(state: State) -> None:
 
 async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Sequence[Upstream]) -> None:
     """One round of the ledger's loop. Rows that the database does not take stay in the spool."""
-    telemetry.count()
+    while telemetry.count(AT_ONCE):  # noqa: ASYNC110 (nothing is waited for)
+        await asyncio.sleep(0)  # requests go first
     telemetry.open.set(spool.open_count)
     in_flight = Counter[str]()
     for replica in replicas:
