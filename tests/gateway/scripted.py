@@ -69,7 +69,7 @@ class Engine:
     ) -> None:
         self.name, self.connects, self.behaviours, self.visits = name, connects, behaviours, visits
         self.exchanges: list[Exchange] = []
-        self.running = 0
+        self.running = self.connected = 0
 
     async def accept(self) -> asyncio.Protocol:
         """Take a connection, or do not."""
@@ -91,8 +91,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.wire: Wire = transport  # type: ignore[assignment]
+        self.engine.connected += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.engine.connected -= 1
         if self.task is not None:
             self.task.cancel()
 

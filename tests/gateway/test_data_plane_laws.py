@@ -62,6 +62,7 @@ _scripts = st.builds(
     ),
     visits=st.lists(_visits, min_size=1, max_size=8),
     balance=st.sampled_from((0.0, 1.0, 10.0)),
+    broken=st.booleans(),
 )
 
 
@@ -85,6 +86,7 @@ def _one(*kinds: str, at: int = 0, **visit: Any) -> Script:
 @example(script=_one("close", at=99)).via("nothing is missing after the last event, however the connection ends")
 @example(script=_one("not_json", at=2)).via("what came before an event that does not read counts")
 @example(script=_one("answers", pace=(8, 0.9), leaves=2.0)).via("what lay unread when a slow client left was generated")
+@example(script=replace(_one("stall", leaves=0.5), broken=True)).via("a trial that tells nothing is over all the same")
 @example(script=_one("close", at=1, path="/v1/completions", tokens=1)).via(
     "what only a failed attempt told is not kept"
 )
@@ -111,6 +113,7 @@ def _nothing_is_left(world: World) -> None:
     assert not any(replica.breaker.trial for replica in world.replicas)
     assert world.books.open_count == 0
     assert [engine.running for engine in world.engines] == [0] * len(world.engines), "an engine still works"
+    assert [engine.connected for engine in world.engines] == [0] * len(world.engines), "a connection is lost track of"
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -154,6 +157,7 @@ def _the_row_is_what_happened(world: World, visit: Visit, got: Seen, row: Ledger
         assert row.outcome in may | {"upstream_unavailable", "upstream_timeout"}
     if visit.stays:
         assert got.whole
+    assert not got.watched
     # The engine's own count, as far as the gateway could hear it.
     count = None if last is None else last.count
     assert (None if row.input_tokens is None else (row.input_tokens, row.output_tokens)) == count

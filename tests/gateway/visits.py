@@ -45,7 +45,8 @@ class Visit:
 
 @dataclass
 class Seen:
-    """What a client got. `whole`: to its end; `left`: it went before."""
+    """What a client got. `whole`: to its end; `left`: it went before. `watched`: after its answer somebody waits for it
+    to leave."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -53,6 +54,7 @@ class Seen:
     pieces: int = 0
     whole: bool = False
     left: bool = False
+    watched: bool = False
 
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
@@ -123,6 +125,7 @@ async def _read(plan: Visit, client: raw.Client, seen: Seen) -> None:
 async def _call(plan: Visit, body: bytes, headers: dict[str, str], app: App, seen: Seen) -> None:
     """As a server does that knows nothing of the gateway's link."""
     gone = asyncio.Event()
+    waiting: list[asyncio.Event] = []
     messages: list[dict[str, Any]] = [{"type": "http.request", "body": body[:-1], "more_body": True}]
     if not plan.half:
         messages.append({"type": "http.request", "body": body[-1:], "more_body": False})
@@ -132,7 +135,11 @@ async def _call(plan: Visit, body: bytes, headers: dict[str, str], app: App, see
             return messages.pop(0)
         if plan.half:
             gone.set()
-        await gone.wait()
+        waiting.append(gone)
+        try:
+            await gone.wait()
+        finally:
+            waiting.pop()
         return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
@@ -155,6 +162,8 @@ async def _call(plan: Visit, body: bytes, headers: dict[str, str], app: App, see
     running = asyncio.ensure_future(app(scope, receive, send))
     try:
         await asyncio.shield(running)
+        await turns(2)
+        seen.watched = bool(waiting)
     finally:
         gone.set()
         await running

@@ -13,6 +13,7 @@ from gateway.config import Limits, Timeouts
 from gateway.contracts.ledger import LedgerRow
 from gateway.contracts.prices import PriceBook
 from gateway.data_plane import DataPlane
+from gateway.policy.health import LIMIT
 from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
 from gateway.policy.routing import POLICIES
@@ -35,11 +36,15 @@ VISITOR: ContextVar[str] = ContextVar("visitor")
 
 @dataclass(frozen=True)
 class Script:
-    """A pool's replicas by what they do with connections and requests, the visits, and the retries that are allowed."""
+    """A pool's replicas by what they do with connections and requests, the visits, and the retries that are allowed.
+
+    `broken`: every replica is due for the trial of its breaker.
+    """
 
     pools: dict[str, list[tuple[list[str], list[Behaviour]]]]
     visits: list[Visit]
     balance: float
+    broken: bool = False
 
 
 class Books(Spool):
@@ -99,7 +104,9 @@ class World:
             engine = Engine(host, itertools.cycle(connects), itertools.cycle(behaviours), self.script.visits)
             loop.hosts[host] = engine.accept
             self.engines.append(engine)
-            replicas.append(Replica(host, f"http://{host}", api_key=None, connect_s=TIMEOUTS.connect))
+            replica = Replica(host, f"http://{host}", api_key=None, connect_s=TIMEOUTS.connect)
+            replica.breaker.failures = LIMIT if self.script.broken else 0
+            replicas.append(replica)
         policy, budget = POLICIES["least_in_flight"], RetryBudget(self.script.balance, at=0.0)
         return ReplicaPool(name, replicas, policy, None, engines=replicas, retries=budget)
 
