@@ -71,19 +71,19 @@ class DataPlane:
         except RequestError as error:
             self.telemetry.refusals.labels(error.code).inc()
             raise
+        headers += told
         exchange = Exchange(
             client=client,
             request=request,
             body=body,
             account=admit(request_id, now, principal, request, release, serving.prices),
-            headers=[*headers, *told],
+            headers=headers,
             prices=serving.prices,
             limits=serving.limits,
             timeouts=serving.timeouts,
             monotonic=self.monotonic,
             started=started,
         )
-        headers += told
         await self._settled(exchange, pool, principal, serving)
 
     async def _settled(self, exchange: Exchange, pool: ReplicaPool, principal: Principal, serving: Serving) -> None:
@@ -109,18 +109,22 @@ class DataPlane:
             self.telemetry.settled(row)
 
     async def _answer(self, exchange: Exchange, pool: ReplicaPool, principal: Principal, serving: Serving) -> None:
-        """By the release that was asked for; by its fallbacks, when none of its replicas can and no byte has left."""
+        """By the release that was asked for; by its fallbacks, when none of its replicas can and no byte has left.
+
+        When they cannot either, the failure that is told and recorded is that of the first.
+        """
         failure = await self._route(exchange, pool)
         if failure is None:
             return
-        account, named = exchange.account, exchange.headers[:1]
-        if not exchange.client.started:
-            for release, ungated in fallbacks(account.admitted.model, principal, serving.snapshot, self.clock()):
-                pool, exchange.body, told = self._aimed(exchange.request, release, ungated, serving)
-                exchange.headers, account.release = [*named, *told], release
-                self.telemetry.fallbacks.labels(account.admitted.model, release.name).inc()
-                if await self._route(exchange, pool) is None:
-                    return
+        account, headers = exchange.account, exchange.headers
+        first = account.release, account.replica, account.usage, headers[1:]
+        for release, ungated in fallbacks(account.admitted.model, principal, serving.snapshot, self.clock()):
+            pool, exchange.body, headers[1:] = self._aimed(exchange.request, release, ungated, serving)
+            account.release = release
+            self.telemetry.fallbacks.labels(account.admitted.model, release.name).inc()
+            if await self._route(exchange, pool) is None:
+                return
+        account.release, account.replica, account.usage, headers[1:] = first
         raise failure
 
     def _aimed(
@@ -138,7 +142,8 @@ class DataPlane:
     async def _route(self, exchange: Exchange, pool: ReplicaPool) -> RequestError | None:
         """Try replicas, each at most once, until one has answered or bytes have reached the client.
 
-        Returns why none of them could answer, if so; raises what no other replica can mend.
+        Returns why none of them could answer, if so; raises what no other replica can mend, and every failure after the
+        first byte.
         """
         account, untried, failure = exchange.account, list(pool.replicas), None
         pool.retries.deposit(self.monotonic())
@@ -147,7 +152,7 @@ class DataPlane:
             if chosen is None or (attempt and not self._may_retry(pool)):
                 break
             replica = untried.pop(chosen)
-            account.attempts, account.replica = account.attempts + 1, replica.name
+            account.attempts, account.replica, account.usage = account.attempts + 1, replica.name, None
             try:
                 with replica:
                     await exchange.on(replica)
@@ -155,7 +160,7 @@ class DataPlane:
             except AnotherReplica as failed:
                 failure = failed.error
                 if exchange.client.started:
-                    break
+                    raise failure from failed
         error = failure or UpstreamUnavailable(f"no replica takes requests: {absence(pool.replicas)}")
         error.retry_after = retry_after(pool.replicas, self.monotonic())
         return error

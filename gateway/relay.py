@@ -5,6 +5,7 @@ mended by another replica is raised as it is.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,7 +132,6 @@ class Exchange:
         try:
             while data := await answer.read(self._within(self._idle(first_by))):
                 events = meter.feed(data)
-                self.account.usage = meter.usage
                 if events and not self.client.started:
                     if only_comments(events):
                         continue  # no token yet: another replica may still do better
@@ -144,7 +144,15 @@ class Exchange:
             if not meter.finished:
                 raise ExchangeError("its stream ended before its last event")
         except ExchangeError as error:
-            raise self._unjudged(error) from error
+            if not meter.finished:  # after its last event nothing is missing, however the connection ends
+                raise self._unjudged(error) from error
+        except ClientGone:
+            answer.abort("the client left")
+            with suppress(ExchangeError, Malformed):  # what had come was generated, though nobody will read it
+                meter.feed(await answer.read(self.timeouts.idle))
+            raise
+        finally:
+            self.account.usage = meter.usage
         await self.client.write(b"", more=False)
         self.account.outcome, self.account.status = COMPLETED, 200
 
