@@ -41,7 +41,7 @@ class Client:
         self.events = 0
         self.path: str = scope["path"]
         self.method: str = scope["method"]
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self._receive = receive
         self._send = send
         self._write_s = write_s
@@ -57,10 +57,7 @@ class Client:
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of a name (lower case)."""
-        for key, value in self._headers:
-            if key == name:
-                return value
-        return None
+        return self._headers.get(name)
 
     async def read_body(self, limit: int) -> bytes:
         """The whole body. Raises BodyTooLarge as soon as it exceeds the limit, whatever content-length says."""

@@ -14,7 +14,7 @@ from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamTimeo
 from gateway.contracts.ledger import COMPLETED
 from gateway.contracts.prices import PriceBook
 from gateway.policy.accounting import Account
-from gateway.policy.events import Malformed
+from gateway.policy.events import Malformed, only_comments
 from gateway.policy.metering import meter as meter_of
 from gateway.policy.metering import read_answer
 from gateway.policy.request import Request
@@ -127,15 +127,16 @@ class Exchange:
     async def _stream(self, answer: Answer) -> None:
         """Server-sent events, relayed as they come and counted one by one."""
         meter = meter_of(self.request)
-        limit = self.timeouts.first_byte
+        first_by = self.monotonic() + self.timeouts.first_byte
         try:
-            while data := await answer.read(self._within(limit)):
+            while data := await answer.read(self._within(self._idle(first_by))):
                 events = meter.feed(data)
                 self.account.usage = meter.usage
-                limit = self.timeouts.idle
+                if events and not self.client.started:
+                    if only_comments(events):
+                        continue  # no token yet: another replica may still do better
+                    await self.client.stream(self._first_byte())
                 if events:
-                    if not self.client.started:
-                        await self.client.stream(self._first_byte())
                     await self.client.write(events)
                 if meter.error is not None:
                     self.client.events = meter.events
@@ -146,6 +147,10 @@ class Exchange:
             raise self._unjudged(error) from error
         await self.client.write(b"", more=False)
         self.account.outcome, self.account.status = COMPLETED, 200
+
+    def _idle(self, first_by: float) -> float:
+        """How long the next piece may take. A comment of an engine that queues does not move the limit of the first."""
+        return self.timeouts.idle if self.client.started else first_by - self.monotonic()
 
     def _unjudged(self, error: ExchangeError) -> Exception:
         """A stream of Responses that vLLM breaks off: that is how it refuses a bad request there.

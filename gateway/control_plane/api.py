@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
-from gateway.contracts.errors import MethodNotAllowed, ModelNotFound, RequestError, RouteNotFound, envelope
+from gateway.contracts.errors import Dialect, MethodNotAllowed, ModelNotFound, RequestError, RouteNotFound, envelope
 from gateway.policy.auth import authenticate
 from gateway.policy.resolution import Snapshot
 from gateway.telemetry import Telemetry
@@ -109,14 +109,20 @@ def build_api(pages: Pages, running: Callable[[], AbstractAsyncContextManager[No
 async def _not_here(request: Request, error: Exception) -> Response:
     """What the router refused."""
     if isinstance(error, HTTPException) and error.status_code == MethodNotAllowed.status:
-        return _envelope(MethodNotAllowed(f"{request.url.path} does not take {request.method}"))
-    return _envelope(RouteNotFound(f"no such path {request.url.path!r}; OpenAI's endpoints are under /v1"))
+        return _envelope(MethodNotAllowed(f"{request.url.path} does not take {request.method}"), _dialect(request))
+    missing = RouteNotFound(f"no such path {request.url.path!r}; the gateway's endpoints are under /v1")
+    return _envelope(missing, _dialect(request))
 
 
-async def _refused(_request: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
-    return _envelope(error)
+    return _envelope(error, _dialect(request))
 
 
-def _envelope(error: RequestError) -> Response:
-    return Response(envelope(error), status_code=error.status, media_type="application/json")
+def _dialect(request: Request) -> Dialect:
+    """Anthropic's clients send its version with every request."""
+    return "anthropic" if "anthropic-version" in request.headers else "openai"
+
+
+def _envelope(error: RequestError, dialect: Dialect) -> Response:
+    return Response(envelope(error, dialect), status_code=error.status, media_type="application/json")

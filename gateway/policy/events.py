@@ -31,6 +31,11 @@ def read(decode: Callable[[bytes], Read], data: bytes, otherwise: str) -> Read:
         raise Malformed(otherwise) from error
 
 
+def only_comments(events: bytes) -> bool:
+    """Whether whole events are nothing but comments, such as the engine's sign of life while a request is queued."""
+    return all(not line or line.startswith(b":") for line in events.splitlines())
+
+
 def error_object(raw: bytes) -> dict[str, Any]:
     """An error that an engine sent, as an object."""
     error = read(_any, raw, "the error in an event of the stream is not JSON")

@@ -23,7 +23,7 @@ from gateway.contracts.errors import InputError, InvalidRequest
 from gateway.policy.endpoints import Endpoint
 from gateway.policy.health import Vitals
 from gateway.policy.provider import arguments
-from gateway.upstreams import provider_wire
+from gateway.upstreams import provider_wire as wire
 from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.written import Written
 
@@ -76,7 +76,6 @@ class Provider:
         self.vitals = Vitals()
         self.breaker = self.vitals.breaker
         self._library = library()
-        self._key = api_key
         if (brand := model.partition("/")[0]) not in self._library.provider_list:
             raise InputError(f"LiteLLM knows no provider {brand!r}: expected a model such as 'openai/gpt-5-mini'")
         self._always: dict[str, Any] = {
@@ -150,38 +149,32 @@ class Provider:
                 await _close(opened)
 
     async def _call(self, path: str, fields: dict[str, Any]) -> tuple[Any, Any, AsyncIterator[bytes] | None]:
-        """(what to close, the whole answer, its events): one of the two latter."""
-        stream = bool(fields.get("stream"))
+        """(what to close, the whole answer, its events): the first and last of a stream, else the second."""
         if path == "/v1/embeddings":
-            return None, provider_wire.dumped(await self._library.aembedding(**fields, **self._always)), None
+            return None, wire.dumped(await self._library.aembedding(**fields, **self._always)), None
         # Without the flag each call would look for tools that LiteLLM runs itself.
         call = {**self._always, "_skip_mcp_handler": True}
+        if path == "/v1/messages":
+            return await self._messages(fields, call)
         if path == "/v1/responses":
             opened = await self._library.aresponses(**fields, **call)
-            return (
-                (opened, None, provider_wire.response_events(opened))
-                if stream
-                else (None, provider_wire.dumped(opened), None)
-            )
-        if path == "/v1/chat/completions":
+            events = wire.response_events(opened)
+        else:
             opened = await self._library.acompletion(**fields, **call)
-            return (
-                (opened, None, provider_wire.chat_events(provider_wire.ended(opened)))
-                if stream
-                else (None, provider_wire.dumped(opened), None)
-            )
-        adapter = self._library.messages_adapter
-        asked, names = adapter.translate_completion_input_params_with_tool_mapping(
-            {**fields, "model": self._always["model"]}
-        )
-        if stream:
-            asked["stream_options"] = {"include_usage": True}
+            events = wire.chat_events(wire.ended(opened))
+        return (opened, None, events) if fields.get("stream") else (None, wire.dumped(opened), None)
+
+    async def _messages(self, fields: dict[str, Any], call: dict[str, Any]) -> tuple[Any, Any, Any]:
+        adapter, model = self._library.messages_adapter, call["model"]
+        asked, names = adapter.translate_completion_input_params_with_tool_mapping({**fields, "model": model})
+        if not fields.get("stream"):
+            whole = await self._library.acompletion(**{**asked, **call})
+            return None, wire.dumped(adapter.translate_completion_output_params(whole, names)), None
+        asked["stream_options"] = {"include_usage": True}
         opened = await self._library.acompletion(**{**asked, **call})
-        if not stream:
-            return None, provider_wire.dumped(adapter.translate_completion_output_params(opened, names)), None
-        model = self._always["model"].partition("/")[2]
-        translated = adapter.translate_completion_output_params_streaming(provider_wire.ended(opened), model, names)
-        return opened, None, provider_wire.message_events(translated)
+        public = model.partition("/")[2]
+        events = adapter.translate_completion_output_params_streaming(wire.ended(opened), public, names)
+        return opened, None, wire.message_events(events)
 
     def _explained(self, error: Exception) -> tuple[int, str]:
         """(status, message) of a failure before the first byte. Raises ExchangeError where nothing was answered."""
@@ -212,7 +205,7 @@ class Provider:
         if text.startswith("litellm."):
             text = text.partition(" - ")[2] or text.partition(": ")[2]
         text = _inner_message(_HINT.split(text)[0].removeprefix("b'").removesuffix("'").strip())
-        return text.replace(self._key, "***") if self._key else text
+        return text.replace(key, "***") if (key := self._always["api_key"]) else text
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

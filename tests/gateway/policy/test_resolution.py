@@ -1,10 +1,13 @@
 """The live release answers for its model; a release by name is for the harness; errors say what to do."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.contracts.errors import ModelNotFound, PermissionDenied, ReleaseNotGated, RequestError
+from gateway.policy.auth import Principal
 from gateway.policy.gating import Gate
-from gateway.policy.resolution import Snapshot, resolve
+from gateway.policy.resolution import Snapshot, fallbacks, resolve
 from tests.gateway.builders import NOW, principal, release, snapshot
 
 ONE, TWO, OTHER = release("faq@1"), release("faq@2"), release("shop@1")
@@ -100,3 +103,25 @@ def test_an_unknown_release_says_how_releases_are_named() -> None:
 @pytest.mark.parametrize("name", ["", "FAQ", " faq", "faq ", "faq@", "@1", "faq@1@1", "../faq", "' OR 1=1"])
 def test_names_are_compared_whole(name: str) -> None:
     _refused(ModelNotFound, name, HARNESS)
+
+
+def _chain(of: dict[str, tuple[str, ...]], who: Principal, **changes: Gate) -> list[str]:
+    """The releases that may answer for `faq`; with `changes`, where a verdict is required."""
+    gates = {"faq@1": OPEN, "faq@2": CLOSED, "shop@1": OPEN} | changes
+    state = snapshot([ONE, TWO, OTHER], mode="require", gates=gates)
+    return [release.name for release, _ in fallbacks("faq", who, replace(state, fallbacks=of), NOW)]
+
+
+def test_fallbacks_come_in_their_order_each_once() -> None:
+    assert _chain({"faq": ("shop",)}, principal()) == ["shop@1"]
+    assert _chain({"faq": ("shop",), "shop": ("faq", "shop")}, principal()) == ["shop@1"]
+    assert _chain({}, principal()) == []
+
+
+def test_who_may_not_use_a_fallback_gets_none_and_the_harness_never() -> None:
+    assert _chain({"faq": ("shop",)}, principal(models=frozenset({"faq"}))) == []
+    assert _chain({"faq": ("shop",)}, HARNESS) == []
+
+
+def test_a_fallback_without_a_verdict_is_left_out_where_one_is_required() -> None:
+    assert _chain({"faq": ("shop",)}, principal(), **{"shop@1": CLOSED}) == []

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.policy.request import Endpoint
+from gateway.policy.endpoints import ENDPOINTS
 from gateway.upstreams.litellm import Provider
 from tests.engine.server import Engine
 from tests.gateway.upstreams.provider_server import KEY, ProviderServer
@@ -36,7 +36,7 @@ def at(api: ProviderServer, model: str = "anthropic/claude-sonnet-4-5", key: str
 
 async def ask(provider: Provider, path: str, **body: Any) -> tuple[int, bytes, bytes]:
     answer = await provider.begin(
-        Endpoint(path), json.dumps({"model": "faq", **body}).encode(), b"application/json", "r"
+        ENDPOINTS[path], json.dumps({"model": "faq", **body}).encode(), b"application/json", "r"
     )
     try:
         status = await answer.head(S)

@@ -15,7 +15,7 @@ from gateway.contracts.errors import (
     UpstreamFailed,
     UpstreamOverloaded,
 )
-from gateway.policy.request import Endpoint
+from gateway.policy.endpoints import ENDPOINTS
 from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.litellm import Provider
 from gateway.upstreams.vllm import translate
@@ -201,7 +201,7 @@ async def test_in_flight_is_held_by_with(engine: Engine) -> None:
     provider = openai(engine)
     with provider:
         assert provider.in_flight == 1
-        answer = await provider.begin(Endpoint(CHAT), b"{}", b"", "r")
+        answer = await provider.begin(ENDPOINTS[CHAT], b"{}", b"", "r")
         assert await answer.head(S) == 400
         provider.end(answer)
     assert provider.in_flight == 0

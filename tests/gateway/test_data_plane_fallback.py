@@ -1,0 +1,121 @@
+"""Another model answers in the place of one whose pool cannot: who, when, at whose price, and what the ledger says."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+from gateway.config import Deployment, ModelConfig, Release, ReleaseConfig
+from gateway.contracts.prices import Price, PriceBook
+from gateway.contracts.release import ModelFiles, ReleaseManifest
+from tests.engine import raw
+from tests.engine.simulator import Engine, Fault
+from tests.gateway.serving import Gateway, deployment, serving
+
+BODY = {"model": "faq", "messages": [{"role": "user", "content": "one two three"}]}
+PATH = "/v1/chat/completions"
+PRICES = PriceBook(
+    version="two",
+    models={
+        "faq": Price(input=Decimal(1), output=Decimal(1)),
+        "backup": Price(input=Decimal(1000), output=Decimal(0)),
+    },
+)
+
+
+def deployed(main: Sequence[str], spare: Sequence[str]) -> Deployment:
+    """The model `faq`, and `backup` over another pool in its place."""
+    manifest = ReleaseManifest(name="backup@7", model=ModelFiles(id="backup"))
+    backup = Release(manifest.name, "backup", manifest.digest(), manifest, "spare")
+    made = deployment({"main": main, "spare": spare}, served_model=None)
+    models = {
+        "faq": made.config.models["faq"].model_copy(update={"fallback": ("backup",)}),
+        "backup": ModelConfig(live="backup@7", releases=(ReleaseConfig(manifest=Path("-"), pool="spare"),)),
+    }
+    config = made.config.model_copy(update={"models": models})
+    return replace(made, config=config, releases={**made.releases, "backup@7": backup}, prices=PRICES)
+
+
+async def ask(gateway: Gateway, key: str, **fields: object) -> raw.Answer:
+    """One request's answer."""
+    headers = {"authorization": f"Bearer {key}"}
+    return await raw.post(gateway.url, PATH, json.dumps(BODY | fields).encode(), headers)
+
+
+async def test_a_dead_pool_is_answered_for_at_the_price_of_who_answers(tmp_path: Path) -> None:
+    async with Engine("faq") as dead, Engine("backup") as spare:
+        await dead.stop()
+        async with serving(deployed([dead.url], [spare.url]), tmp_path) as (gateway, key, _):
+            answer = await ask(gateway, key)
+            (row,) = await gateway.rows(1)
+            page = (await raw.exchange(gateway.url, "GET", "/metrics")).body.decode()
+        assert answer.status == 200
+        assert answer.header("x-tollgate-release") == "backup@7"
+        assert answer.header("x-tollgate-replica") == "spare-0"
+        assert json.loads(spare.received(PATH)[0].body)["model"] == "backup"
+    assert (row.model, row.release, row.replica, row.attempts) == ("faq", "backup@7", "spare-0", 2)
+    assert row.outcome == "completed"
+    assert Decimal(row.cost or 0) == Decimal("0.003")
+    assert 'tollgate_fallbacks_total{model="faq",release="backup@7"} 1.0' in page
+
+
+async def test_a_saturated_pool_is_answered_for_too(tmp_path: Path) -> None:
+    async with Engine("faq") as busy, Engine("backup") as spare:
+        busy.faults.append(Fault("error", status=503, times=0))
+        async with serving(deployed([busy.url], [spare.url]), tmp_path) as (gateway, key, _):
+            assert (await ask(gateway, key, stream=True)).header("x-tollgate-release") == "backup@7"
+
+
+async def test_when_nobody_can_the_error_is_that_of_the_model_asked_for(tmp_path: Path) -> None:
+    async with Engine("faq") as busy, Engine("backup") as spare:
+        busy.faults.append(Fault("error", status=503, times=0))
+        spare.faults.append(Fault("error", status=500, times=0))
+        async with serving(deployed([busy.url], [spare.url]), tmp_path) as (gateway, key, _):
+            answer = await ask(gateway, key)
+            (row,) = await gateway.rows(1)
+    assert (answer.status, answer.json["error"]["code"]) == (503, "upstream_overloaded")
+    assert answer.header("retry-after") is not None
+    assert (row.outcome, row.attempts, row.cost) == ("upstream_overloaded", 2, None)
+
+
+async def test_a_clients_own_mistake_is_nobody_elses_to_answer(tmp_path: Path) -> None:
+    async with Engine("faq") as main, Engine("backup") as spare:
+        async with serving(deployed([main.url], [spare.url]), tmp_path) as (gateway, key, _):
+            assert (await ask(gateway, key, temperature=-1)).status == 400
+        assert spare.received(PATH) == []
+
+
+async def test_after_the_first_byte_nobody_else_answers(tmp_path: Path) -> None:
+    async with Engine("faq") as main, Engine("backup") as spare:
+        main.faults.append(Fault("close", after=2))
+        async with serving(deployed([main.url], [spare.url]), tmp_path) as (gateway, key, _):
+            assert b'"code":"upstream_failed"' in (await ask(gateway, key, stream=True)).body
+        assert spare.received(PATH) == []
+
+
+async def test_the_harness_and_a_key_that_may_not_use_it_get_no_fallback(tmp_path: Path) -> None:
+    async with Engine("faq") as dead, Engine("backup") as spare:
+        await dead.stop()
+        async with serving(deployed([dead.url], [spare.url]), tmp_path) as (gateway, _, evaluate):
+            limited = gateway.key(models=["faq"])
+            gateway.app.state.refresh()
+            for key in (evaluate, limited):
+                assert (await ask(gateway, key)).status == 503
+        assert spare.received(PATH) == []
+
+
+async def test_comments_of_a_queued_request_are_no_first_byte(tmp_path: Path) -> None:
+    """The engine that says it lives, and then dies, has cost the client nothing: another replica answers."""
+    async with Engine("faq", keep_alive_s=0.01) as queued, Engine("backup") as spare:
+        queued.hold()
+        async with serving(deployed([queued.url], [spare.url]), tmp_path) as (gateway, key, _):
+            asked = raw.connect(gateway.url)
+            async with asked as client:
+                headers = {"authorization": f"Bearer {key}"}
+                await client.send("POST", PATH, BODY | {"stream": True}, headers=headers)
+                await queued.wait_for(lambda engine: engine.connections and engine.running == 1)
+                await queued.stop()
+                answer = await client.answer()
+    assert answer.header("x-tollgate-release") == "backup@7"
+    assert not answer.body.startswith(b":")
