@@ -139,12 +139,13 @@ class Exchange:
                 if events:
                     await self.client.write(events)
                 if meter.error is not None:
-                    self.client.events = meter.events
                     raise self._failed(meter.error)
             if not meter.finished:
                 raise ExchangeError("its stream ended before its last event")
         except ExchangeError as error:
             raise self._unjudged(error) from error
+        finally:
+            self.client.events = meter.events
         await self.client.write(b"", more=False)
         self.account.outcome, self.account.status = COMPLETED, 200
 

@@ -66,7 +66,7 @@ async def test_what_the_gateway_refuses(tmp_path: Path, call: Call) -> None:
             told(await ask(gateway, call, key, "faq@1"), call, 403, "permission_denied")
             unknown = told(await ask(gateway, call, key, "nope"), call, 404, "model_not_found")
             assert "'faq'" in unknown["message"]
-            told(await ask(gateway, call, other), call, 404, "model_not_found")
+            told(await ask(gateway, call, other), call, 403, "permission_denied")
             told(await ask(gateway, call, key, user="x" * 4096), call, 413, "body_too_large")
             headers = {"authorization": f"Bearer {key}"}
             read = await raw.exchange(gateway.url, "GET", call.path, headers=headers)
@@ -80,12 +80,12 @@ async def test_what_the_gateway_refuses(tmp_path: Path, call: Call) -> None:
 @pytest.mark.parametrize("stream", [False, True])
 async def test_what_the_engine_refuses(tmp_path: Path, call: Call, stream: bool) -> None:
     cases: list[tuple[Fault, int, str]] = [
+        (Fault("close"), 502, "upstream_failed"),
         (Fault("error", status=400, message="no such choice"), 400, "invalid_request"),
         (Fault("error", status=400, message=TOO_LONG), 400, "context_length_exceeded"),
         (Fault("error_200_flat", message="no such choice"), 400, "invalid_request"),
         (Fault("refuse"), 503, "upstream_overloaded"),
         (Fault("error", status=500), 502, "upstream_failed"),
-        (Fault("close"), 502, "upstream_failed"),
     ]
     async with call.served() as engine, serving(
         deployment({"main": [engine.url]}, served_model=SERVED), tmp_path
@@ -110,13 +110,14 @@ async def test_no_first_token_in_time(tmp_path: Path, call: Call) -> None:
             told(await ask(gateway, call, key, stream=True), call, 504, "upstream_timeout")
 
 
+@pytest.mark.parametrize("kind", ["close", "error_event", "garbage_json"])
 @pytest.mark.parametrize("call", STREAMS, ids=lambda call: call.name)
-async def test_in_a_stream_it_is_the_last_event(tmp_path: Path, call: Call) -> None:
+async def test_in_a_stream_it_is_the_last_event(tmp_path: Path, call: Call, kind: str) -> None:
     before = {"chat": 3, "completions": 2, "responses": 6, "messages": 4, "audio": 2}[call.endpoint.wire]
     async with call.served() as engine, serving(
         deployment({"main": [engine.url]}, served_model=SERVED), tmp_path
     ) as (gateway, key, _):  # fmt: skip
-        engine.faults.append(Fault("garbage_json", after=before))
+        engine.faults.append(Fault(kind, after=before))  # type: ignore[arg-type]
         answer = await ask(gateway, call, key, stream=True)
         name, _, data = answer.events[-1].rpartition(b"data: ")
         event = json.loads(data)
