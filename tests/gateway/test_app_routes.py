@@ -58,7 +58,6 @@ NEAR = (
     "/.{0}",
     "/x/..{0}",
     "/v1{0}",
-    "http://engine{0}",
 )
 """What is almost an endpoint's path."""
 
@@ -69,7 +68,8 @@ async def test_paths_of_engines_are_denied(tmp_path: Path, method: str) -> None:
         gateway, key, _,
     ):  # fmt: skip
         for path in ENGINES_OWN:
-            answer = await raw.exchange(gateway.url, method, path, b"{}", {"authorization": f"Bearer {key}"})
+            body = b"{}" if method == "POST" else b""
+            answer = await raw.exchange(gateway.url, method, path, body, {"authorization": f"Bearer {key}"})
             assert (path, answer.status, answer.json["error"]["code"]) == (path, 404, "unknown_url")
         assert engine.requests == []
 
@@ -77,18 +77,13 @@ async def test_paths_of_engines_are_denied(tmp_path: Path, method: str) -> None:
 async def test_near_misses_are_denied(tmp_path: Path) -> None:
     body = b'{"model":"faq","messages":[{"role":"user","content":"hi"}]}'
     async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
-        async with raw.connect(gateway.url) as client:
-            for path in ENDPOINTS:
-                near = [form.format(path) for form in NEAR]
-                for tried in [*near, path.upper(), path[:-1], path.replace("/", "\\")]:
-                    await client.send("POST", tried, body, {"authorization": f"Bearer {key}"})
-                    answer = await client.answer()
-                    if answer.status == 400 and answer.header("connection") == "close":
-                        await client.close()
-                        client = await raw.Client.open(gateway.url)
-                        continue
-                    assert (tried, answer.status) == (tried, 404)
-                    assert answer.json["error"]["message"]
+        for path in ENDPOINTS:
+            near = [form.format(path) for form in NEAR]
+            near += [path.upper(), path[:-1], path.replace("/", "\\")]
+            for tried in [each for each in near if each not in ENDPOINTS]:
+                answer = await raw.post(gateway.url, tried, body, {"authorization": f"Bearer {key}"})
+                refused = answer.status == 400 and answer.header("connection") == "close"  # no path at all
+                assert refused or (tried, answer.status, answer.json["error"]["code"]) == (tried, 404, "unknown_url")
         assert engine.requests == []
         assert await gateway.rows(0) == []
 
@@ -105,9 +100,22 @@ async def test_pages_of_the_gateway_are_its_own(tmp_path: Path) -> None:
         assert engine.requests == []
 
 
-@pytest.mark.parametrize("path", ["/v1/messages/", "/v1/messages/batches", "/v1/messages/count_tokens/x"])
-async def test_beside_anthropics_paths_it_is_said_in_anthropics_shape(tmp_path: Path, path: str) -> None:
-    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, _, _):
-        answer = await raw.post(gateway.url, path, b"{}")
+async def test_an_absolute_url_names_no_other_host(tmp_path: Path) -> None:
+    async with Engine() as engine, Engine() as other, serving(deployment({"main": [engine.url]}), tmp_path) as (
+        gateway, key, _,
+    ):  # fmt: skip
+        body = b'{"model":"faq","prompt":"a"}'
+        answer = await raw.post(
+            gateway.url, f"{other.url}/v1/completions", body, {"authorization": f"Bearer {key}", "host": "elsewhere"}
+        )
+        assert answer.status == 200
+        assert (len(engine.requests), other.requests) == (1, [])
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/", "/v1/messages/batches", "/v1/models/none"])
+async def test_anthropics_clients_are_told_in_anthropics_shape(tmp_path: Path, path: str) -> None:
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+        headers = {"anthropic-version": "2023-06-01", "x-api-key": key}
+        answer = await raw.exchange(gateway.url, "GET", path, headers=headers)
         assert answer.status == 404
         assert (answer.json["type"], answer.json["error"]["type"]) == ("error", "not_found_error")

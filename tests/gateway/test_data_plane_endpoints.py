@@ -148,12 +148,13 @@ async def test_an_engine_that_dies_in_the_middle_is_counted(tmp_path: Path, call
 async def test_a_comment_keeps_an_idle_stream_alive(tmp_path: Path) -> None:
     async with gateway_of(CHAT, tmp_path, keep_alive_s=0.02) as (engine, gateway, key):
         engine.hold()
+        engine.step(1)
         async with raw.connect(gateway.url) as client:
             body, kind = CHAT.sent("faq", stream=True)
             await client.send("POST", CHAT.path, body, {"content-type": kind, "authorization": f"Bearer {key}"})
             answer = await client.head()
-            answer.chunks += [await client.chunk(), await client.chunk()]
-            assert answer.body.replace(b": keep-alive\n\n", b"") == b""
+            while b": keep-alive\n\n" not in answer.body:
+                answer.chunks.append(await client.chunk())
             engine.resume()
             while chunk := await client.chunk():
                 answer.chunks.append(chunk)
