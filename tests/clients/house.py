@@ -19,6 +19,7 @@ from gateway.config import (
 from gateway.contracts.prices import Price, PriceBook
 from gateway.contracts.release import ModelFiles, ReleaseManifest
 from gateway.settings import Health
+from gateway.stores.bundle import open_stores
 from tests.engine.endpoints import Task
 from tests.engine.simulator import Engine, echo
 from tests.gateway.calls import ANSWER
@@ -81,7 +82,6 @@ async def house(folder: Path) -> AsyncIterator[House]:
             for name, task in MODELS.items()
         }
         deployed = deployment({name: engine.url for name, engine in engines.items()})
+        narrow = make_key(open_stores(f"sqlite:///{folder / 'tollgate.db'}"), models=["another"])
         gateway, key, _ = await stack.enter_async_context(serving(deployed, folder))
-        narrow = make_key(gateway.stores, models=["another"])
-        gateway.app.state.refresh()
         yield House(gateway, engines, key, narrow)
