@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format locks clean
+.PHONY: help demo test unit lint bench locks clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ unit: $(VENV)/.ready ## pass everything that needs no engine
 
 lint: $(VENV)/.ready ## format, lint, types and floors
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: $(VENV)/.ready ## compare gateways side by side on this machine (about 15 minutes)
+	@$(BIN)/python benchmarks/run.py --all
 
 # uv reads the platform and Python version of the machine out of one universal lock, and checks every hash.
 $(VENV)/.ready: pyproject.toml configs/locks/dev.txt

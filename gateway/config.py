@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from gateway.contracts import attestation, canonical, documents, prices, release
+from gateway.contracts import attestation, documents, prices, release
 from gateway.contracts.documents import Secret as Secret
 from gateway.contracts.errors import DocumentError, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
@@ -144,10 +144,6 @@ class GatewayConfig(documents.Frozen):
     prices: Path | None = None
     pools: Annotated[dict[str, PoolConfig], Field(min_length=1)]
     models: Annotated[dict[str, ModelConfig], Field(min_length=1)]
-
-    def digest(self) -> str:
-        """sha256 over the canonical JSON of the resolved configuration."""
-        return canonical.digest(self.model_dump(mode="json"))
 
 
 @dataclass(frozen=True)

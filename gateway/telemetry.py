@@ -3,15 +3,21 @@
 Labels are models, releases, replicas and codes of this gateway, never a client's text: their number stays bounded.
 """
 
+import os
 from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.contracts.ledger import LedgerRow
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+Mode = Literal["livesum", "livemax", "livemin"]
+WORKERS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that names the folder in which workers share their metrics. It counts when this module is loaded."""
 
 
 class Telemetry:
@@ -50,21 +56,27 @@ class Telemetry:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.in_flight = Gauge("tollgate_in_flight", "Requests in flight on a replica.", ["replica"], registry=registry)
-        self.breaker = Gauge("tollgate_breaker_open", "1 while a replica is left out.", ["replica"], registry=registry)
-        self.up = Gauge(
-            "tollgate_replica_up",
-            "1 while a replica's probes succeed, 0 while it is down.",
-            ["replica"],
+        self._replica_gauges = (
+            self._gauge("in_flight", "Requests in flight on a replica.", "livesum", "replica"),
+            self._gauge("breaker_open", "1 while a replica is left out.", "livemax", "replica"),
+            self._gauge("replica_up", "1 while a replica's probes succeed, 0 while it is down.", "livemin", "replica"),
+            self._gauge("replica_asleep", "1 while a replica sleeps.", "livemax", "replica"),
+            self._gauge("replica_draining", "1 while a replica gets no new request.", "livemax", "replica"),
+        )
+        self.in_flight, self.breaker, self.up, self.asleep, self.draining = self._replica_gauges
+        self.open = self._gauge("open_requests", "Admitted and not yet settled.", "livesum")
+        self.ledger_lag = self._gauge("ledger_lag_rows", "Settled rows not yet in the database.", "livesum")
+        self.config_reloads = Counter(
+            "tollgate_config_reloads",
+            "Configurations that a process took over or refused.",
+            ["result"],
             registry=registry,
         )
-        self.asleep = Gauge("tollgate_replica_asleep", "1 while a replica sleeps.", ["replica"], registry=registry)
-        self.draining = Gauge(
-            "tollgate_replica_draining", "1 while a replica gets no new request.", ["replica"], registry=registry
-        )
-        self.open = Gauge("tollgate_open_requests", "Admitted and not yet settled.", registry=registry)
-        self.ledger_lag = Gauge("tollgate_ledger_lag_rows", "Settled rows not yet in the database.", registry=registry)
         self._uncounted: list[LedgerRow] = []
+
+    def _gauge(self, name: str, text: str, mode: Mode, *labels: str) -> Gauge:
+        """`mode` says what the gauges of several workers come to."""
+        return Gauge(f"tollgate_{name}", text, labels, registry=self.registry, multiprocess_mode=mode)
 
     def settled(self, row: LedgerRow) -> None:
         """Note a request that ended. It is counted by `count`, away from the hot path."""
@@ -84,10 +96,22 @@ class Telemetry:
                 if number := sum(getattr(row, f"{kind}_tokens") or 0 for row in rows_of_model):
                     self.tokens.labels(model, kind).inc(number)
 
+    def gone(self, replica: str) -> None:
+        """A replica that serves no more has no series. Those of workers stay, idle: their files can only grow."""
+        for gauge in self._replica_gauges:
+            if WORKERS_FOLDER not in os.environ:
+                gauge.remove(replica)
+            elif gauge is not self.up:  # 0 would say that it is down
+                gauge.labels(replica).set(0)
+
     def page(self) -> bytes:
-        """The metrics page in Prometheus's text format."""
+        """The metrics page in Prometheus's text format: the sums of all workers, where this process is one of them."""
         self.count()
-        return generate_latest(self.registry)
+        registry = self.registry
+        if WORKERS_FOLDER in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
 
 
 def _by_model(rows: Sequence[LedgerRow]) -> dict[str, list[LedgerRow]]:

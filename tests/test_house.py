@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("gateway", "evals", "tests", "datasets", "benchmarks", "configs", "docker", ".ci")
 PRODUCT = ("gateway", "evals")
-UNREAD = {"__pycache__", ".venv", "node_modules", ".git"}
+UNREAD = {"__pycache__", ".cache", ".venv", "node_modules", ".git"}
 
 FILE_LINES, FUNCTION_LINES, DATA_PLANE_LINES = 299, 60, 199
 BROAD_EXCEPTS = 2

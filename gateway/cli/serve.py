@@ -2,31 +2,36 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import click
-import uvicorn
 
-from gateway import config as configuration
-from gateway.app import build
+from gateway.app import Application, build
+from gateway.cli import serving
 from gateway.cli.common import DATABASE
 from gateway.config import Deployment, Listen, Secret
 from gateway.contracts.errors import InputError
 from gateway.control_plane import engine as engines
 from gateway.control_plane.discovery import discover
-from gateway.policy.resolution import Snapshot
-from gateway.server.protocol import HttpProtocol
+from gateway.control_plane.reload import Watch, follow
+from gateway.control_plane.state import State
+from gateway.control_plane.workers import Workers
 from gateway.stores.bundle import Stores, open_stores
+from gateway.telemetry import WORKERS_FOLDER
 
 NO_KEY = "\n  keys: none that is good, `gateway keys create --config FILE` makes one"
-GRACE_S = 30
-"""How long streams may go on after SIGTERM."""
+WORKER = "gateway.cli.worker"
+BACKLOG = 2048
+
+log = logging.getLogger("tollgate")
 
 
 @click.command()
@@ -45,6 +50,11 @@ GRACE_S = 30
 )  # fmt: skip
 @click.option("--host", help="Where to listen.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Where to listen; 0 picks a free port.  [default: 8080]")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, one for each core.")
+@click.option(
+    "--grace", type=click.FloatRange(0, 86_400), default=30.0, show_default=True,
+    help="Seconds that running streams get after SIGTERM.",
+)  # fmt: skip
 @click.option(
     "--prices", type=click.Path(path_type=Path, dir_okay=False), help="A price file, without a configuration."
 )
@@ -57,37 +67,42 @@ def serve(
     engine_python: Path,
     host: str | None,
     port: int | None,
+    workers: int,
+    grace: float,
     prices: Path | None,
 ) -> None:
     """Serve models behind one keyed, metered, OpenAI-compatible endpoint.
 
     With --upstream there is nothing to configure: the engines are asked what they serve, the first key is printed once,
-    and the ledger is tollgate.db in the working directory. SIGTERM and Ctrl-C let running streams end first.
+    and the ledger is tollgate.db in the working directory.
+
+    A configuration, and every file that it names, is read again when it changes and on SIGHUP. What does not validate
+    changes nothing. SIGTERM and Ctrl-C let running streams end first; a second one cuts them.
 
     \b
     Examples:
       gateway serve --upstream http://10.0.0.7:8000 --upstream http://10.0.0.8:8000
-      gateway serve --config gateway.yaml
+      gateway serve --config gateway.yaml --workers 4
       gateway serve --engine Qwen/Qwen3-8B --engine-arg=--max-model-len=8192
     """
     if sum((config_path is not None, bool(upstreams), engine is not None)) != 1:
         raise click.UsageError("name one of --config FILE, --upstream URL (repeatable) or --engine MODEL")
-    # uvicorn raises the signal again once streams have ended: leave in order then, so that an own engine stops too.
+    # Leave in order from the start on, so that an own engine stops too.
     with contextlib.ExitStack() as stack:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in serving.STOPPING:
             stack.callback(signal.signal, number, signal.signal(number, lambda *_: sys.exit(0)))
         if engine is not None:
             upstreams = (stack.enter_context(_engine(engine, engine_args, engine_python)),)
-        if config_path is not None:
-            deployment = configuration.load(config_path, trust=True)
-            listen = deployment.config.listen
-        else:
-            listen = Listen()
+        watch = None if config_path is None else Watch(config_path, time.monotonic)
+        listen = Listen() if watch is None else watch.deployment.config.listen
         listen = Listen(host=listen.host if host is None else host, port=listen.port if port is None else port)
-        if config_path is None:
+        if watch is None:
             key = None if upstream_key_env is None else Secret(env=upstream_key_env)
             deployment = asyncio.run(discover(upstreams, listen=listen, prices=prices, database=DATABASE, api_key=key))
-        _serve(deployment, listen, first_key=config_path is None)
+        else:
+            deployment = watch.deployment
+        code = _serve(deployment, listen, watch, workers=workers, grace_s=grace)
+    sys.exit(code)
 
 
 @contextlib.contextmanager
@@ -105,47 +120,83 @@ def _engine(model: str, args: tuple[str, ...], python: Path) -> Iterator[str]:
         engine.stop()
 
 
-def _serve(deployment: Deployment, listen: Listen, *, first_key: bool) -> None:
+def _serve(deployment: Deployment, listen: Listen, watch: Watch | None, *, workers: int, grace_s: float) -> int:
     stores = open_stores(deployment.config.database)
-    app = build(deployment, stores)
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http=HttpProtocol,
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,  # nothing here depends on a client's address
-            timeout_graceful_shutdown=GRACE_S,
-            timeout_keep_alive=75,
-            server_header=False,
-        )
-    )
     with _bound(listen) as listener:
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        server.ready_message = _greeting(deployment, app.state.snapshot, address)
+        greeting = _greeting(deployment, stores, address)
         good = [record for record in stores.keys.all() if record.refusal(time.time()) is None]
         if good:
-            server.ready_message += f"\n  keys: {len(good)} good, `gateway keys create` makes another"
-        elif first_key:
-            server.ready_message += _first_key(stores, address, next(iter(deployment.config.models)))
-            app.state.refresh()
+            greeting += f"\n  keys: {len(good)} good, `gateway keys create` makes another"
+        elif watch is None:
+            greeting += _first_key(stores, address, next(iter(deployment.config.models)))
         else:
-            server.ready_message += NO_KEY
-        server.run(sockets=[listener])
-    if not server.started:
-        raise InputError("the gateway could not start: see the message above")
+            greeting += NO_KEY
+        if workers > 1:
+            return serving.run(_together(deployment, watch, listener, greeting, count=workers, grace_s=grace_s))
+        return serving.run(_alone(build(deployment, stores), watch, listener, greeting, grace_s))
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, with a message once it answers."""
+async def _alone(app: Application, watch: Watch | None, listener: socket.socket, greeting: str, grace_s: float) -> int:
+    """Serve in this process."""
+    asked = asyncio.Event()
 
-    ready_message = ""
+    async def beside() -> None:
+        _say(greeting)
+        await _follow(watch, asked, app.current.reload)
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        click.echo(self.ready_message)
-        sys.stdout.flush()
+    with serving.signals({signal.SIGHUP: asked.set}):
+        await serving.serve(app, listener, grace_s=grace_s, beside=beside)
+    return 0
+
+
+async def _together(
+    deployment: Deployment, watch: Watch | None, listener: socket.socket, greeting: str, *, count: int, grace_s: float
+) -> int:
+    """Serve in processes of their own. This one owns the configuration, the socket, and an engine if there is one."""
+    listener.listen(BACKLOG)
+    with tempfile.TemporaryDirectory(prefix="tollgate-metrics-") as metrics:
+        workers = Workers(
+            # -P: nothing in the working directory takes a module's place.
+            command=[sys.executable, "-P", "-m", WORKER, str(listener.fileno()), str(grace_s)],
+            count=count,
+            fds=[listener.fileno()],
+            environment={**os.environ, WORKERS_FOLDER: metrics},
+            metrics=Path(metrics),
+            deployment=deployment,
+            grace_s=grace_s,
+            monotonic=time.monotonic,
+        )
+
+        def stop() -> None:
+            listener.close()
+            workers.stop()
+
+        asked = asyncio.Event()
+        with serving.signals({**dict.fromkeys(serving.STOPPING, stop), signal.SIGHUP: asked.set}):
+            follower = asyncio.create_task(_follow(watch, asked, workers.tell))
+            try:
+                return await workers.run(lambda: _say(greeting))
+            finally:
+                follower.cancel()
+
+
+async def _follow(
+    watch: Watch | None, asked: asyncio.Event, take: Callable[[Deployment | None], Awaitable[None]]
+) -> None:
+    """Follow the configuration for as long as the gateway runs; `asked` is SIGHUP."""
+    if watch is not None:
+        await follow(watch, asked, take)
+    while True:
+        await asked.wait()
+        asked.clear()
+        log.warning("SIGHUP: there is no configuration to read again, --config FILE names one")
+
+
+def _say(message: str) -> None:
+    click.echo(message)
+    sys.stdout.flush()
 
 
 def _bound(listen: Listen) -> socket.socket:
@@ -161,7 +212,8 @@ def _bound(listen: Listen) -> socket.socket:
     return listener
 
 
-def _greeting(deployment: Deployment, snapshot: Snapshot, address: str) -> str:
+def _greeting(deployment: Deployment, stores: Stores, address: str) -> str:
+    snapshot = State(deployment, stores.keys, stores.releases, time.time, pools={}).snapshot
     lines = [f"Tollgate answers on {address}/v1"]
     for model, release in snapshot.live.items():
         pool = deployment.config.pools[deployment.releases[release].pool]

@@ -28,10 +28,11 @@ class Pages:
     telemetry: Telemetry
     clock: Callable[[], float]
     ready: Callable[[], Awaitable[str | None]]
+    digest: Callable[[], str]
 
     async def health(self) -> dict[str, str]:
-        """The process lives."""
-        return {"status": "ok", "version": __version__}
+        """The process lives, and serves by the configuration that `gateway check` gives this digest."""
+        return {"status": "ok", "version": __version__, "config_digest": self.digest()}
 
     async def readiness(self, response: Response) -> dict[str, str]:
         """Every pool has a replica that answers; 503 with the reason otherwise."""

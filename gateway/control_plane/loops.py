@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -48,8 +49,11 @@ async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Se
     """One round of the ledger's loop. Rows that the database does not take stay in the spool."""
     telemetry.count()
     telemetry.open.set(spool.open_count)
+    in_flight = Counter[str]()
     for replica in replicas:
-        telemetry.in_flight.labels(replica.name).set(replica.in_flight)
+        # One that a reload replaced still ends its requests under the name of its successor.
+        in_flight[replica.name] += replica.in_flight
+        telemetry.in_flight.labels(replica.name).set(in_flight[replica.name])
         telemetry.breaker.labels(replica.name).set(not replica.breaker.closed)
     telemetry.ledger_lag.set(spool.lag)
     rows = spool.take()

@@ -31,9 +31,13 @@ class Answer(Protocol):
 
 
 class Upstream(Protocol):
-    """A vLLM replica, or a provider. `with upstream:` holds its in-flight count, so that no path can leak it."""
+    """A vLLM replica, or a provider. `with upstream:` holds its in-flight count, so that no path can leak it.
+
+    Two of one `identity` are one engine or provider, reached in one way.
+    """
 
     name: str
+    identity: tuple[object, ...]
     in_flight: int
     breaker: Breaker
     vitals: Vitals

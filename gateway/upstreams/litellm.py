@@ -72,6 +72,7 @@ class Provider:
         self, name: str, model: str, *, api_key: str | None, base_url: str | None, connect_s: float, total_s: float
     ) -> None:
         self.name = name
+        self.identity: tuple[object, ...] = (name, model, api_key, base_url, connect_s, total_s)
         self.in_flight = 0
         self.vitals = Vitals()
         self.breaker = self.vitals.breaker

@@ -46,6 +46,7 @@ class Replica:
     ) -> None:
         self.name = name
         self.url = url
+        self.identity: tuple[object, ...] = (name, url, api_key, connect_s)
         self.in_flight = 0
         self.vitals = Vitals() if vitals is None else vitals
         self.breaker = self.vitals.breaker

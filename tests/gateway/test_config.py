@@ -106,19 +106,6 @@ def test_absolute_paths_stay(folder: Path) -> None:
     assert _load(folder, text).config.enforcement.verdicts == Path("/var/lib/verdicts")
 
 
-def test_the_digest_is_that_of_what_the_file_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    digest = _load(folder).config.digest()
-    assert digest.startswith("sha256:")
-    assert _load(folder, "# a comment\n" + GOOD).config.digest() == digest
-    assert _load(folder, GOOD.replace("9000", "9001")).config.digest() != digest
-
-
-def test_the_digest_does_not_depend_on_how_the_file_was_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    digest = _load(folder).config.digest()
-    monkeypatch.chdir(folder)
-    assert config.load(Path("gateway.yaml")).config.digest() == digest
-
-
 def test_a_configuration_is_frozen(folder: Path) -> None:
     found = _load(folder).config
     with pytest.raises(ValidationError):

@@ -58,3 +58,12 @@ def test_every_name_carries_the_products_and_a_help_text() -> None:
     families = list(text_string_to_metric_families(Telemetry().page().decode()))
     assert families
     assert all(family.name.startswith("tollgate_") and family.documentation for family in families)
+
+
+def test_a_replica_that_is_gone_has_no_series() -> None:
+    telemetry = Telemetry()
+    telemetry.in_flight.labels("r1").set(1)
+    telemetry.in_flight.labels("r2").set(1)
+    telemetry.gone("r1")
+    assert "r1" not in telemetry.page().decode()
+    assert _value(telemetry, "tollgate_in_flight", replica="r2") == 1

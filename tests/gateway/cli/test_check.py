@@ -79,3 +79,45 @@ def test_law_9_no_secret_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     result = _check(write_config(tmp_path, pools={"main": {"replicas": [replica]}}))
     assert "ENGINE_KEY" in result.stdout
     assert "hunter2" not in result.output
+
+
+def _two(folder: Path) -> tuple[Path, Path]:
+    """(as it runs, as it shall be): another live release."""
+    before = write_config(folder).rename(folder / "before.yaml")
+    after = write_config(folder)
+    after.write_text(after.read_text().replace('"live": "faq@1"', '"live": "faq@2"'))
+    return before, after
+
+
+def test_against_another_file_the_changes_are_printed(tmp_path: Path) -> None:
+    before, after = _two(tmp_path)
+    result = _check(after, "--against", str(before))
+    assert (result.exit_code, result.stdout) == (0, '~ models.faq.live: "faq@1" → "faq@2"\n')
+    assert f"{after} is valid; changes against {before}: 1" in result.stderr
+    same = _check(after, "--against", str(after))
+    assert (same.exit_code, same.stdout) == (0, "")
+
+
+def test_the_changes_as_json(tmp_path: Path) -> None:
+    before, after = _two(tmp_path)
+    result = _check(after, "--against", str(before), "--json")
+    found = json.loads(result.stdout)
+    assert [change["key"] for change in found["changes"]] == ["models.faq.live"]
+    assert found["config_digest"] == _json(after)["config_digest"]
+    assert found["against_digest"] == _json(before)["config_digest"] != found["config_digest"]
+
+
+def test_whether_something_changes_is_an_exit_code_for_who_asks(tmp_path: Path) -> None:
+    before, after = _two(tmp_path)
+    assert _check(after, "--against", str(before), "--exit-code").exit_code == 3
+    assert _check(after, "--against", str(after), "--exit-code").exit_code == 0
+    assert _check(after, "--exit-code").exit_code == 2
+
+
+@pytest.mark.parametrize("bad", ["before.yaml", "gateway.yaml"])
+def test_a_mistake_in_either_file_is_exit_code_1(tmp_path: Path, bad: str) -> None:
+    before, after = _two(tmp_path)
+    (tmp_path / bad).write_text("models: 1\n")
+    result = _check(after, "--against", str(before), "--exit-code")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert bad in result.stderr

@@ -41,7 +41,9 @@ class House:
         self.life.append("ends")
 
     def app(self) -> Any:
-        return build_api(Pages(self._snapshot, self.telemetry, lambda: self.now, self._ready), self._running)
+        return build_api(
+            Pages(self._snapshot, self.telemetry, lambda: self.now, self._ready, lambda: "sha256:1"), self._running
+        )
 
     async def get(self, path: str, text: str | None = None, method: str = "GET") -> httpx.Response:
         headers = {} if text is None else {"authorization": f"Bearer {text}"}
@@ -68,7 +70,10 @@ def _code(response: httpx.Response) -> tuple[int, str]:
 
 async def test_health_needs_no_key(house: House) -> None:
     response = await house.get("/health")
-    assert (response.status_code, response.json()) == (200, {"status": "ok", "version": __version__})
+    assert (response.status_code, response.json()) == (
+        200,
+        {"status": "ok", "version": __version__, "config_digest": "sha256:1"},
+    )
 
 
 async def test_readiness_says_why_not(house: House) -> None:

@@ -155,3 +155,10 @@ async def test_the_loop_goes_on_and_tells_of_a_failure_once(
         await asyncio.gather(running, waiting, return_exceptions=True)
     assert turns >= 8
     assert len(caplog.records) == 2
+
+
+async def test_a_replica_and_the_one_that_took_its_name_are_counted_together(house: House) -> None:
+    successor = Replica("r1", "http://i", api_key=None, connect_s=1.0)
+    with house.replica, successor:
+        await drain(house.spool, house.ledger, house.telemetry, [house.replica, successor])
+    assert 'tollgate_in_flight{replica="r1"} 2.0' in house.telemetry.page().decode().splitlines()

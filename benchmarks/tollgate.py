@@ -1,0 +1,106 @@
+"""Tollgate for the benchmark, set up by its public commands: a key, prices, a ledger, a release that may serve.
+
+Enforcement is `require`: the release serves with a verdict, signed by a key that is made for the run and thrown away.
+The verdict is a waiver, since nobody evaluated a model that does not exist; the gateway checks it like any other.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from pathlib import Path
+
+from gateway.contracts import attestation, release
+from gateway.contracts.verdict import Predicate, Reference, Verdict
+
+CONFIG = """\
+listen: {{host: 127.0.0.1, port: {port}}}
+database: sqlite:///tollgate.db
+prices: prices.yaml
+enforcement: {{mode: require, trusted_keys: [gate.pub], verdicts: verdicts}}
+pools:
+  bench:
+    served_model: bench
+    replicas:
+{replicas}
+models:
+  bench: {{live: bench@1, releases: [{{manifest: release.yaml, pool: bench}}]}}
+"""
+PRICES = """\
+version: "1"
+currency: USD
+models:
+  bench: {input: "0.20", cached_input: "0.02", output: "0.60"}
+"""
+RELEASE = """\
+schema: tollgate.release/v1
+name: bench@1
+model: {id: bench}
+engine: {name: vllm, version: 0.32.0}
+"""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A gateway that can be started: its command, and a key that it takes."""
+
+    version: str
+    command: Sequence[str]
+    key: str
+    config: Path
+
+    def audit(self) -> dict[str, object]:
+        """What the ledger holds in all, when the gateway has ended."""
+        totals: dict[str, object] = json.loads(_gateway(self.config, "costs", "--json"))["totals"]
+        return totals
+
+
+def prepare(folder: Path, port: int, engines: Sequence[str]) -> Gate:
+    """Write configuration, prices, manifest and verdict into a folder, and make a key."""
+    replicas = "\n".join(f'      - {{name: engine-{number}, url: "{url}"}}' for number, url in enumerate(engines))
+    (folder / "gateway.yaml").write_text(CONFIG.format(port=port, replicas=replicas), encoding="utf-8")
+    (folder / "prices.yaml").write_text(PRICES, encoding="utf-8")
+    (folder / "release.yaml").write_text(RELEASE, encoding="utf-8")
+    (folder / "verdicts").mkdir()
+    attestation.generate_keys(folder / "gate.pem", folder / "gate.pub")
+    signed = attestation.sign(_waiver(folder / "release.yaml"), attestation.load_private(folder / "gate.pem"))
+    (folder / "verdicts/bench@1.dsse.json").write_bytes(signed)
+    config = folder / "gateway.yaml"
+    key = json.loads(_gateway(config, "keys", "create", "--team", "bench", "--json"))["key"]
+    return Gate(metadata.version("tollgate"), [_program(), "serve", "--config", str(config)], key, config)
+
+
+def _waiver(manifest: Path) -> Verdict:
+    nothing = Reference(name="none", digest=f"sha256:{'0' * 64}")
+    now = datetime.now(UTC)
+    return Verdict(
+        release="bench@1",
+        release_digest=release.load(manifest).digest(),
+        predicate=Predicate(
+            verdict="waived",
+            reason="a benchmark: there is no model to evaluate",
+            created=now,
+            expires=now + timedelta(days=1),
+            gate=nothing,
+            suite=nothing,
+            dataset=nothing,
+            candidate_run=nothing,
+            metrics=(),
+            harness="benchmarks",
+        ),
+    )
+
+
+def _program() -> str:
+    return str(Path(sys.executable).with_name("gateway"))
+
+
+def _gateway(config: Path, *arguments: str) -> str:
+    command = [_program(), *arguments, "--config", str(config)]
+    done = subprocess.run(command, cwd=config.parent, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode:
+        raise RuntimeError(f"`gateway {' '.join(arguments)}` failed: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,119 @@
+"""One process that serves: from a bound socket to the last stream after SIGTERM."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeVar
+
+import uvicorn
+import uvloop
+
+from gateway.app import Application
+from gateway.contracts.errors import InputError
+from gateway.server.protocol import HttpProtocol
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+STORING_S = 5
+"""What a request that was cut gets to write its row."""
+
+Result = TypeVar("Result")
+
+log = logging.getLogger("tollgate")
+
+
+def run(main: Coroutine[Any, Any, Result]) -> Result:
+    """Run a process's one coroutine, with a log on standard error."""
+    logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(message)s")
+    logging.getLogger("tollgate").setLevel(logging.INFO)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+@contextlib.contextmanager
+def signals(handlers: dict[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    """While inside, handle signals in the event loop; before and after, as it was."""
+    loop = asyncio.get_running_loop()
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, previous)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with a grace: `stop` lets running streams end, for `grace_s` seconds; asked again, it cuts them.
+
+    `beside` starts once the gateway answers; when it returns, the server stops.
+    """
+
+    def __init__(self, app: Application, grace_s: float, beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=HttpProtocol,
+                log_level="warning",
+                access_log=False,
+                proxy_headers=False,  # nothing here depends on a client's address
+                timeout_graceful_shutdown=int(grace_s) + STORING_S,
+                timeout_keep_alive=75,
+                server_header=False,
+            )
+        )
+        self._grace_s = grace_s
+        self._beside = beside
+        self._companion: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then start what runs beside."""
+        await super().startup(sockets)
+        self._companion = asyncio.create_task(self._beside())
+        self._companion.add_done_callback(self._parted)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what runs beside, then let the streams end."""
+        if self._companion is not None:
+            self._companion.cancel()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT end it in order: the signal is not raised again afterwards, since more is to be ended."""
+        with signals(dict.fromkeys(STOPPING, self.stop)):
+            yield
+
+    def stop(self) -> None:
+        """Accept nothing more, and let what runs end."""
+        if self.should_exit:
+            self._cut()
+        else:
+            self.should_exit = True
+            asyncio.get_running_loop().call_later(self._grace_s, self._cut)
+
+    def _cut(self) -> None:
+        for task in self.server_state.tasks:
+            task.cancel("the gateway ends")
+
+    def _parted(self, companion: asyncio.Task[None]) -> None:
+        if companion.cancelled():
+            return
+        if (error := companion.exception()) is not None:
+            log.error("the configuration is followed no more, restart the gateway", exc_info=error)
+        elif not self.should_exit:
+            self.stop()
+
+
+async def serve(
+    app: Application, listener: socket.socket, *, grace_s: float, beside: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Serve until a signal, or until `beside` returns, which starts once the gateway answers. Raises InputError."""
+    server = Server(app, grace_s, beside)
+    await server.serve(sockets=[listener])
+    if not server.started:
+        raise InputError("the gateway could not start: see the message above")

@@ -1,0 +1,46 @@
+"""One of several processes behind a socket: `python -m gateway.cli.worker DESCRIPTOR GRACE`.
+
+Started by `gateway serve --workers N` alone. What it serves comes over standard input, as `control_plane.workers` says.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+
+from gateway.app import build
+from gateway.cli import serving
+from gateway.contracts.errors import TollgateError
+from gateway.control_plane.workers import READY, decode
+from gateway.stores.bundle import open_stores
+
+LINE_BYTES = 64 * 1024 * 1024
+
+
+def main(descriptor: int, grace_s: float) -> None:
+    """Serve on an inherited socket until a signal, or until the parent is gone."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent reads the configuration
+    try:
+        serving.run(_work(socket.socket(fileno=descriptor), grace_s))
+    except TollgateError as error:
+        sys.exit(f"Error: {error}")
+
+
+async def _work(listener: socket.socket, grace_s: float) -> None:
+    parent = asyncio.StreamReader(limit=LINE_BYTES)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(parent), sys.stdin)
+    deployment = decode(await parent.readline())
+    assert deployment is not None
+    app = build(deployment, open_stores(deployment.config.database))
+
+    async def beside() -> None:
+        os.write(sys.stdout.fileno(), READY)
+        while line := await parent.readline():
+            await app.current.reload(decode(line))
+
+    await serving.serve(app, listener, grace_s=grace_s, beside=beside)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))

@@ -1,0 +1,99 @@
+"""The replicas of a configuration, and what becomes of them when another one takes its place.
+
+A replica that both name is the same object before and after: its requests in flight stay counted, what is known of its
+health stays known, its connections stay open. One that is named no more ends the requests that it has, then closes.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from gateway.config import GatewayConfig, Timeouts
+from gateway.policy.routing import POLICIES
+from gateway.providers import ProviderConfig
+from gateway.serving import ReplicaPool
+from gateway.upstreams.base import Upstream
+from gateway.upstreams.litellm import Provider
+from gateway.upstreams.vllm import replicas_of
+
+Same = TypeVar("Same", bound=Upstream)
+
+
+class Fleet:
+    """Every replica that serves, or still ends what it has begun."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._pools: Mapping[str, ReplicaPool] = {}
+        self._leaving: list[Upstream] = []
+
+    @property
+    def replicas(self) -> list[Upstream]:
+        """All of them, those that leave first."""
+        return [*self._leaving, *self._serving()]
+
+    def pools(self, config: GatewayConfig) -> dict[str, ReplicaPool]:
+        """The pools of a configuration, over the replicas known already and new ones. Raises InputError.
+
+        Nothing changes before `serve` is told of them.
+        """
+        return {name: self._pool(name, config) for name in config.pools}
+
+    def serve(self, config: GatewayConfig, pools: Mapping[str, ReplicaPool]) -> None:
+        """These pools of that configuration serve from now on; every replica that is in none of them leaves."""
+        before, now = self._serving(), self._monotonic()
+        for name, pool in pools.items():
+            joins = any(replica in before for replica in pool.replicas)
+            for replica, wanted in zip(pool.engines, config.pools[name].replicas, strict=True):
+                replica.vitals.settings = config.health
+                if replica.vitals.draining != wanted.drain:
+                    replica.vitals.drain(wanted.drain, now)
+                if joins and replica not in before:
+                    replica.vitals.warm_up(now)
+        self._pools = pools
+        self._leaving += [replica for replica in before if replica not in self._serving()]
+
+    def part(self) -> list[Upstream]:
+        """Close the replicas that leave and have nothing in flight any more, and return them."""
+        done = [replica for replica in self._leaving if replica.in_flight == 0]
+        self._leaving = [replica for replica in self._leaving if replica.in_flight]
+        for replica in done:
+            replica.close()
+        return done
+
+    def close(self) -> None:
+        """Close what is idle in all of them."""
+        for replica in self.replicas:
+            replica.close()
+
+    def _serving(self) -> list[Upstream]:
+        return [replica for pool in self._pools.values() for replica in pool.replicas]
+
+    def _pool(self, name: str, config: GatewayConfig) -> ReplicaPool:
+        wanted, before = config.pools[name], self._pools.get(name)
+        policy = POLICIES[wanted.policy]
+        if wanted.provider is not None:
+            providers = _kept([_provider(name, wanted.provider, config.timeouts)], before.replicas if before else ())
+            pool = ReplicaPool(name, providers, policy, None)
+        else:
+            made = replicas_of(name, wanted, connect_s=config.timeouts.connect, health=config.health)
+            engines = _kept(made, before.engines if before else ())
+            pool = ReplicaPool(name, engines, policy, wanted.served_model, engines=engines)
+        return pool if before is None else dataclasses.replace(pool, turns=before.turns, retries=before.retries)
+
+
+def _kept(made: Sequence[Same], before: Sequence[Same]) -> list[Same]:
+    """Those that were there before in the place of those of the same identity."""
+    known = {each.identity: each for each in before}
+    return [known.get(each.identity, each) for each in made]
+
+
+def _provider(name: str, provider: ProviderConfig, timeouts: Timeouts) -> Upstream:
+    return Provider(
+        name,
+        provider.model,
+        api_key=None if provider.api_key is None else provider.api_key.read(),
+        base_url=provider.base_url,
+        connect_s=timeouts.connect,
+        total_s=timeouts.total,
+    )

@@ -1,0 +1,102 @@
+"""SIGTERM: what runs ends, within its grace; a request that is cut leaves its one row."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.cli.serving import signals
+from gateway.contracts.ledger import COMPLETED, GATEWAY_LOST
+from tests.engine import raw
+from tests.engine.simulator import Engine
+from tests.gateway.process import HELLO, Gateway, serving, stores_in
+
+WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
+
+
+async def _stream(gateway: Gateway, engine: Engine, client: raw.Client) -> raw.Answer:
+    """A stream that has begun and goes no further."""
+    engine.hold()
+    await client.send("POST", "/v1/chat/completions", HELLO | {"stream": True}, gateway.bearer)
+    await engine.wait_for(lambda e: e.running == 1)
+    engine.step()
+    answer = await client.head()
+    answer.chunks.append(await client.chunk())
+    return answer
+
+
+async def _rest(client: raw.Client) -> list[bytes]:
+    """The chunks up to the end. Raises IncompleteReadError or ConnectionError when it is cut."""
+    chunks = []
+    while chunk := await client.chunk():
+        chunks.append(chunk)
+    return chunks
+
+
+def _rows(folder: Path) -> list[Any]:
+    return [(row["outcome"], row["status"]) for row in stores_in(folder).ledger.recent(5)]
+
+
+async def _refused(gateway: Gateway) -> bool:
+    """Whether no connection is accepted any more."""
+    try:
+        async with raw.connect(gateway.url):
+            return False
+    except ConnectionError:
+        return True
+
+
+@WORKERS
+async def test_a_stream_that_runs_at_sigterm_ends_in_order(tmp_path: Path, workers: str) -> None:
+    async with Engine("faq") as engine, serving(tmp_path, engine, "--workers", workers) as gateway:
+        async with raw.connect(gateway.url) as client:
+            answer = await _stream(gateway, engine, client)
+            gateway.process.send_signal(signal.SIGTERM)
+            await gateway.until(lambda: _refused(gateway))
+            engine.resume()
+            answer.chunks += await _rest(client)
+        assert answer.events[-1] == b"data: [DONE]\n\n"
+        assert (await gateway.ended(), gateway.errors) == (0, "")
+    assert _rows(tmp_path) == [(COMPLETED, 200)]
+
+
+@WORKERS
+async def test_after_the_grace_a_stream_is_cut_and_leaves_one_row(tmp_path: Path, workers: str) -> None:
+    options = ("--workers", workers, "--grace", "0.2")
+    async with Engine("faq") as engine, serving(tmp_path, engine, *options) as gateway:
+        async with raw.connect(gateway.url) as client:
+            await _stream(gateway, engine, client)
+            code = await gateway.ended(signal.SIGTERM)
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                await _rest(client)
+        assert (code, gateway.errors) == (0, "")
+        await engine.wait_for(lambda e: e.running == 0)
+    assert _rows(tmp_path) == [(GATEWAY_LOST, 0)]
+    assert list(stores_in(tmp_path).spool_folder.iterdir()) == []
+
+
+@WORKERS
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_cuts_at_once(tmp_path: Path, workers: str, number: signal.Signals) -> None:
+    options = ("--workers", workers, "--grace", "3600")
+    async with (
+        Engine("faq") as engine,
+        serving(tmp_path, engine, *options) as gateway,
+        raw.connect(gateway.url) as client,
+    ):
+        await _stream(gateway, engine, client)
+        gateway.process.send_signal(number)
+        await gateway.until(lambda: _refused(gateway))
+        assert (await gateway.ended(number), gateway.errors) == (0, "")
+    assert _rows(tmp_path) == [(GATEWAY_LOST, 0)]
+
+
+async def test_signals_are_as_before_afterwards() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    heard = asyncio.Event()
+    with signals({signal.SIGHUP: heard.set}):
+        signal.raise_signal(signal.SIGHUP)
+        await asyncio.wait_for(heard.wait(), 5.0)
+    assert signal.getsignal(signal.SIGHUP) is before

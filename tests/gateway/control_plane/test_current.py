@@ -1,0 +1,147 @@
+"""A reload replaces what serves as a whole; a request keeps what was served when it began."""
+
+import asyncio
+import dataclasses
+import logging
+import os
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from gateway import changes
+from gateway.config import Deployment, Enforcement, Timeouts
+from gateway.contracts.ledger import COMPLETED
+from gateway.contracts.prices import Price, PriceBook
+from gateway.control_plane.current import Current
+from gateway.stores.bundle import open_stores
+from gateway.stores.database import open_database
+from gateway.telemetry import Telemetry
+from tests.engine import raw
+from tests.engine.simulator import Engine
+from tests.gateway.builders import NOW
+from tests.gateway.serving import PRICES, deployment, release, serving
+
+HELLO = {"model": "faq", "messages": [{"role": "user", "content": "one two"}]}
+DEARER = PriceBook(version="dearer", models={"faq": Price(input="9", output="9")})  # type: ignore[arg-type]
+
+
+def _current(folder: Path, deployed: Deployment) -> Current:
+    return Current(deployed, open_stores(f"sqlite:///{folder / 't.db'}"), Telemetry(), lambda: NOW, time.monotonic)
+
+
+def _reloads(telemetry: Telemetry) -> dict[str, float]:
+    (family,) = telemetry.config_reloads.collect()
+    return {s.labels["result"]: s.value for s in family.samples if s.name.endswith("_total")}
+
+
+async def test_everything_is_replaced_together(tmp_path: Path) -> None:
+    old = deployment({"main": ["http://a"]})
+    new = dataclasses.replace(
+        deployment({"other": ["http://b"]}, [release("2", "other")], timeouts=Timeouts(idle=5)), prices=DEARER
+    )
+    current = _current(tmp_path, old)
+    before = current.state.serving
+    await current.reload(new)
+    after = current.state.serving
+    assert (set(before.pools), set(before.snapshot.releases), before.prices) == ({"main"}, {"faq@1"}, PRICES)
+    assert (set(after.pools), set(after.snapshot.releases), after.prices) == ({"other"}, {"faq@2"}, DEARER)
+    assert (after.snapshot.live, after.timeouts.idle) == ({"faq": "faq@2"}, 5.0)
+    assert current.digest == changes.digest(new)
+    current.part()
+    assert [replica.name for replica in current.replicas] == ["other-0"]
+
+
+async def test_law_8_what_cannot_serve_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    telemetry = Telemetry()
+    old = deployment({"main": ["http://a"]})
+    current = Current(old, open_stores(f"sqlite:///{tmp_path / 't.db'}"), telemetry, lambda: NOW, time.monotonic)
+    serving_before, replicas = current.state.serving, current.replicas
+    enforcement = Enforcement(mode="warn", trusted_keys=(tmp_path / "none.pub",))
+    await current.reload(deployment({"main": ["http://b"]}, enforcement=enforcement))
+    assert current.state.serving is serving_before
+    assert (current.digest, current.replicas) == (changes.digest(old), replicas)
+    assert "refused, and the last good one keeps serving" in caplog.text
+    await current.reload(None)
+    await current.reload(old)
+    assert _reloads(telemetry) == {"refused": 2, "applied": 1}
+
+
+async def test_a_database_that_is_away_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    current = _current(tmp_path, deployment({"main": ["http://a"]}))
+    engine = open_database(f"sqlite:///{tmp_path / 't.db'}")
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE keys RENAME TO away"))
+    caplog.set_level(logging.ERROR, "tollgate")
+    reload = asyncio.create_task(current.reload(deployment({"main": ["http://b"]})))
+    async with asyncio.timeout(10):
+        while not caplog.messages:
+            await asyncio.to_thread(os.sched_yield)
+    assert "waits for the database" in caplog.text
+    with engine.begin() as connection:
+        connection.execute(sa.text("ALTER TABLE away RENAME TO keys"))
+    await asyncio.wait_for(reload, 10)
+    assert current.digest == changes.digest(deployment({"main": ["http://b"]}))
+
+
+async def test_a_stream_ends_on_what_it_began_with(tmp_path: Path) -> None:
+    """On the replica, the release and the price of the old configuration, whose replica closes once it has ended."""
+    async with (
+        Engine() as old,
+        Engine() as new,
+        serving(deployment({"main": [old.url]}), tmp_path) as (gateway, key, _),
+    ):
+        bearer = {"authorization": f"Bearer {key}"}
+        async with raw.connect(gateway.url) as client:
+            old.hold()
+            await client.send("POST", "/v1/chat/completions", HELLO | {"stream": True}, bearer)
+            await old.wait_for(lambda e: e.running == 1)
+            replaced = dataclasses.replace(deployment({"main": [new.url]}, [release("2")]), prices=DEARER)
+            await gateway.app.current.reload(replaced)
+            assert (await raw.post(gateway.url, "/v1/chat/completions", HELLO, bearer)).status == 200
+            assert len(gateway.app.current.replicas) == 2
+            old.resume()
+            assert (await client.answer()).events[-1] == b"data: [DONE]\n\n"
+        rows = {row.release: row for row in await gateway.rows(2)}
+        assert {name: (row.outcome, row.price_version) for name, row in rows.items()} == {
+            "faq@1": (COMPLETED, "test"),
+            "faq@2": (COMPLETED, "dearer"),
+        }
+        async with asyncio.timeout(10):
+            while len(gateway.app.current.replicas) == 2:
+                await asyncio.to_thread(os.sched_yield)
+        assert (len(old.received("/v1/chat/completions")), len(new.received("/v1/chat/completions"))) == (1, 1)
+
+
+async def test_reloads_under_load_lose_no_request(tmp_path: Path) -> None:
+    """Each request sees one configuration as a whole: its release and its engine belong together."""
+    async with (
+        Engine() as one,
+        Engine() as two,
+        serving(deployment({"main": [one.url]}), tmp_path) as (gateway, key, _),
+    ):
+        bearer = {"authorization": f"Bearer {key}"}
+        deployed = [deployment({"main": [one.url]}), deployment({"main": [two.url]}, [release("2")])]
+        engines = {"faq@1": one, "faq@2": two}
+
+        async def ask() -> list[str | None]:
+            async with raw.connect(gateway.url) as client:
+                found = []
+                for _ in range(15):
+                    await client.send("POST", "/v1/chat/completions", HELLO, bearer)
+                    answer = await client.answer()
+                    assert answer.status == 200
+                    found.append(answer.header("x-tollgate-release"))
+                return found
+
+        asking = [asyncio.create_task(ask()) for _ in range(4)]
+        turns = 0
+        while not all(task.done() for task in asking):
+            await gateway.app.current.reload(deployed[turns % 2])
+            turns += 1
+        seen = [name for task in asking for name in task.result()]
+        for name, engine in engines.items():
+            assert seen.count(name) == len(engine.received("/v1/chat/completions"))
+        assert sum(gateway.in_flight()) == 0
+        await gateway.rows(60)

@@ -1,0 +1,109 @@
+"""A replica that stays is the same object; one that leaves ends what it has begun, then closes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config import GatewayConfig, PoolConfig, ReplicaConfig, Secret, Timeouts
+from gateway.contracts.errors import DocumentError
+from gateway.control_plane.fleet import Fleet
+from gateway.policy.health import COLD_WEIGHT
+from gateway.settings import Health
+from gateway.upstreams.base import Upstream
+from tests.gateway.builders import NOW, deployment
+
+
+def _config(*replicas: ReplicaConfig, connect: float = 5.0, **changes: Any) -> GatewayConfig:
+    config = deployment(timeouts=Timeouts(connect=connect), **changes).config
+    return config.model_copy(update={"pools": {"main": PoolConfig(replicas=replicas)}})
+
+
+def _engine(name: str | None = None, url: str = "http://a", **more: Any) -> ReplicaConfig:
+    return ReplicaConfig(name=name, url=url, **more)
+
+
+def _serve(fleet: Fleet, config: GatewayConfig) -> list[Upstream]:
+    pools = fleet.pools(config)
+    fleet.serve(config, pools)
+    return list(pools["main"].replicas)
+
+
+def test_a_replica_without_a_name_is_called_after_its_pool() -> None:
+    assert [replica.name for replica in _serve(Fleet(lambda: NOW), _config(_engine(), _engine("b")))] == ["main-0", "b"]
+
+
+def test_a_replica_that_stays_is_the_same_object() -> None:
+    fleet = Fleet(lambda: NOW)
+    a, b = _serve(fleet, _config(_engine("a"), _engine("b")))
+    assert _serve(fleet, _config(_engine("b"), _engine("c"), _engine("a")))[::2] == [b, a]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"url": "http://b"}, {"name": "b"}, {"api_key": Secret(env="HOME")}], ids=["url", "name", "key"]
+)
+def test_a_replica_that_changed_is_another_one(changed: dict[str, object]) -> None:
+    fleet = Fleet(lambda: NOW)
+    (before,) = _serve(fleet, _config(_engine("a")))
+    (after,) = _serve(fleet, _config(_engine("a").model_copy(update=changed)))
+    assert before is not after
+    assert fleet.part() == [before]
+
+
+def test_another_time_to_connect_makes_another_replica() -> None:
+    fleet = Fleet(lambda: NOW)
+    assert _serve(fleet, _config(_engine("a"))) != _serve(fleet, _config(_engine("a"), connect=1.0))
+
+
+def test_a_secret_that_was_written_anew_makes_another_replica(tmp_path: Path) -> None:
+    fleet, secret = Fleet(lambda: NOW), tmp_path / "key"
+    config = _config(_engine("a", api_key=Secret(file=secret)))
+    secret.write_text("one")
+    before = _serve(fleet, config)
+    assert _serve(fleet, config) == before
+    secret.write_text("two")
+    assert _serve(fleet, config) != before
+
+
+def test_what_leaves_ends_what_it_has_begun_first() -> None:
+    fleet = Fleet(lambda: NOW)
+    (a,) = _serve(fleet, _config(_engine("a")))
+    with a:
+        (b,) = _serve(fleet, _config(_engine("b")))
+        assert (fleet.part(), fleet.replicas) == ([], [a, b])
+    assert (fleet.part(), fleet.replicas, fleet.part()) == ([a], [b], [])
+
+
+def test_law_8_pools_that_cannot_be_made_change_nothing(tmp_path: Path) -> None:
+    fleet = Fleet(lambda: NOW)
+    (a,) = _serve(fleet, _config(_engine("a")))
+    with pytest.raises(DocumentError, match="expected a secret"):
+        fleet.pools(_config(_engine("b"), _engine("c", api_key=Secret(env="TOLLGATE_NO_SUCH"))))
+    assert fleet.replicas == [a]
+    assert _serve(fleet, _config(_engine("a"))) == [a]
+
+
+def test_what_is_known_of_a_replica_stays_and_its_settings_follow() -> None:
+    fleet = Fleet(lambda: NOW)
+    (a,) = _serve(fleet, _config(_engine("a")))
+    a.vitals.missed()
+    a.breaker.failed(NOW)
+    assert _serve(fleet, _config(_engine("a", drain=True), health=Health(failures=7))) == [a]
+    assert (a.vitals.failed_probes, a.breaker.failures) == (1, 1)
+    assert (a.vitals.draining, a.vitals.settings.failures) == (True, 7)
+    _serve(fleet, _config(_engine("a")))
+    assert not a.vitals.draining
+
+
+def test_a_replica_that_joins_others_starts_slowly_and_the_first_ones_do_not() -> None:
+    fleet = Fleet(lambda: NOW)
+    (a,) = _serve(fleet, _config(_engine("a")))
+    _, b = _serve(fleet, _config(_engine("a"), _engine("b")))
+    assert (a.vitals.weight(NOW), b.vitals.weight(NOW)) == (1.0, COLD_WEIGHT)
+
+
+def test_the_retry_budget_of_a_pool_is_no_larger_for_a_reload() -> None:
+    fleet, config = Fleet(lambda: NOW), _config(_engine("a"))
+    before = fleet.pools(config)
+    fleet.serve(config, before)
+    assert fleet.pools(config)["main"].retries is before["main"].retries
