@@ -5,6 +5,7 @@ mended by another replica is raised as it is.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +137,8 @@ class Exchange:
                     if only_comments(events):
                         continue  # no token yet: another replica may still do better
                     await self.client.stream(self._first_byte())
+                if meter.finished:
+                    self.client.aborts(None)  # whoever leaves now has it all, and the connection can be kept
                 if events:
                     await self.client.write(events)
                 if meter.error is not None:
@@ -146,7 +149,8 @@ class Exchange:
             raise self._unjudged(error) from error
         finally:
             self.client.events = meter.events
-        await self.client.write(b"", more=False)
+        with suppress(ClientGone):  # clients leave with the last event, and do not wait for the end after it
+            await self.client.write(b"", more=False)
         self.account.outcome, self.account.status = COMPLETED, 200
 
     def _idle(self, first_by: float) -> float:
