@@ -44,4 +44,4 @@ locks: $(VENV)/.ready ## resolve the locks anew
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 clean: ## remove environments and what the demo made
-	rm -rf $(VENV) .vllm .demo
+	rm -rf $(VENV) .vllm .demo tests/clients/node/node_modules

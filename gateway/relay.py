@@ -16,8 +16,8 @@ from gateway.contracts.ledger import COMPLETED
 from gateway.contracts.prices import PriceBook
 from gateway.policy.accounting import Account
 from gateway.policy.events import Malformed, only_comments
+from gateway.policy.metering import Meter, read_answer
 from gateway.policy.metering import meter as meter_of
-from gateway.policy.metering import read_answer
 from gateway.policy.request import Request
 from gateway.upstreams.base import Answer, Upstream
 from gateway.upstreams.http1 import ExchangeError
@@ -131,16 +131,7 @@ class Exchange:
         first_by = self.monotonic() + self.timeouts.first_byte
         try:
             while data := await answer.read(self._within(self._idle(first_by))):
-                events = meter.feed(data)
-                if events and not self.client.started:
-                    if only_comments(events):
-                        continue  # no token yet: another replica may still do better
-                    await self.client.stream(self._first_byte())
-                if events:
-                    await self.client.write(events)
-                if meter.error is not None:
-                    self.client.events = meter.events
-                    raise self._failed(meter.error)
+                await self._events(meter.feed(data), meter)
             if not meter.finished:
                 raise ExchangeError("its stream ended before its last event")
         except ExchangeError as error:
@@ -152,9 +143,21 @@ class Exchange:
                 meter.feed(await answer.read(self.timeouts.idle))
             raise
         finally:
-            self.account.usage = meter.usage
-        await self.client.write(b"", more=False)
+            self.account.usage, self.client.events = meter.usage, meter.events
+        with suppress(ClientGone):  # clients leave with the last event, and do not wait for the end after it
+            await self.client.write(b"", more=False)
         self.account.outcome, self.account.status = COMPLETED, 200
+
+    async def _events(self, events: bytes, meter: Meter) -> None:
+        """Whole events for the client. Comments before a token pass by: another replica may still do better."""
+        if meter.finished:
+            self.client.aborts(None)  # whoever leaves now has it all, and the connection can be kept
+        if events and (self.client.started or not only_comments(events)):
+            if not self.client.started:
+                await self.client.stream(self._first_byte())
+            await self.client.write(events)
+        if meter.error is not None:
+            raise self._failed(meter.error)
 
     def _idle(self, first_by: float) -> float:
         """How long the next piece may take. A comment of an engine that queues does not move the limit of the first."""

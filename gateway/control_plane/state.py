@@ -1,6 +1,7 @@
 """What is served now, rebuilt from the stores when they change."""
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +32,7 @@ def _mark(path: Path) -> Mark:
 
 
 class State:
-    """Holds what is served. `refresh` may run in a thread: it replaces `serving` as a whole."""
+    """Holds what is served. `refresh` may run in any thread: it replaces `serving` as a whole, one at a time."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class State:
         self._verdicts: list[Verdict] = []
         self._problems: list[str] = []
         self._told: set[str] = set()
+        self._refreshing = threading.Lock()
         self.serving = self._build()
 
     @property
@@ -59,7 +61,8 @@ class State:
 
     def refresh(self) -> None:
         """Read the stores again. Raises what they raise; what is served stays until it succeeds."""
-        self.serving = self._build()
+        with self._refreshing:  # else what was read first might be stored last
+            self.serving = self._build()
 
     def promote(self, name: str) -> Release:
         """Make a release the live one of its model. Raises ReleaseNotGated when its gate is closed in `require` mode.

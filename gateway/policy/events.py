@@ -72,7 +72,7 @@ class EventMeter:
 
     Feed it what the engine sends; it returns what the client gets. `usage` is the best count so far, `finished` whether
     the stream's own end came, `error` the error that the engine sent in its stream: that event and what follows it are
-    not for the client. `events` is how many events the engine has sent.
+    not for the client. `events` is how many came before it.
     """
 
     __slots__ = ("_held", "error", "events", "finished", "usage")
@@ -89,8 +89,7 @@ class EventMeter:
         if self._held:
             data = self._held + data
         elif _is_line(data) and self.error is None:  # one event for each piece, as a token comes from an engine
-            self.events += 1
-            return self.event(data, data[6:-2])
+            return self._one(data, data[6:-2])
         ends = [match.end() for match in _END.finditer(data)]
         starts = [0, *ends]
         self._held = data[starts[-1] :]
@@ -104,8 +103,13 @@ class EventMeter:
         data = data_of(event)
         if data is None:
             return event
-        self.events += 1
-        return self.event(event, data)
+        return self._one(event, data)
+
+    def _one(self, event: bytes, data: bytes) -> bytes:
+        passed = self.event(event, data)
+        if self.error is None:
+            self.events += 1
+        return passed
 
     def event(self, event: bytes, data: bytes) -> bytes:
         """The client's bytes for one event with data; of a stream that nobody counts, all of them."""

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import struct
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,11 @@ MODEL = ROOT / "datasets/orbit-faq/model"
 FLAGS = [
     "--served-model-name=faq", "--dtype=bfloat16", "--max-model-len=512", "--max-num-seqs=64", "--block-size=32",
     "--enforce-eager", "--distributed-executor-backend=uni", "--enable-prompt-tokens-details",
+    "--enable-auto-tool-choice", "--tool-call-parser=hermes", "--enable-lora", "--max-lora-rank=8",
+    "--max-num-queued-reqs=64",
 ]  # fmt: skip
+ADAPTER, RANK = "invoices", 8
+"""An adapter's name, and the rank of its matrices."""
 ENV = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
@@ -39,8 +44,9 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("vllm") / "engine.log"
-    running = engine.start(PYTHON, str(MODEL), port=port, log=log, flags=FLAGS, env=ENV)
+    folder = tmp_path_factory.mktemp("vllm")
+    flags = [*FLAGS, "--lora-modules", f"{ADAPTER}={_adapter(folder / ADAPTER)}"]
+    running = engine.start(PYTHON, str(MODEL), port=port, log=folder / "engine.log", flags=flags, env=ENV)
     try:
         running.wait_ready(300.0)
         for stream in (False, True):
@@ -48,6 +54,23 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield running.url
     finally:
         running.stop()
+
+
+def _adapter(folder: Path) -> Path:
+    """An adapter that changes nothing: its matrices are zero."""
+    hidden = json.loads((MODEL / "config.json").read_text())["hidden_size"]
+    tensors, data = {}, b""
+    for name, shape in (("lora_A", [RANK, hidden]), ("lora_B", [hidden, RANK])):
+        zeros = bytes(4 * RANK * hidden)
+        at = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(zeros)]}
+        tensors[f"base_model.model.model.layers.0.self_attn.q_proj.{name}.weight"] = at
+        data += zeros
+    head = json.dumps(tensors).encode()
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + data)
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": RANK, "target_modules": ["q_proj"], "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
 
 
 def _ask(url: str, fields: dict[str, object]) -> None:

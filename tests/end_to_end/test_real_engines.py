@@ -8,6 +8,7 @@ from gateway.control_plane.probes import ask_asleep, ask_health
 from gateway.control_plane.registration import ask_facts
 from gateway.settings import Health
 from gateway.upstreams.vllm import Replica
+from tests.end_to_end.conftest import ADAPTER
 from tests.end_to_end.test_real_vllm import counters
 from tests.gateway.serving import deployment, serving
 
@@ -19,7 +20,7 @@ async def test_it_says_everything_that_is_wanted(vllm: str) -> None:
     await ask_health(replica, 5.0)
     assert await ask_asleep(replica, 5.0) is False
     facts = await ask_facts(replica, 5.0)
-    assert (facts.models, facts.adapters, facts.max_model_len, facts.missing) == (("faq",), (), 512, ())
+    assert (facts.models, facts.adapters, facts.max_model_len, facts.missing) == (("faq",), (ADAPTER,), 512, ())
     assert facts.version is not None
     assert facts.version[0].isdigit()
 

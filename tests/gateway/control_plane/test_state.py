@@ -1,6 +1,7 @@
 """The snapshot follows the stores: keys, promotions and verdicts, from this process and from others."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -27,12 +28,12 @@ class House:
         self.folder.mkdir()
         self.keys, self.releases = KeyStore(engine), ReleaseStore(engine)
 
-    def state(self, mode: str = "require") -> State:
+    def state(self, mode: str = "require", clock: Callable[[], float] | None = None) -> State:
         enforcement = Enforcement.model_validate(
             {"mode": mode, "trusted_keys": [self.gate.public], "verdicts": self.folder}
         )
         found = deployment(releases=[ONE, TWO], enforcement=enforcement)
-        return State(found, self.keys, self.releases, lambda: self.now, pools={})
+        return State(found, self.keys, self.releases, clock or (lambda: self.now), pools={})
 
     def passes(self, name: str = "two") -> Path:
         return self.gate.write(self.folder, verdict(TWO.digest, name="faq@2"), name)
@@ -194,3 +195,28 @@ def test_without_a_trusted_key_that_reads_nothing_starts(house: House) -> None:
     with pytest.raises(VerdictError, match="PEM"):
         start()
     assert house.state("off").snapshot.live == {"faq": "faq@1"}
+
+
+def test_what_was_read_first_is_not_stored_last(house: House) -> None:
+    reading, go_on, slow = threading.Event(), threading.Event(), []
+
+    def clock() -> float:
+        if threading.current_thread() in slow:  # it has read the keys, and judges the releases
+            reading.set()
+            go_on.wait(10)
+        return NOW
+
+    state = house.state("warn", clock)
+    first, second = (threading.Thread(target=state.refresh) for _ in range(2))
+    slow.append(first)
+    first.start()
+    reading.wait(10)
+    house.keys.create(
+        name="new", team="t", scope="serve", models=None, now=NOW, ttl_s=None, random_bytes=counting_bytes()
+    )  # fmt: skip
+    second.start()
+    second.join(0.2)
+    go_on.set()
+    for each in (first, second):
+        each.join()
+    assert len(state.snapshot.keys) == 1

@@ -122,6 +122,13 @@ def test_an_error_without_a_type_is_one() -> None:
     assert meter.error == {"message": "m", "code": 500}
 
 
+def test_an_error_has_the_number_of_the_event_in_whose_place_it_comes() -> None:
+    meter = ResponsesMeter()
+    meter.feed(RESPONSES_STREAM[: RESPONSES_STREAM.index(b"event: response.completed")])
+    meter.feed(b'data: {"error":{"message":"m","code":500}}\n\n' * 2)
+    assert meter.events == 2
+
+
 def test_a_response_that_breaks_off_has_no_count() -> None:
     meter = ResponsesMeter()
     meter.feed(RESPONSES_STREAM[: RESPONSES_STREAM.index(b"event: response.completed")])
