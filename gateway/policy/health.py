@@ -24,6 +24,8 @@ from gateway.settings import Health
 LIMIT = 3
 FIRST_S = 1.0
 LONGEST_S = 30.0
+DOUBLINGS = 10
+"""More than it takes to reach the longest: a replica may be away for weeks, and 2.0**1024 is no number."""
 COLD_WEIGHT = 0.1
 """The weight that slow start begins with: enough to warm the caches, too little to be waited for."""
 SMOOTHING = 0.1
@@ -71,7 +73,7 @@ class Breaker:
         if not self.closed:
             self.recovered_at = math.inf
             self.open_until = now + min(LONGEST_S, FIRST_S * 2.0**self.openings)
-            self.openings += 1
+            self.openings = min(self.openings + 1, DOUBLINGS)
 
     def ended(self) -> None:
         """A request is over, whether or not it told anything of the replica: another one may be the trial."""

@@ -60,6 +60,15 @@ def test_each_failed_trial_doubles_the_time_up_to_the_longest(times: int) -> Non
     assert breaker.open_until - now == min(LONGEST_S, FIRST_S * 2 ** (times - 1))
 
 
+def test_a_replica_may_be_away_for_weeks() -> None:
+    breaker, now = Breaker(), 0.0
+    for _ in range(2000):
+        now += LONGEST_S
+        breaker.begin()
+        breaker.failed(now)
+    assert breaker.open_until == now + LONGEST_S
+
+
 def test_what_was_on_its_way_when_it_opened_does_not_count_again() -> None:
     breaker, now = opened()
     for _ in range(1000):
