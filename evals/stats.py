@@ -31,6 +31,9 @@ from typing import Any
 DECIMALS = 9
 """Bounds are rounded to this many digits, far above the integral's error, so that machines agree on them."""
 
+RESOLUTION = 1e-11
+"""How close the search for a bound comes."""
+
 _STEP = 0.03
 _NEGLIGIBLE = 1e-14
 _MOST_CELLS = 1 << 21
@@ -66,10 +69,10 @@ def lower_bound(clusters: Sequence[Cluster], *, worst: float, alpha: float) -> f
     """
     from scipy.optimize import brentq
 
-    if not clusters or all(c.total <= worst * c.size for c in clusters):
-        return worst
-    highest = max(c.total / c.size for c in clusters)
-    found = brentq(lambda at: tail(clusters, at=at, worst=worst) - alpha, worst, highest, xtol=1e-11, rtol=1e-12)
+    highest = max((c.total / c.size for c in clusters), default=worst)
+    if highest - worst <= RESOLUTION:
+        return worst  # rounded down: nothing lies between the two that could be told from them
+    found = brentq(lambda at: tail(clusters, at=at, worst=worst) - alpha, worst, highest, xtol=RESOLUTION, rtol=1e-12)
     return round(float(found), DECIMALS)
 
 

@@ -86,6 +86,11 @@ def test_noninferiority_reference_values() -> None:
     assert -0.0680 < found < -0.05697
 
 
+@pytest.mark.parametrize("total", [-1.0, -0.9999999999999996, -1 + 1e-12])
+def test_what_cannot_be_told_from_the_worst_is_the_worst(total: float) -> None:
+    assert lower_bound([Cluster(total, 1)] * 3, worst=-1.0, alpha=ALPHA) == -1.0
+
+
 @given(clusters_of_differences, st.data())
 @settings(deadline=None)
 def test_the_bound_rises_with_every_value(clusters: list[Cluster], data: st.DataObject) -> None:
