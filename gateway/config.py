@@ -98,6 +98,9 @@ class PoolConfig(documents.Frozen):
         if self.provider is not None and (misplaced := self.model_fields_set & {"served_model", "policy"}):
             names = ", ".join(f"`{name}`" for name in sorted(misplaced))
             raise ValueError(f"{names}: for replicas alone; a provider's model stands under `provider`")
+        called = [replica.name for replica in self.replicas if replica.name]
+        if len(called) != len(set(called)):
+            raise ValueError(f"replicas of one pool have names of their own, found {', '.join(sorted(called))}")
         return self
 
 

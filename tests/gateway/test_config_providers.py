@@ -94,3 +94,10 @@ def test_a_mistake_is_named_with_its_key(folder: Path, old: str, new: str, key: 
     assert len(found) == 1
     assert found[0][0] == key
     assert said in found[0][1]
+
+
+def test_replicas_of_a_pool_have_names_of_their_own(folder: Path) -> None:
+    twice = '[{url: "http://10.0.0.7:8000", name: a}, {url: "http://10.0.0.8:8000", name: a}]'
+    (folder / "gateway.yaml").write_text(GOOD.replace('[{url: "http://10.0.0.7:8000"}]', twice))
+    with pytest.raises(DocumentError, match="names of their own, found a, a"):
+        config.load(folder / "gateway.yaml")
