@@ -15,7 +15,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -43,7 +43,7 @@ class Connection(asyncio.Protocol):
         self._forget = forget
         self._max_head_bytes = max_head_bytes
         self._transport: asyncio.Transport | None = None
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline, self._limit, self._what = _NEVER, 0.0, ""
@@ -69,6 +69,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """An idle connection is forgotten; one in use fails its exchange."""
         self._reusable = False
+        self._parser = None  # it holds this connection, and a circle would wait for the collector
         if self._timer is not None:
             self._timer.cancel()
         if self._done:
@@ -181,6 +182,7 @@ class Connection(asyncio.Protocol):
     def shut(self) -> None:
         """Close the connection for good."""
         self._reusable = False
+        self._error = None  # once raised it holds, by its traceback, this connection
         self._close()
 
     # Waiting.

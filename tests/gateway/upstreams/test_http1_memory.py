@@ -1,0 +1,61 @@
+"""What is left of a connection that was closed: nothing, at once, without the collector's help."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.upstreams.http1 import Connection, ExchangeError
+from tests.engine.simulator import Engine, Fault
+from tests.gateway.servers import exchange, pool, post
+
+BODY = b'{"model":"faq","prompt":"one two","stream":true}'
+
+
+@pytest.fixture(autouse=True)
+def _no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+async def _aborted(url: str) -> "weakref.ref[Connection]":
+    """A connection whose exchange was ended while somebody waited for it."""
+    connections = pool(url)
+    connection = await connections.open()
+    connection.send(post(BODY))
+    connection.abort("the client left")
+    with pytest.raises(ExchangeError, match="the client left"):
+        await connection.head(5.0)
+    connections.close(connection)
+    return weakref.ref(connection)
+
+
+async def test_an_aborted_exchange_keeps_nothing_alive() -> None:
+    async with Engine() as engine:
+        engine.faults.append(Fault("stall", times=0))
+        left = await _aborted(engine.url)
+        await engine.wait_for(lambda e: not e.connections)
+        assert left() is None
+
+
+async def _kept(url: str) -> "weakref.ref[Connection]":
+    """A connection that was kept after its exchange, until the pool closed."""
+    connections = pool(url)
+    connection = await connections.open()
+    connection.send(post(BODY))
+    await exchange(connection)
+    connections.close(connection)
+    connections.close_all()
+    return weakref.ref(connection)
+
+
+async def test_a_kept_connection_keeps_nothing_alive_once_it_is_closed() -> None:
+    async with Engine() as engine:
+        kept = await _kept(engine.url)
+        await engine.wait_for(lambda e: not e.connections)
+        assert kept() is None
