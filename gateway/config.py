@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.contracts import attestation, documents, prices, release
-from gateway.contracts.documents import Secret as Secret
+from gateway.contracts.documents import Secret
 from gateway.contracts.errors import DocumentError, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
 from gateway.providers import ProviderConfig, fallback_mistakes

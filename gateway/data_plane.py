@@ -43,7 +43,7 @@ class DataPlane:
     new_id: Callable[[], str]
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer one request of `policy.request.ENDPOINTS`."""
+        """Answer one request of `policy.endpoints.ENDPOINTS`."""
         serving, request_id = self.serving(), self.new_id()
         dialect, write_s = ENDPOINTS[scope["path"]].dialect, serving.timeouts.client
         client = Client(scope, receive, send, write_s=write_s, dialect=dialect, request_id=request_id)

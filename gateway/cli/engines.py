@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from gateway import config as configuration
 from gateway.cli.common import config_option, console, row, table
-from gateway.config import PoolConfig, ReplicaConfig, Secret
+from gateway.config import PoolConfig, ReplicaConfig
+from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError
 from gateway.control_plane.probes import ProbeFailed, ask_asleep, ask_health
 from gateway.control_plane.registration import ask_facts

@@ -17,7 +17,8 @@ import click
 from gateway.app import Application, build
 from gateway.cli import serving
 from gateway.cli.common import DATABASE
-from gateway.config import Deployment, Listen, Secret
+from gateway.config import Deployment, Listen
+from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError
 from gateway.control_plane import engine as engines
 from gateway.control_plane.discovery import discover

@@ -18,9 +18,9 @@ from gateway.config import (
     Release,
     ReleaseConfig,
     ReplicaConfig,
-    Secret,
     deploy,
 )
+from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError, RequestError
 from gateway.contracts.release import MODEL_NAME, Engine, ModelFiles, ReleaseManifest
 from gateway.policy.facts import json_object

@@ -1,7 +1,7 @@
 """What the relay asks of an engine, whichever way it is reached: a seam of two methods."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from gateway.policy.endpoints import Endpoint
 from gateway.policy.health import Breaker, Vitals
@@ -31,10 +31,7 @@ class Answer(Protocol):
 
 
 class Upstream(Protocol):
-    """A vLLM replica, or a provider. `with upstream:` holds its in-flight count, so that no path can leak it.
-
-    Two of one `identity` are one engine or provider, reached in one way.
-    """
+    """A vLLM replica, or a provider. Two of one `identity` are one engine or provider, reached in one way."""
 
     name: str
     identity: tuple[object, ...]
@@ -61,3 +58,28 @@ class Upstream(Protocol):
 
     def __exit__(self, *exc: object) -> None:
         """It is over."""
+
+
+class Counted:
+    """The part that every upstream has: who it is, what is known of it, and how many requests are in flight on it.
+
+    The count is held by `with upstream:`, so that no path out of a request can leak it.
+    """
+
+    def __init__(self, name: str, identity: tuple[object, ...], vitals: Vitals) -> None:
+        self.name = name
+        self.identity = identity
+        self.in_flight = 0
+        self.vitals = vitals
+        self.breaker = vitals.breaker
+
+    def __enter__(self) -> Self:
+        """A request is on its way."""
+        self.in_flight += 1
+        self.breaker.begin()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """It is over."""
+        self.in_flight -= 1
+        self.breaker.ended()

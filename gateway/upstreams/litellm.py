@@ -24,6 +24,7 @@ from gateway.policy.endpoints import Endpoint
 from gateway.policy.health import Vitals
 from gateway.policy.provider import arguments
 from gateway.upstreams import provider_wire as wire
+from gateway.upstreams.base import Counted
 from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.written import Written
 
@@ -62,8 +63,8 @@ def library() -> Any:
     return found
 
 
-class Provider:
-    """One model of one provider. `in_flight` is held by `with provider:`, as that of a replica is.
+class Provider(Counted):
+    """One model of one provider.
 
     Raises InputError when LiteLLM is missing or does not know the provider that `model` begins with.
     """
@@ -71,11 +72,7 @@ class Provider:
     def __init__(
         self, name: str, model: str, *, api_key: str | None, base_url: str | None, connect_s: float, total_s: float
     ) -> None:
-        self.name = name
-        self.identity: tuple[object, ...] = (name, model, api_key, base_url, connect_s, total_s)
-        self.in_flight = 0
-        self.vitals = Vitals()
-        self.breaker = self.vitals.breaker
+        super().__init__(name, (name, model, api_key, base_url, connect_s, total_s), Vitals())
         self._library = library()
         if (brand := model.partition("/")[0]) not in self._library.provider_list:
             raise InputError(f"LiteLLM knows no provider {brand!r}: expected a model such as 'openai/gpt-5-mini'")
@@ -95,15 +92,6 @@ class Provider:
             *UNTRANSLATED,
         )
         self._tasks: set[asyncio.Task[None]] = set()
-
-    def __enter__(self) -> "Provider":
-        self.in_flight += 1
-        self.breaker.begin()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.in_flight -= 1
-        self.breaker.ended()
 
     async def begin(
         self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False

@@ -17,7 +17,7 @@ from gateway.policy.endpoints import Endpoint
 from gateway.policy.facts import Facts
 from gateway.policy.health import Vitals
 from gateway.settings import Health
-from gateway.upstreams.base import Answer
+from gateway.upstreams.base import Answer, Counted
 from gateway.upstreams.http1 import Connection, ExchangeError, Pool
 
 _TOO_LONG = re.compile(r"maximum context length|longer than the maximum model length|max_model_len", re.IGNORECASE)
@@ -29,11 +29,8 @@ SHEDDING = frozenset({429, 503})
 """Those of a replica that is well, and busy."""
 
 
-class Replica:
-    """One engine: its connections, what is known of it, and how many requests are in flight on it.
-
-    The count is held by `with replica:`, so that no path out of a request can leak it.
-    """
+class Replica(Counted):
+    """One engine: its connections, and what it said of itself."""
 
     def __init__(
         self,
@@ -44,25 +41,12 @@ class Replica:
         connect_s: float,
         vitals: Vitals | None = None,
     ) -> None:
-        self.name = name
+        super().__init__(name, (name, url, api_key, connect_s), Vitals() if vitals is None else vitals)
         self.url = url
-        self.identity: tuple[object, ...] = (name, url, api_key, connect_s)
-        self.in_flight = 0
-        self.vitals = Vitals() if vitals is None else vitals
-        self.breaker = self.vitals.breaker
         self.facts: Facts | None = None
         self.pool = Pool(url, connect_s=connect_s)
         auth = f"authorization: Bearer {api_key}\r\n" if api_key else ""
         self._static = f"host: {self.pool.authority}\r\n{auth}".encode()
-
-    def __enter__(self) -> "Replica":
-        self.in_flight += 1
-        self.breaker.begin()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.in_flight -= 1
-        self.breaker.ended()
 
     async def begin(
         self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False

@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from gateway import config
-from gateway.config import Deployment, GatewayConfig, ReplicaConfig, Secret
+from gateway.config import Deployment, GatewayConfig, ReplicaConfig
 from gateway.contracts import documents
+from gateway.contracts.documents import Secret
 from gateway.contracts.errors import DocumentError, InputError, PriceMissing
 from tests.gateway.builders import deployment, release
 

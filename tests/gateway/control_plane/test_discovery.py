@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Deployment, Listen, Secret
+from gateway.config import Deployment, Listen
+from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError, PriceMissing
 from gateway.control_plane.discovery import discover
 from tests.engine.simulator import Engine, Fault

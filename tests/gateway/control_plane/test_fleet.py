@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config import GatewayConfig, PoolConfig, ReplicaConfig, Secret, Timeouts
+from gateway.config import GatewayConfig, PoolConfig, ReplicaConfig, Timeouts
+from gateway.contracts.documents import Secret
 from gateway.contracts.errors import DocumentError
 from gateway.control_plane.fleet import Fleet
 from gateway.policy.health import COLD_WEIGHT
