@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -24,18 +23,7 @@ Keyed = TypeVar("Keyed", "ReplicaConfig", ProviderConfig)
 
 
 def _engine_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        credentials, host, _ = parts.username or parts.password, parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"expected a URL such as http://10.0.0.7:8000: {error}") from error
-    if credentials:
-        raise ValueError("a replica's URL carries no credentials: name the engine's key under `api_key`")
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError(f"expected a URL such as http://10.0.0.7:8000, found {value!r}")
-    if parts.query or parts.fragment:
-        raise ValueError(f"{value!r}: a replica's URL carries neither query nor fragment")
-    if parts.path.rstrip("/").endswith("/v1"):
+    if documents.http_url(value, "http://10.0.0.7:8000").path.rstrip("/").endswith("/v1"):
         raise ValueError(f"{value!r}: leave /v1 out, the gateway adds the path of each endpoint")
     return value.rstrip("/")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -10,15 +9,7 @@ from gateway.contracts import documents
 
 
 def _base_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        credentials, host, _ = parts.username or parts.password, parts.hostname, parts.port
-    except ValueError as error:
-        raise ValueError(f"expected a URL such as https://api.example.com/v1: {error}") from error
-    if credentials or parts.query or parts.fragment:
-        raise ValueError("a provider's URL carries neither credentials nor a query: its key stands under `api_key`")
-    if parts.scheme not in ("http", "https") or not host:
-        raise ValueError(f"expected a URL such as https://api.example.com/v1, found {value!r}")
+    documents.http_url(value, "https://api.example.com/v1")
     return value.rstrip("/")
 
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -25,6 +26,20 @@ class Frozen(BaseModel):
     """Base of all configuration: immutable, unknown keys refused, no silent conversion of defaults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def http_url(value: str, example: str) -> SplitResult:
+    """The parts of a URL to send requests to. Raises ValueError, without repeating credentials that it may carry."""
+    try:
+        parts = urlsplit(value)
+        credentials, host, _ = parts.username or parts.password, parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"expected a URL such as {example}: {error}") from error
+    if credentials or parts.query or parts.fragment:
+        raise ValueError("a URL carries neither credentials nor a query here: its key stands under `api_key`")
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError(f"expected a URL such as {example}, found {value!r}")
+    return parts
 
 
 class Secret(Frozen):
