@@ -19,8 +19,8 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from gateway.contracts.errors import InternalError, InvalidRequest, UpstreamOverloaded
+from gateway.deadline import Deadline
 from gateway.server.cycle import LINK, Cycle
-from gateway.server.deadline import Deadline
 from gateway.server.head import Refused, refusal
 from gateway.server.limits import DEFAULTS, Limits
 from gateway.server.reader import Head, Reader, Scope

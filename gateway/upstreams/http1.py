@@ -20,9 +20,10 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from gateway.deadline import Deadline
+
 HIGH_WATER = 256 * 1024
 """Bytes held for a slow client before the socket is no longer read."""
-_NEVER = float("inf")
 
 
 class ExchangeError(Exception):
@@ -45,8 +46,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._parser: Any = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline, self._limit, self._what = _NEVER, 0.0, ""
+        self._deadline = Deadline(self._loop, self._late)
+        self._limit, self._what = 0.0, ""
         self._error: ExchangeError | None = None
         self._pieces: list[bytes] = []
         self._held = self._head_bytes = 0
@@ -70,8 +71,7 @@ class Connection(asyncio.Protocol):
         """An idle connection is forgotten; one in use fails its exchange."""
         self._reusable = False
         self._parser = None  # it holds this connection, and a circle would wait for the collector
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadline.stop()
         if self._done:
             self._forget(self)
         elif exc is None and self._error is None and self._ends_with_connection():
@@ -191,30 +191,18 @@ class Connection(asyncio.Protocol):
         self._raise_error()
         self._waiter = self._loop.create_future()
         self._limit, self._what = seconds, what
-        self._deadline = deadline = self._loop.time() + seconds
-        if self._timer is None or self._timer.when() > deadline:
-            self._arm()
+        self._deadline.within(seconds)
         try:
             await self._waiter
         finally:
-            self._deadline = _NEVER
+            self._deadline.never()
             self._waiter = None
         if not self._pieces:
             self._raise_error()
 
-    def _arm(self) -> None:
-        """One timer serves all waits of a connection: most deadlines are moved on, few are reached."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(self._deadline, self._late)
-
     def _late(self) -> None:
-        self._timer = None
-        if self._loop.time() >= self._deadline:
-            reason = f"the engine did not send {self._what} within {self._limit:g} s"
-            self._fail(ExchangeError(reason, timeout=True))
-        elif self._deadline != _NEVER:
-            self._arm()
+        reason = f"the engine did not send {self._what} within {self._limit:g} s"
+        self._fail(ExchangeError(reason, timeout=True))
 
     def _raise_error(self) -> None:
         if self._error is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gateway.server.deadline import Deadline
+from gateway.deadline import Deadline
 from tests.gateway.listening import SECONDS
 
 

@@ -6,6 +6,10 @@ from collections.abc import Callable
 _NEVER = float("inf")
 
 
+def _nobody() -> None:
+    """Who is called once it has stopped."""
+
+
 class Deadline:
     """Calls back when it is reached. One timer follows it: later is free, only sooner sets the timer anew."""
 
@@ -28,8 +32,8 @@ class Deadline:
         self._at = _NEVER
 
     def stop(self) -> None:
-        """Let go of the timer."""
-        self._at = _NEVER
+        """Let go of the timer and of who would be called, for good: whoever holds a deadline is mostly held by it."""
+        self._at, self._reached = _NEVER, _nobody
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
