@@ -95,7 +95,7 @@ class Exchange:
         if self.client.gone:
             raise ClientGone
         endpoint, request_id = self.request.endpoint, self.account.admitted.request_id
-        return await upstream.begin(endpoint, self.body, self.request.content_type, request_id, fresh=fresh)
+        return upstream.begin(endpoint, self.body, self.request.content_type, request_id, fresh=fresh)
 
     async def _over(self, answer: Answer) -> None:
         self.client.aborts(answer.abort)

@@ -169,7 +169,7 @@ async def _one_token(replica: Replica, account: Account, model: str) -> str | No
 
 async def _post(replica: Replica, data: bytes) -> tuple[int, bytes]:
     with replica:
-        connection = await replica.pool.open(fresh=True)
+        connection = replica.pool.take(fresh=True)
         try:
             connection.send(data)
             status = await connection.head(FINGERPRINT_S)

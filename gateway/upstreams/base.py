@@ -26,6 +26,9 @@ class Answer(Protocol):
     async def read(self, seconds: float, what: str = "the next piece") -> bytes:
         """The next piece of the body; `b""` at the end. Raises ExchangeError."""
 
+    def rest(self) -> bytes | None:
+        """The rest of the body, if all of it has arrived."""
+
     def abort(self, reason: str) -> None:
         """End it now, so that the engine stops: every wait ends with an ExchangeError."""
 
@@ -39,10 +42,10 @@ class Upstream(Protocol):
     breaker: Breaker
     vitals: Vitals
 
-    async def begin(
+    def begin(
         self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False
     ) -> Answer:
-        """Send a request, over a new connection if `fresh`. Raises ExchangeError."""
+        """Send a request, over a new connection if `fresh`. That it cannot be sent, the answer's waits say."""
 
     def end(self, answer: Any) -> None:
         """Take back what `begin` gave; always called."""

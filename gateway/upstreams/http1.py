@@ -1,7 +1,6 @@
 """A small HTTP/1.1 client on httptools: keep-alive, backpressure, one deadline per phase.
 
-    pool = Pool(url, connect_s=5.0, max_head_bytes=65_536)
-    connection = await pool.open()
+    connection = pool.take()                # a kept one, or one that connects when it sends
     connection.send(request_bytes)
     await connection.head(seconds)          # status and headers are there
     while piece := await connection.read(seconds): ...
@@ -15,8 +14,8 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import httptools
 
@@ -36,15 +35,31 @@ class ExchangeError(Exception):
         self.connecting = connecting
 
 
-class Connection(asyncio.Protocol):
-    """One connection, one exchange at a time. `reused`: it has served before, so its engine may be closing it."""
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an engine listens, and what its connections may cost. `connect_s`: seconds until one must be there."""
 
-    def __init__(self, forget: Callable[["Connection"], None], max_head_bytes: int) -> None:
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    connect_s: float = 5.0
+    max_head_bytes: int = 65_536
+
+
+class Connection(asyncio.Protocol):
+    """One connection, one exchange at a time. `reused`: it has served before, so its engine may be closing it.
+
+    It connects when the first exchange begins.
+    """
+
+    def __init__(self, address: Address, forget: Callable[["Connection"], None]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._address = address
         self._forget = forget
-        self._max_head_bytes = max_head_bytes
+        self._opening: asyncio.Task[Any] | None = None
+        self._request = b""
         self._transport: asyncio.Transport | None = None
-        self._parser: Any = httptools.HttpResponseParser(self)
+        self._parser: Any = None
         self._waiter: asyncio.Future[None] | None = None
         self._deadline = Deadline(self._loop, self._late)
         self._limit, self._what = 0.0, ""
@@ -61,11 +76,14 @@ class Connection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport, and send small writes at once."""
+        """Keep the transport, send small writes at once, and the request that waits for it."""
         self._transport = cast(asyncio.Transport, transport)
+        self._parser = httptools.HttpResponseParser(self)
         raw = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._transport.write(self._request)
+        self._request = b""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """An idle connection is forgotten; one in use fails its exchange."""
@@ -92,8 +110,9 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(ExchangeError("the engine's answer is not HTTP"))
             return
-        if not self._has_head and self._head_bytes > self._max_head_bytes:
-            self._fail(ExchangeError(f"the engine's headers are larger than {self._max_head_bytes} bytes"))
+        if not self._has_head and self._head_bytes > self._address.max_head_bytes:
+            most = self._address.max_head_bytes
+            self._fail(ExchangeError(f"the engine's headers are larger than {most} bytes"))
             return
         self._wake()
 
@@ -149,14 +168,20 @@ class Connection(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Start an exchange with a whole request."""
-        assert self._transport is not None
         self._error, self._pieces, self.headers = None, [], {}
         self._held = self._head_bytes = self.status = 0
         self._has_head = self._done = False
-        self._transport.write(data)
+        if self._transport is not None:
+            self._transport.write(data)
+            return
+        self._request = data
+        self._opening = self._loop.create_task(self._open())
+        self._opening.add_done_callback(self._opened)
 
     async def head(self, seconds: float) -> int:
-        """Wait for the head and return the status. Raises ExchangeError."""
+        """Wait for the head and return the status; for a connection, if need be, before that. Raises ExchangeError."""
+        while self._opening is not None:
+            await self._wait(self._address.connect_s, "")
         while not self._has_head:
             await self._wait(seconds, "its first byte")
         return self.status
@@ -167,12 +192,21 @@ class Connection(asyncio.Protocol):
             if self._done:
                 return b""
             await self._wait(seconds, what)
+        return self._taken()
+
+    def _taken(self) -> bytes:
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces, self._held = [], 0
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
         return data
+
+    def rest(self) -> bytes | None:
+        """The rest of the body, if all of it has arrived."""
+        if not self._done or self._error is not None:
+            return None
+        return self._taken()
 
     def abort(self, reason: str) -> None:
         """End the exchange now. vLLM stops generating when its client's connection closes."""
@@ -200,9 +234,28 @@ class Connection(asyncio.Protocol):
         if not self._pieces:
             self._raise_error()
 
+    async def _open(self) -> None:
+        address = self._address
+        await self._loop.create_connection(lambda: self, address.host, address.port, ssl=address.tls)
+
+    def _opened(self, opening: asyncio.Task[None]) -> None:
+        self._opening = None
+        error = None if opening.cancelled() else opening.exception()
+        if self._error is None and error is not None:
+            detail = getattr(error, "strerror", None) or type(error).__name__
+            self._fail(ExchangeError(f"the engine refused the connection ({detail})", connecting=True))
+        if self._transport is None:
+            self._deadline.stop()  # no end of a connection will do it
+        elif not self._reusable:
+            self._close()  # nobody waits for it any more
+        self._wake()
+
     def _late(self) -> None:
-        reason = f"the engine did not send {self._what} within {self._limit:g} s"
-        self._fail(ExchangeError(reason, timeout=True))
+        if self._opening is None:
+            reason = f"the engine did not send {self._what} within {self._limit:g} s"
+        else:
+            reason = f"the engine did not accept a connection within {self._limit:g} s"
+        self._fail(ExchangeError(reason, timeout=True, connecting=self._opening is not None))
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -216,61 +269,11 @@ class Connection(asyncio.Protocol):
         self._wake()
 
     def _close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
         if self._transport is not None:
             self._transport.abort()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-class Pool:
-    """Keep-alive connections to one engine. The last one used is used first, so that spare ones can lapse."""
-
-    def __init__(self, url: str, *, connect_s: float, max_head_bytes: int = 65_536) -> None:
-        parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._port = parts.port or (443 if self._tls else 80)
-        self._connect_s = connect_s
-        self._max_head_bytes = max_head_bytes
-        self._idle: list[Connection] = []
-        self.base_path = parts.path.rstrip("/")
-        self.authority = parts.netloc
-
-    async def open(self, *, fresh: bool = False) -> Connection:
-        """A kept connection, or a new one. Raises ExchangeError when the engine cannot be reached."""
-        while self._idle and not fresh:
-            connection = self._idle.pop()
-            if connection.usable:
-                connection.reused = True
-                return connection
-        connection = Connection(self._forget, self._max_head_bytes)
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._connect_s):
-                await loop.create_connection(lambda: connection, self._host, self._port, ssl=self._tls)
-        except TimeoutError as error:
-            reason = f"the engine did not accept a connection within {self._connect_s:g} s"
-            raise ExchangeError(reason, timeout=True, connecting=True) from error
-        except (OSError, UnicodeError) as error:
-            detail = getattr(error, "strerror", None) or type(error).__name__
-            reason = f"the engine refused the connection ({detail})"
-            raise ExchangeError(reason, connecting=True) from error
-        return connection
-
-    def close(self, connection: Connection) -> None:
-        """Take a connection back: kept when it can serve again, closed otherwise."""
-        if connection.usable:
-            self._idle.append(connection)
-        else:
-            connection.shut()
-
-    def close_all(self) -> None:
-        """Close every idle connection."""
-        while self._idle:
-            self._idle.pop().shut()
-
-    def _forget(self, connection: Connection) -> None:
-        if connection in self._idle:
-            self._idle.remove(connection)

@@ -93,7 +93,7 @@ class Provider(Counted):
         )
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def begin(
+    def begin(
         self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False
     ) -> Written:
         """Send a request. What fails from here on is an error answer, or an ExchangeError of the answer's waits."""

@@ -18,7 +18,8 @@ from gateway.policy.facts import Facts
 from gateway.policy.health import Vitals
 from gateway.settings import Health
 from gateway.upstreams.base import Answer, Counted
-from gateway.upstreams.http1 import Connection, ExchangeError, Pool
+from gateway.upstreams.http1 import Connection, ExchangeError
+from gateway.upstreams.pool import Pool
 
 _TOO_LONG = re.compile(r"maximum context length|longer than the maximum model length|max_model_len", re.IGNORECASE)
 RETRYABLE = frozenset({429, 500, 502, 503, 504})
@@ -48,11 +49,11 @@ class Replica(Counted):
         auth = f"authorization: Bearer {api_key}\r\n" if api_key else ""
         self._static = f"host: {self.pool.authority}\r\n{auth}".encode()
 
-    async def begin(
+    def begin(
         self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False
     ) -> Connection:
-        """Send a request, on a new connection if `fresh`. Of the client's headers none passes. Raises ExchangeError."""
-        connection = await self.pool.open(fresh=fresh)
+        """Send a request, on a new connection if `fresh`. Of the client's headers none passes."""
+        connection = self.pool.take(fresh=fresh)
         connection.send(self.request(endpoint.path, body, content_type, request_id))
         return connection
 
@@ -104,7 +105,7 @@ def replicas_of(name: str, pool: PoolConfig, *, connect_s: float, health: Health
 
 async def fetch(replica: Replica, path: str, seconds: float, limit: int = 8 * 1024 * 1024) -> tuple[int, bytes]:
     """(status, body) of a GET. Raises ExchangeError, or UpstreamFailed when the body is larger than `limit`."""
-    connection = await replica.pool.open(fresh=True)
+    connection = replica.pool.take(fresh=True)
     try:
         connection.send(replica.query(path))
         status = await connection.head(seconds)
@@ -115,14 +116,19 @@ async def fetch(replica: Replica, path: str, seconds: float, limit: int = 8 * 10
 
 async def whole_body(answer: Answer, seconds: float, limit: int) -> bytes:
     """The rest of an answer. Raises ExchangeError, or UpstreamFailed when it is larger than `limit` bytes."""
+    body = answer.rest()
     pieces: list[bytes] = []
     size = 0
-    while piece := await answer.read(seconds, "the rest of its answer"):
+    while body is None and (piece := await answer.read(seconds, "the rest of its answer")):
         pieces.append(piece)
         size += len(piece)
         if size > limit:
-            raise UpstreamFailed(f"the engine's answer is larger than {limit} bytes")
-    return b"".join(pieces)
+            break
+    if body is None:
+        body = b"".join(pieces)
+    if len(body) > limit:
+        raise UpstreamFailed(f"the engine's answer is larger than {limit} bytes")
+    return body
 
 
 def translate(status: int, body: bytes, retry_after: int) -> RequestError:

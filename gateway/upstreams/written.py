@@ -58,6 +58,13 @@ class Written:
             if self._done and self._error is None:
                 return b""
             await self._wait(seconds, what)
+        return self._taken()
+
+    def rest(self) -> bytes | None:
+        """The rest of the body, if all of it has arrived."""
+        return self._taken() if self._done and self._error is None else None
+
+    def _taken(self) -> bytes:
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._room.set()

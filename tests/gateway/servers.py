@@ -11,7 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.upstreams.http1 import Connection, Pool
+from gateway.upstreams.http1 import Address, Connection
+from gateway.upstreams.pool import Pool
 
 ASK = b"GET /health HTTP/1.1\r\nhost: h\r\n\r\n"
 SECONDS = 5.0
@@ -117,7 +118,7 @@ def pool(url: str, **changes: Any) -> Pool:
 @asynccontextmanager
 async def asking(url: str, data: bytes = ASK, **changes: Any) -> AsyncIterator[Connection]:
     """A connection with a request on its way to a URL."""
-    connection = await pool(url, **changes).open()
+    connection = pool(url, **changes).take()
     connection.send(data)
     try:
         yield connection
@@ -135,7 +136,7 @@ async def rest(connection: Connection) -> bytes:
 
 def wired() -> tuple[Connection, Wire]:
     """A connection with a request on its way to nowhere."""
-    connection, wire = Connection(lambda _: None, 1000), Wire()
+    connection, wire = Connection(Address("h", 1, max_head_bytes=1000), lambda _: None), Wire()
     connection.connection_made(wire)
     connection.send(ASK)
     return connection, wire

@@ -35,9 +35,7 @@ def at(api: ProviderServer, model: str = "anthropic/claude-sonnet-4-5", key: str
 
 
 async def ask(provider: Provider, path: str, **body: Any) -> tuple[int, bytes, bytes]:
-    answer = await provider.begin(
-        ENDPOINTS[path], json.dumps({"model": "faq", **body}).encode(), b"application/json", "r"
-    )
+    answer = provider.begin(ENDPOINTS[path], json.dumps({"model": "faq", **body}).encode(), b"application/json", "r")
     try:
         status = await answer.head(S)
         pieces = []

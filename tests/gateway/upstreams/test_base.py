@@ -15,7 +15,7 @@ def _methods(shape: type) -> dict[str, inspect.Signature]:
 async def test_a_replica_and_its_connections_have_the_shape() -> None:
     async with Engine() as engine:
         replica = Replica("one", engine.url, api_key=None, connect_s=5.0)
-        connection = await replica.pool.open()
+        connection = replica.pool.take()
         for part, shape in ((replica, Upstream), (connection, Answer)):
             fields = [name for name in shape.__annotations__ if not hasattr(part, name)]
             assert not fields

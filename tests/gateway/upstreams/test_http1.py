@@ -29,54 +29,13 @@ async def _failure(answer: bytes, *, stay: bool = False) -> ExchangeError:
     return caught.value
 
 
-async def test_a_connection_is_used_again() -> None:
-    async with Engine() as engine:
-        engines = pool(engine.url)
-        for used in (False, True, True):
-            connection = await engines.open()
-            connection.send(ASK)
-            assert (connection.reused, await exchange(connection)) == (used, (200, b""))
-            engines.close(connection)
-        assert engine.connections_made == 1
-        fresh = await engines.open(fresh=True)
-        assert not fresh.reused
-        fresh.shut()
-        engines.close_all()
-        await engine.wait_for(lambda e: not e.connections)
-
-
-async def test_the_last_one_used_is_used_first() -> None:
-    async with Engine() as engine:
-        engines = pool(engine.url)
-        first, second = await engines.open(fresh=True), await engines.open(fresh=True)
-        engines.close(second)
-        engines.close(first)
-        assert [await engines.open(), await engines.open()] == [first, second]
-        first.shut()
-        second.shut()
-
-
-async def test_an_idle_connection_that_the_engine_closed_is_not_used() -> None:
-    async with Engine() as engine:
-        engines = pool(engine.url)
-        connection = await engines.open()
-        engines.close(connection)
-        await engine.stop()
-        await engine.start()
-        # By the time of a whole exchange the end of the idle connection has been noticed too.
-        async with asking(engine.url) as other:
-            await exchange(other)
-        assert not connection.usable
-        another = await engines.open()
-        assert not another.reused
-        another.shut()
-
-
 async def test_bytes_on_an_idle_connection_end_it() -> None:
     talk = asyncio.Event()
     ended = asyncio.Event()
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
         await talk.wait()
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nother")
         assert await reader.read() == b""
@@ -84,7 +43,9 @@ async def test_bytes_on_an_idle_connection_end_it() -> None:
 
     async with server(handler) as url:
         engines = pool(url)
-        connection = await engines.open()
+        connection = engines.take()
+        connection.send(ASK)
+        await exchange(connection)
         engines.close(connection)
         talk.set()
         await asyncio.wait_for(ended.wait(), SECONDS)
@@ -265,8 +226,29 @@ async def test_an_engine_that_is_not_there_is_told_from_one_that_fails() -> None
         port = unused.getsockname()[1]
         for host in ("127.0.0.1", "no-such-host.invalid", "a..b"):
             with pytest.raises(ExchangeError) as caught:
-                await pool(f"http://{host}:{port}").open()
+                async with asking(f"http://{host}:{port}") as connection:
+                    await connection.head(SECONDS)
             assert caught.value.connecting
+
+
+async def test_a_connection_is_given_up_while_it_is_made() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        port = deaf.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):  # who listens with no backlog answers one alone
+            async with asking(f"http://127.0.0.1:{port}", connect_s=0.05) as connection:
+                with pytest.raises(ExchangeError, match=r"accept a connection within 0\.05 s") as caught:
+                    await connection.head(SECONDS)
+                assert caught.value.connecting
+                assert caught.value.timeout
+            async with asking(f"http://127.0.0.1:{port}") as connection:
+                waiting = asyncio.ensure_future(connection.head(SECONDS))
+                await asyncio.sleep(0)
+                connection.abort("the client left")
+                with pytest.raises(ExchangeError, match="the client left"):
+                    await waiting
+                assert not connection.usable
 
 
 async def test_ipv6() -> None:
@@ -282,7 +264,8 @@ async def test_tls_needs_a_certificate_that_is_trusted(tmp_path: Path, monkeypat
     async with server(says(CHUNKED, stay=True), ssl=context) as url:
         url = url.replace("http://127.0.0.1", "https://localhost")
         with pytest.raises(ExchangeError) as caught:
-            await pool(url).open()
+            async with asking(url) as connection:
+                await connection.head(SECONDS)
         assert caught.value.connecting
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         async with asking(url) as connection:

@@ -1,5 +1,6 @@
 """What is left of a connection that was closed: nothing, at once, without the collector's help."""
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
@@ -23,14 +24,20 @@ def _no_collector() -> Iterator[None]:
         gc.enable()
 
 
-async def _aborted(url: str) -> "weakref.ref[Connection]":
-    """A connection whose exchange was ended while somebody waited for it."""
-    connections = pool(url)
-    connection = await connections.open()
-    connection.send(post(BODY))
+async def _leaves(engine: Engine, connection: Connection) -> None:
+    await engine.wait_for(lambda e: bool(e.connections))
     connection.abort("the client left")
+
+
+async def _aborted(engine: Engine) -> "weakref.ref[Connection]":
+    """A connection whose exchange was ended while somebody waited for it."""
+    connections = pool(engine.url)
+    connection = connections.take()
+    connection.send(post(BODY))
+    leaving = asyncio.create_task(_leaves(engine, connection))
     with pytest.raises(ExchangeError, match="the client left"):
         await connection.head(5.0)
+    await leaving
     connections.close(connection)
     return weakref.ref(connection)
 
@@ -38,7 +45,7 @@ async def _aborted(url: str) -> "weakref.ref[Connection]":
 async def test_an_aborted_exchange_keeps_nothing_alive() -> None:
     async with Engine() as engine:
         engine.faults.append(Fault("stall", times=0))
-        left = await _aborted(engine.url)
+        left = await _aborted(engine)
         await engine.wait_for(lambda e: not e.connections)
         assert left() is None
 
@@ -46,7 +53,7 @@ async def test_an_aborted_exchange_keeps_nothing_alive() -> None:
 async def _kept(url: str) -> "weakref.ref[Connection]":
     """A connection that was kept after its exchange, until the pool closed."""
     connections = pool(url)
-    connection = await connections.open()
+    connection = connections.take()
     connection.send(post(BODY))
     await exchange(connection)
     connections.close(connection)

@@ -135,7 +135,7 @@ async def test_abort_closes_the_connection_to_the_provider(api: ProviderServer, 
     api.endless = True
     provider = at(api)
     body = {"input": "hi"} if path == RESPONSES else {"messages": HELLO, "max_tokens": 9}
-    answer = await provider.begin(ENDPOINTS[path], json.dumps({**body, "stream": True}).encode(), b"", "r")
+    answer = provider.begin(ENDPOINTS[path], json.dumps({**body, "stream": True}).encode(), b"", "r")
     assert await answer.head(S) == 200
     assert await answer.read(S)
     answer.abort("the client left")
@@ -148,7 +148,7 @@ async def test_abort_closes_the_connection_to_the_provider(api: ProviderServer, 
 async def test_abort_closes_the_connection_of_native_responses(api: ProviderServer) -> None:
     api.endless = True
     asked = b'{"input": "hi", "stream": true}'
-    answer = await at(api, "openai/gpt-5-mini").begin(ENDPOINTS[RESPONSES], asked, b"", "r")
+    answer = at(api, "openai/gpt-5-mini").begin(ENDPOINTS[RESPONSES], asked, b"", "r")
     assert await answer.read(S)
     answer.abort("the client left")
     async with asyncio.timeout(S):
@@ -158,7 +158,7 @@ async def test_abort_closes_the_connection_of_native_responses(api: ProviderServ
 async def test_a_slow_reader_holds_the_providers_stream_back(engine: Engine) -> None:
     engine.answer = lambda prompt: " ".join(["word"] * 40)
     body = {"messages": HELLO, "stream": True, "max_tokens": 40}
-    answer = await openai(engine).begin(ENDPOINTS[CHAT], json.dumps(body).encode(), b"", "r")
+    answer = openai(engine).begin(ENDPOINTS[CHAT], json.dumps(body).encode(), b"", "r")
     assert await answer.head(S) == 200
     await engine.wait_for(lambda e: e.finished == 1)
     first = await answer.read(S)
@@ -171,7 +171,7 @@ async def test_a_slow_reader_holds_the_providers_stream_back(engine: Engine) -> 
 async def test_abort_before_the_head_stops_the_engine(engine: Engine) -> None:
     provider = openai(engine)
     engine.hold()
-    answer = await provider.begin(ENDPOINTS[CHAT], json.dumps({"messages": HELLO}).encode(), b"", "r")
+    answer = provider.begin(ENDPOINTS[CHAT], json.dumps({"messages": HELLO}).encode(), b"", "r")
     await engine.wait_for(lambda e: e.running == 1)
     answer.abort("the client left")
     with pytest.raises(ExchangeError, match="the client left"):

@@ -201,7 +201,7 @@ async def test_in_flight_is_held_by_with(engine: Engine) -> None:
     provider = openai(engine)
     with provider:
         assert provider.in_flight == 1
-        answer = await provider.begin(ENDPOINTS[CHAT], b"{}", b"", "r")
+        answer = provider.begin(ENDPOINTS[CHAT], b"{}", b"", "r")
         assert await answer.head(S) == 400
         provider.end(answer)
     assert provider.in_flight == 0

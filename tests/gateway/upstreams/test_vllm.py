@@ -188,7 +188,7 @@ async def test_the_engine_gets_what_was_sent_and_nothing_else() -> None:
     async with Engine(api_key="secret") as engine:
         replica = _replica(engine.url, "secret")
         body = b'{"model":"faq", "prompt" : "a"}'
-        connection = await replica.begin(ENDPOINTS["/v1/completions"], body, b"application/json", "tg-1")
+        connection = replica.begin(ENDPOINTS["/v1/completions"], body, b"application/json", "tg-1")
         assert await connection.head(SECONDS) == 200
         assert json.loads(await whole_body(connection, SECONDS, 10_000))["id"] == "cmpl-tg-1"
         replica.end(connection)

@@ -1,0 +1,44 @@
+"""The connections to one engine that wait to be used again."""
+
+import ssl
+from urllib.parse import urlsplit
+
+from gateway.upstreams.http1 import Address, Connection
+
+
+class Pool:
+    """Keep-alive connections to one engine. The last one used is used first, so that spare ones can lapse."""
+
+    def __init__(self, url: str, *, connect_s: float, max_head_bytes: int = 65_536) -> None:
+        parts = urlsplit(url)
+        tls = ssl.create_default_context() if parts.scheme == "https" else None
+        port = parts.port or (443 if tls else 80)
+        self._address = Address(parts.hostname or "", port, tls, connect_s, max_head_bytes)
+        self._idle: list[Connection] = []
+        self.base_path = parts.path.rstrip("/")
+        self.authority = parts.netloc
+
+    def take(self, *, fresh: bool = False) -> Connection:
+        """A kept connection, or a new one."""
+        while self._idle and not fresh:
+            connection = self._idle.pop()
+            if connection.usable:
+                connection.reused = True
+                return connection
+        return Connection(self._address, self._forget)
+
+    def close(self, connection: Connection) -> None:
+        """Take a connection back: kept when it can serve again, closed otherwise."""
+        if connection.usable:
+            self._idle.append(connection)
+        else:
+            connection.shut()
+
+    def close_all(self) -> None:
+        """Close every idle connection."""
+        while self._idle:
+            self._idle.pop().shut()
+
+    def _forget(self, connection: Connection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)

@@ -1,0 +1,51 @@
+"""Connections that are kept, and those that are not."""
+
+from tests.engine.simulator import Engine
+from tests.gateway.servers import ASK, asking, exchange, pool
+
+
+async def test_a_connection_is_used_again() -> None:
+    async with Engine() as engine:
+        engines = pool(engine.url)
+        for used in (False, True, True):
+            connection = engines.take()
+            connection.send(ASK)
+            assert (connection.reused, await exchange(connection)) == (used, (200, b""))
+            engines.close(connection)
+        assert engine.connections_made == 1
+        fresh = engines.take(fresh=True)
+        assert not fresh.reused
+        fresh.shut()
+        engines.close_all()
+        await engine.wait_for(lambda e: not e.connections)
+
+
+async def test_the_last_one_used_is_used_first() -> None:
+    async with Engine() as engine:
+        engines = pool(engine.url)
+        first, second = engines.take(fresh=True), engines.take(fresh=True)
+        for connection in (second, first):
+            connection.send(ASK)
+            await exchange(connection)
+            engines.close(connection)
+        assert [engines.take(), engines.take()] == [first, second]
+        first.shut()
+        second.shut()
+
+
+async def test_an_idle_connection_that_the_engine_closed_is_not_used() -> None:
+    async with Engine() as engine:
+        engines = pool(engine.url)
+        connection = engines.take()
+        connection.send(ASK)
+        await exchange(connection)
+        engines.close(connection)
+        await engine.stop()
+        await engine.start()
+        # By the time of a whole exchange the end of the idle connection has been noticed too.
+        async with asking(engine.url) as other:
+            await exchange(other)
+        assert not connection.usable
+        another = engines.take()
+        assert not another.reused
+        another.shut()
