@@ -5,14 +5,14 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import FastAPI
 
-from gateway.asgi import Receive, Send
+from gateway.client import Client, Receive, Send
 from gateway.config import Deployment
 from gateway.control_plane import loops
 from gateway.control_plane.api import Pages, build_api
@@ -44,8 +44,15 @@ class Application:
         """What serves now."""
         return self.current.state
 
+    def direct(self, client: Client) -> Coroutine[Any, Any, None] | None:
+        """For the gateway's own server: the data plane's work for a client; None: FastAPI has it.
+
+        Decided on the path as it was written: no header takes part in it, and no other spelling counts.
+        """
+        return self.data_plane.serve(client) if client.path in ENDPOINTS else None
+
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Decide on the raw path alone: no header takes part in it, and no other spelling of it counts."""
+        """Under any server of ASGI: decide as `direct` does."""
         if scope["type"] == "http" and scope["path"] in ENDPOINTS and b"%" not in scope.get("raw_path", b""):
             await self.data_plane(scope, receive, send)
         else:

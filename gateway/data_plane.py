@@ -7,11 +7,13 @@ what is done here is the order, and that every admitted request is settled exact
 """
 
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
-from gateway.asgi import Client, ClientGone, Headers, Receive, Send
+from gateway.asgi import AsgiClient
+from gateway.client import Client, ClientGone, Message, Receive, Send
 from gateway.config import Release
 from gateway.contracts.errors import InternalError, MethodNotAllowed, RequestError, UpstreamUnavailable
 from gateway.contracts.ledger import CLIENT_CLOSED
@@ -19,9 +21,11 @@ from gateway.policy.accounting import admit
 from gateway.policy.auth import Principal, authenticate
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.policy.health import absence, retry_after
-from gateway.policy.request import Request, parse, prepare
+from gateway.policy.request import parse, prepare
 from gateway.policy.resolution import fallbacks, resolve
+from gateway.policy.shapes import Request
 from gateway.relay import AnotherReplica, Exchange
+from gateway.server.head import line
 from gateway.serving import ReplicaPool, Serving
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
@@ -42,23 +46,30 @@ class DataPlane:
     monotonic: Callable[[], float]
     new_id: Callable[[], str]
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """The same under any server of ASGI."""
+        client = AsgiClient(scope, receive, send)
+        await self.serve(client)
+        with suppress(ClientGone):
+            await client.drain()
+
+    async def serve(self, client: Client) -> None:
         """Answer one request of `policy.endpoints.ENDPOINTS`."""
-        serving, request_id = self.serving(), self.new_id()
-        dialect, write_s = ENDPOINTS[scope["path"]].dialect, serving.timeouts.client
-        client = Client(scope, receive, send, write_s=write_s, dialect=dialect, request_id=request_id)
-        headers: Headers = [(b"x-tollgate-request-id", request_id.encode())]
+        serving, client.request_id = self.serving(), self.new_id()
+        client.dialect, client.write_s = ENDPOINTS[client.path].dialect, serving.timeouts.client
+        client.lines = line(b"x-tollgate-request-id", client.request_id.encode())
         try:
-            await self._serve(serving, client, request_id, headers)
+            await self._serve(serving, client, client.request_id)
         except ClientGone:
             return
         except RequestError as error:
-            await self._fail(client, error, headers)
+            self._fail(client, error)
         except Exception:
-            log.exception("a defect of the gateway ended request %s", request_id)
-            await self._fail(client, InternalError("the gateway failed; its log has the request id"), headers)
+            log.exception("a defect of the gateway ended request %s", client.request_id)
+            self._fail(client, InternalError("the gateway failed; its log has the request id"))
 
-    async def _serve(self, serving: Serving, client: Client, request_id: str, headers: Headers) -> None:
+    async def _serve(self, serving: Serving, client: Client, request_id: str) -> None:
+        """Exactly one row: admitted on the way in, settled on the way out. Nothing in `finally` awaits."""
         now, started, snapshot = self.clock(), self.monotonic(), serving.snapshot
         try:
             principal = authenticate(client.header(b"authorization"), client.header(b"x-api-key"), snapshot.keys, now)
@@ -67,32 +78,28 @@ class DataPlane:
             received = await client.read_body(serving.limits.max_body_bytes)
             request = parse(received, ENDPOINTS[client.path], client.header(b"content-type"))
             release, ungated = resolve(request.model, principal, snapshot, now)
-            pool, body, told = self._aimed(request, release, ungated, serving)
+            pool = serving.pools[release.pool]
+            exchange = Exchange(
+                client=client,
+                request=request,
+                body=self._aimed(client, request, release, ungated, pool),
+                account=admit(request_id, now, principal, request, release, serving.prices),
+                prices=serving.prices,
+                limits=serving.limits,
+                timeouts=serving.timeouts,
+                monotonic=self.monotonic,
+                started=started,
+            )
         except RequestError as error:
             self.telemetry.refusals.labels(error.code).inc()
             raise
-        headers += told
-        exchange = Exchange(
-            client=client,
-            request=request,
-            body=body,
-            account=admit(request_id, now, principal, request, release, serving.prices),
-            headers=headers,
-            prices=serving.prices,
-            limits=serving.limits,
-            timeouts=serving.timeouts,
-            monotonic=self.monotonic,
-            started=started,
-        )
-        await self._settled(exchange, pool, principal, serving)
-
-    async def _settled(self, exchange: Exchange, pool: ReplicaPool, principal: Principal, serving: Serving) -> None:
-        """Exactly one row: admitted on the way in, settled on the way out. Nothing in `finally` awaits."""
-        account, client = exchange.account, exchange.client
+        account = exchange.account
         self.spool.admit(account.admitted)
         try:
             client.watch()
-            await self._answer(exchange, pool, principal, serving)
+            failure = await self._route(exchange, pool)
+            if failure is not None:
+                await self._fall_back(exchange, principal, serving, failure)
         except ClientGone:
             account.outcome, account.status = CLIENT_CLOSED, 499
             raise
@@ -104,40 +111,41 @@ class DataPlane:
             raise
         finally:
             client.unwatch()
-            row = account.settled(exchange.prices, self.monotonic() - exchange.started)
+            row = account.settled(exchange.prices, self.monotonic() - started)
             self.spool.settle(row)
             self.telemetry.settled(row)
 
-    async def _answer(self, exchange: Exchange, pool: ReplicaPool, principal: Principal, serving: Serving) -> None:
-        """By the release that was asked for; by its fallbacks, when none of its replicas can and no byte has left.
+    async def _fall_back(
+        self, exchange: Exchange, principal: Principal, serving: Serving, failure: RequestError
+    ) -> None:
+        """By the fallbacks of the release that was asked for: none of its replicas can, and no byte has left.
 
         When they cannot either, the failure that is told and recorded is that of the first.
         """
-        failure = await self._route(exchange, pool)
-        if failure is None:
-            return
-        account, headers = exchange.account, exchange.headers
-        first = account.release, account.replica, account.usage, headers[1:]
+        account, client = exchange.account, exchange.client
+        first = account.release, account.replica, account.usage, client.lines
         for release, ungated in fallbacks(account.admitted.model, principal, serving.snapshot, self.clock()):
-            pool, exchange.body, headers[1:] = self._aimed(exchange.request, release, ungated, serving)
+            pool = serving.pools[release.pool]
+            exchange.body = self._aimed(client, exchange.request, release, ungated, pool)
             account.release = release
             self.telemetry.fallbacks.labels(account.admitted.model, release.name).inc()
             if await self._route(exchange, pool) is None:
                 return
-        account.release, account.replica, account.usage, headers[1:] = first
+        account.release, account.replica, account.usage, client.lines = first
         raise failure
 
     def _aimed(
-        self, request: Request, release: Release, ungated: str | None, serving: Serving
-    ) -> tuple[ReplicaPool, bytes, Headers]:
-        """(pool, body, headers of the answer) of a request as a release takes it."""
-        pool = serving.pools[release.pool]
-        body = prepare(request, release, pool.served_model or release.model)
-        told = [(b"x-tollgate-release", release.name.encode()), (b"x-tollgate-digest", release.digest.encode())]
+        self, client: Client, request: Request, release: Release, ungated: str | None, pool: ReplicaPool
+    ) -> bytes:
+        """The body as a release takes it; its client is told which one that is."""
+        client.lines = b"x-tollgate-request-id: %b\r\n%b" % (
+            (client.request_id or "").encode(),
+            _told(release.name, release.digest),
+        )
         if ungated is not None:
             self.telemetry.ungated.labels(release.name).inc()
-            told.append((b"x-tollgate-warning", b"served without a verdict"))
-        return pool, body, told
+            client.lines += b"x-tollgate-warning: served without a verdict\r\n"
+        return prepare(request, release, pool.served_model or release.model)
 
     async def _route(self, exchange: Exchange, pool: ReplicaPool) -> RequestError | None:
         """Try replicas, each at most once, until one has answered or bytes have reached the client.
@@ -171,8 +179,11 @@ class DataPlane:
         (self.telemetry.retries if allowed else self.telemetry.retries_denied).labels(pool.name).inc()
         return allowed
 
-    async def _fail(self, client: Client, error: RequestError, headers: Headers) -> None:
-        try:
-            await client.fail(error, headers)
-        except ClientGone:
-            return
+    def _fail(self, client: Client, error: RequestError) -> None:
+        with suppress(ClientGone):
+            client.fail(error)
+
+
+@lru_cache(maxsize=1024)
+def _told(release: str, digest: str) -> bytes:
+    return line(b"x-tollgate-release", release.encode()) + line(b"x-tollgate-digest", digest.encode())

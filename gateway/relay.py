@@ -6,10 +6,9 @@ mended by another replica is raised as it is.
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
-from gateway.asgi import Client, ClientGone, Headers
+from gateway.client import Client, ClientGone
 from gateway.config import Limits, Timeouts
 from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
 from gateway.contracts.ledger import COMPLETED
@@ -18,13 +17,12 @@ from gateway.policy.accounting import Account
 from gateway.policy.events import Malformed, only_comments
 from gateway.policy.metering import Meter, read_answer
 from gateway.policy.metering import meter as meter_of
-from gateway.policy.request import Request
+from gateway.policy.shapes import Request
+from gateway.server.head import common_line, line
 from gateway.upstreams.base import Answer, Upstream
 from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.vllm import RETRYABLE, SHEDDING, translate, translate_error, whole_body
 
-PASSED = (b"content-type", b"metadata")
-"""Headers of an engine's answer that its client needs: what the body is, and what vLLM tells beside packed vectors."""
 RETRY_AFTER_S = 1
 """Seconds after which a client may try again: replicas are tried anew with each request."""
 
@@ -41,20 +39,33 @@ class EngineBroken(AnotherReplica):
     """The engine answered, with a failure of its own."""
 
 
-@dataclass(slots=True)
 class Exchange:
     """What every attempt of a request needs. `started` and `monotonic` are in seconds of the same clock."""
 
-    client: Client
-    request: Request
-    body: bytes
-    account: Account
-    headers: Headers
-    prices: PriceBook
-    limits: Limits
-    timeouts: Timeouts
-    monotonic: Callable[[], float]
-    started: float
+    __slots__ = ("account", "body", "client", "limits", "monotonic", "prices", "request", "started", "timeouts")
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        request: Request,
+        body: bytes,
+        account: Account,
+        prices: PriceBook,
+        limits: Limits,
+        timeouts: Timeouts,
+        monotonic: Callable[[], float],
+        started: float,
+    ) -> None:
+        self.client = client
+        self.request = request
+        self.body = body
+        self.account = account
+        self.prices = prices
+        self.limits = limits
+        self.timeouts = timeouts
+        self.monotonic = monotonic
+        self.started = started
 
     async def on(self, upstream: Upstream) -> None:
         """Relay the answer of one replica. Raises RequestError, AnotherReplica or ClientGone."""
@@ -77,7 +88,7 @@ class Exchange:
         upstream.vitals.observed(ended - begun)
 
     async def _attempt(self, upstream: Upstream) -> None:
-        answer = await self._begin(upstream)
+        answer = self._begin(upstream)
         try:
             try:
                 await self._over(answer)
@@ -86,12 +97,12 @@ class Exchange:
                 if not answer.reused or error.timeout or answer.status or self.client.gone:
                     raise
                 upstream.end(answer)
-                answer = await self._begin(upstream, fresh=True)
+                answer = self._begin(upstream, fresh=True)
                 await self._over(answer)
         finally:
             upstream.end(answer)
 
-    async def _begin(self, upstream: Upstream, *, fresh: bool = False) -> Answer:
+    def _begin(self, upstream: Upstream, *, fresh: bool = False) -> Answer:
         if self.client.gone:
             raise ClientGone
         endpoint, request_id = self.request.endpoint, self.account.admitted.request_id
@@ -107,23 +118,31 @@ class Exchange:
             if status == 200 and self.request.stream and not whole:
                 await self._stream(answer)
             else:
-                await self._whole(answer)
+                # An answer that comes in one piece, or an engine's error.
+                body = await whole_body(answer, self._within(self.timeouts.idle), self.limits.max_response_bytes)
+                self._whole(answer, body)
+                if self.client.blocked:
+                    await self.client.drain()
         finally:
             self.client.aborts(None)
+        self.account.outcome, self.account.status = COMPLETED, 200
 
-    async def _whole(self, answer: Answer) -> None:
-        """An answer that comes in one piece, or an engine's error."""
-        body = await whole_body(answer, self._within(self.timeouts.idle), self.limits.max_response_bytes)
+    def _whole(self, answer: Answer, body: bytes) -> None:
+        account = self.account
         if answer.status != 200:
             raise self._refused(answer.status, translate(answer.status, body, RETRY_AFTER_S))
-        self.account.usage, error = read_answer(body, self.request.endpoint, answer.headers)
+        account.usage, error = read_answer(body, self.request.endpoint, answer.headers)
         if error is not None:
             raise self._failed(error)
-        cost = self.account.cost(self.prices)
-        priced = [] if cost is None else [(b"x-tollgate-cost", format(cost, "f").encode())]
-        passed = [(name, answer.headers[name]) for name in PASSED if name in answer.headers]
-        await self.client.answer(200, [*passed, *self._first_byte(), *priced], body)
-        self.account.outcome, self.account.status = COMPLETED, 200
+        # Of the engine's headers the client needs what the body is, and what vLLM tells beside packed vectors.
+        lines = [self._first_byte()]
+        if (kind := answer.headers.get(b"content-type")) is not None:
+            lines.append(common_line(b"content-type", kind))
+        if (metadata := answer.headers.get(b"metadata")) is not None:
+            lines.append(line(b"metadata", metadata))
+        if (cost := account.cost(self.prices)) is not None:
+            lines.append(b"x-tollgate-cost: %b\r\n" % format(cost, "f").encode())
+        self.client.answer(200, b"".join(lines), body)
 
     async def _stream(self, answer: Answer) -> None:
         """Server-sent events, relayed as they come and counted one by one."""
@@ -145,8 +164,9 @@ class Exchange:
         finally:
             self.account.usage, self.client.events = meter.usage, meter.events
         with suppress(ClientGone):  # clients leave with the last event, and do not wait for the end after it
-            await self.client.write(b"", more=False)
-        self.account.outcome, self.account.status = COMPLETED, 200
+            self.client.write(b"", more=False)
+            if self.client.blocked:
+                await self.client.drain()
 
     async def _events(self, events: bytes, meter: Meter) -> None:
         """Whole events for the client. Comments before a token pass by: another replica may still do better."""
@@ -154,8 +174,10 @@ class Exchange:
             self.client.aborts(None)  # whoever leaves now has it all, and the connection can be kept
         if events and (self.client.started or not only_comments(events)):
             if not self.client.started:
-                await self.client.stream(self._first_byte())
-            await self.client.write(events)
+                self.client.stream(self._first_byte())
+            self.client.write(events)
+            if self.client.blocked:
+                await self.client.drain()
         if meter.error is not None:
             raise self._failed(meter.error)
 
@@ -183,9 +205,9 @@ class Exchange:
             return error
         return AnotherReplica(error) if status in SHEDDING else EngineBroken(error)
 
-    def _first_byte(self) -> Headers:
+    def _first_byte(self) -> bytes:
         self.account.first_byte_s = self.monotonic() - self.started
-        return [*self.headers, (b"x-tollgate-replica", (self.account.replica or "").encode())]
+        return common_line(b"x-tollgate-replica", (self.account.replica or "").encode())
 
     def _within(self, seconds: float) -> float:
         """A phase's limit, cut to what is left of the total."""

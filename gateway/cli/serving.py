@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import uvicorn
@@ -60,7 +61,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=HttpProtocol,
+                http=partial(HttpProtocol, direct=app.direct),  # type: ignore[arg-type]  # a factory does as well
                 log_level="warning",
                 access_log=False,
                 proxy_headers=False,  # nothing here depends on a client's address

@@ -10,7 +10,7 @@ from gateway.contracts.ledger import GATEWAY_LOST, LedgerRow
 from gateway.contracts.prices import PriceBook
 from gateway.contracts.usage import Usage
 from gateway.policy.auth import Principal
-from gateway.policy.request import Request
+from gateway.policy.shapes import Request
 
 
 @dataclass(slots=True)

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.contracts.usage import Counts, Usage, from_anthropic, from_openai, from_responses
+from gateway.contracts.usage import Usage, from_anthropic, from_openai, from_responses
+from gateway.policy import shapes
 from gateway.policy.endpoints import CHAT, Endpoint
 from gateway.policy.events import EventMeter, data_of, error_object, read, with_data
-from gateway.policy.request import Request
+from gateway.policy.shapes import Chunk, Request
 from gateway.policy.typed_events import MessagesMeter, ResponsesMeter
 
 _JSON = {b"content-type": b"application/json"}
@@ -20,38 +21,6 @@ _ONE_PROMPT = 2**31
 """More choices than a prompt can have."""
 
 
-class _Answer(msgspec.Struct):
-    usage: Any = None
-    error: Any = None
-    object: Any = None
-    message: Any = None
-    code: Any = None
-
-
-class _Choice(msgspec.Struct):
-    index: int = 0
-    finish_reason: Any = None
-
-
-class _Chunk(msgspec.Struct):
-    usage: msgspec.Raw = msgspec.Raw(b"")
-    choices: list[_Choice] = []
-    error: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Last(msgspec.Struct):
-    system_fingerprint: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Metadata(msgspec.Struct):
-    usage: Any = None
-
-
-_answer = msgspec.json.Decoder(_Answer).decode
-_chunk = msgspec.json.Decoder(_Chunk).decode
-_counts = msgspec.json.Decoder(Counts).decode
-_last = msgspec.json.Decoder(_Last).decode
-_metadata = msgspec.json.Decoder(_Metadata).decode
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -96,7 +65,7 @@ def read_answer(
             return _from_metadata(headers), None
         if endpoint.wire == "audio":
             return None, None
-    answer = read(_answer, body, "the answer is not a JSON object")
+    answer = read(shapes.answer, body, "the answer is not a JSON object")
     if answer.object == "error":
         return None, {"message": answer.message, "code": answer.code}
     # A response that failed is an answer that says so, with the usage that it cost.
@@ -116,7 +85,7 @@ def read_answer(
 def _from_metadata(headers: Mapping[bytes, bytes]) -> Usage | None:
     """vLLM answers `encoding_format: bytes` with vectors, and tells the rest in a header; `bytes_only` does without."""
     raw = headers.get(b"metadata")
-    return None if raw is None else from_openai(read(_metadata, raw, "the answer's metadata are not JSON").usage)
+    return None if raw is None else from_openai(read(shapes.metadata, raw, "the answer's metadata are not JSON").usage)
 
 
 class StreamMeter(EventMeter):
@@ -150,14 +119,14 @@ class StreamMeter(EventMeter):
         if data.strip() == b"[DONE]":
             self.finished = True
             return self._released() + event
-        chunk = read(_chunk, data, "an event of the stream is not a chunk in JSON")
+        chunk = read(shapes.chunk, data, "an event of the stream is not a chunk in JSON")
         if chunk.error and bytes(chunk.error) != b"null":
             self.error = error_object(bytes(chunk.error))
             return self._released()
         released = self._released() if self._waiting else b""
         raw = bytes(chunk.usage)
         if raw and raw != b"null":
-            self._count(read(_counts, raw, "the usage in an event of the stream is not an object").usage(), chunk)
+            self._count(read(shapes.counts, raw, "the usage in an event of the stream is not an object").usage(), chunk)
             if not self._keep_all:
                 if not chunk.choices:
                     return released + event if self._keep_last else _with_fingerprint(released, data)
@@ -171,7 +140,7 @@ class StreamMeter(EventMeter):
         waiting, self._waiting = self._waiting, b""
         return waiting
 
-    def _count(self, usage: Usage | None, chunk: _Chunk) -> None:
+    def _count(self, usage: Usage | None, chunk: Chunk) -> None:
         """The last chunk counts the whole request; one before it counts its own prompt and the output of its own
         choice alone."""
         if usage is None:
@@ -205,5 +174,5 @@ def _with_fingerprint(event: bytes, last: bytes) -> bytes:
 
 
 def _fingerprint(chunk: bytes) -> bytes:
-    raw = bytes(read(_last, chunk, "an event of the stream is not a chunk in JSON").system_fingerprint)
+    raw = bytes(read(shapes.last, chunk, "an event of the stream is not a chunk in JSON").system_fingerprint)
     return b"" if raw == b"null" else raw

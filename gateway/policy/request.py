@@ -12,9 +12,10 @@ import msgspec
 
 from gateway.config import Release
 from gateway.contracts.errors import InvalidRequest
-from gateway.policy import multipart
+from gateway.policy import multipart, shapes
 from gateway.policy.endpoints import Endpoint, Wire
 from gateway.policy.multipart import Form
+from gateway.policy.shapes import Request
 
 Value = TypeVar("Value")
 
@@ -59,39 +60,13 @@ _SAMPLING: dict[Wire, dict[str, str]] = {
 _COUNTED_IN_EVERY_CHUNK = {"include_usage": True, "continuous_usage_stats": True}
 
 
-class _Message(msgspec.Struct):
-    """The role alone; one that is no text is for the engine to judge."""
-
-    role: Any = None
-
-
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _text = msgspec.json.Decoder(str).decode
 _flag = msgspec.json.Decoder(bool | None).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
-_message = msgspec.json.Decoder(_Message).decode
 _any = msgspec.json.Decoder(Any).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class Request(msgspec.Struct, frozen=True):
-    """A parsed body: its fields as raw JSON or as a form, and what was read of them.
-
-    `content_type` goes to the engine with the body. `choices` is how many answers each prompt gets (`n`).
-    """
-
-    body: bytes
-    endpoint: Endpoint
-    model: str
-    stream: bool = False
-    wants_usage: bool = False
-    wants_continuous_usage: bool = False
-    choices: int = 1
-    content_type: bytes = b"application/json"
-    fields: dict[str, msgspec.Raw] = {}
-    stream_options: dict[str, msgspec.Raw] = {}
-    form: Form | None = None
 
 
 def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) -> Request:
@@ -253,5 +228,5 @@ def _bare(fields: Mapping[str, msgspec.Raw], name: str) -> list[msgspec.Raw]:
     """A conversation's items; none when it is not there, or brings its own instructions: the engine judges that."""
     expected = "a list of messages"
     items = _read(fields, name, _list, expected) or []
-    roles = [_typed(item, name, _message, expected).role for item in items]
+    roles = [_typed(item, name, shapes.message, expected).role for item in items]
     return [] if "system" in roles or "developer" in roles else items

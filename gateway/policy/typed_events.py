@@ -3,40 +3,10 @@
 import re
 from typing import Any
 
-import msgspec
-
 from gateway.contracts.usage import Usage, from_anthropic, from_responses
+from gateway.policy import shapes
 from gateway.policy.events import EventMeter, error_object, read
 
-
-class _Typed(msgspec.Struct):
-    type: str | None = None
-
-
-class _Told(msgspec.Struct):
-    usage: Any = None
-
-
-class _MessagesEvent(msgspec.Struct):
-    type: Any = None
-    usage: Any = None
-    message: _Told | None = None
-    delta: _Typed | None = None
-    error: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _ResponsesEvent(msgspec.Struct):
-    type: Any = None
-    error: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _ResponsesEnd(msgspec.Struct):
-    response: _Told | None = None
-
-
-_messages_event = msgspec.json.Decoder(_MessagesEvent).decode
-_responses_event = msgspec.json.Decoder(_ResponsesEvent).decode
-_responses_end = msgspec.json.Decoder(_ResponsesEnd).decode
 _TRUE_CODE = re.compile(r"'code': ([45]\d\d)\}")
 """Of the error that vLLM failed to read, in the message of that failure."""
 _NO_EVENT = "an event of the stream is not an object in JSON"
@@ -53,7 +23,7 @@ class MessagesMeter(EventMeter):
 
     def event(self, event: bytes, data: bytes) -> bytes:
         """All of its bytes, unless it is an error."""
-        told = read(_messages_event, data, _NO_EVENT)
+        told = read(shapes.messages_event, data, _NO_EVENT)
         if told.type == "content_block_delta":
             if self.usage is not None and told.delta is not None and told.delta.type != "signature_delta":
                 before = self.usage
@@ -87,9 +57,9 @@ class ResponsesMeter(EventMeter):
 
     def event(self, event: bytes, data: bytes) -> bytes:
         """All of its bytes, unless it is an error."""
-        told = read(_responses_event, data, _NO_EVENT)
+        told = read(shapes.responses_event, data, _NO_EVENT)
         if told.type in ("response.completed", "response.incomplete", "response.failed"):
-            ended = read(_responses_end, data, _NO_EVENT)
+            ended = read(shapes.responses_end, data, _NO_EVENT)
             self.usage = from_responses(None if ended.response is None else ended.response.usage)
             self.finished = True
         elif told.type == "error" or (told.type is None and told.error):

@@ -1,23 +1,12 @@
-"""One request and its answer: what ASGI calls `receive` and `send`, and the link beside them.
-
-An application may ask in its scope for what ASGI does not offer:
-
-    link = scope["extensions"][LINK]
-    link.on_gone(callback)          # called once when the client leaves, without a task that waits for it
-    link.write_within(seconds)      # how long a client may leave unread what was sent to it
-    link.take()                     # the whole body, if it is there already
-"""
+"""One request and its answer, for either side that may give it: ASGI's `receive` and `send`, or a `Client`."""
 
 import asyncio
-from collections.abc import Callable, MutableMapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
-from gateway.server.head import Fields, fields, head
+from gateway.client import Client, ClientGone, Message, gathered, too_large
+from gateway.server.head import Fields, common_line, fields, status_line
 from gateway.server.reader import Head
-
-LINK = "tollgate.link"
-
-Message = MutableMapping[str, Any]
 
 
 class Connection(Protocol):
@@ -43,56 +32,35 @@ class Connection(Protocol):
         """The answer is whole."""
 
 
-class Cycle:
+class Cycle(Client):
     """`whole`: the request has arrived; `ended`: so has its answer; `gone`: the client left, or is not answered."""
 
     __slots__ = (
-        "_bodiless", "_callback", "_chunked", "_chunks", "_connection", "_continue", "_delivered", "_head",
-        "_keep_alive", "_left_of_length", "_news", "_pieces", "_started", "_touched", "_write_s", "ended", "gone",
-        "whole",
+        "_bodiless", "_chunked", "_connection", "_continue", "_delivered", "_fields", "_head", "_keep_alive",
+        "_left_of_length", "_news", "_pieces", "_sent_head", "_touched", "ended", "head", "whole",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, request: Head, write_s: float) -> None:
+        super().__init__(request.method, request.path, write_s)
+        self.head = request
         self._connection = connection
         self._keep_alive = request.keep_alive
         self._continue = request.expects_continue
-        self._write_s = write_s
-        self._bodiless = request.scope["method"] == "HEAD"
-        self._chunks = request.scope["http_version"] == "1.1"
+        self._bodiless = request.method == "HEAD"
+        self._fields: dict[bytes, bytes] | None = None
         self._pieces: list[bytes] = []
         self._news: asyncio.Event | None = None
-        self._callback: Callable[[], None] | None = None
         self._left_of_length: int | None = None
         self._head = b""
-        self._touched = self._delivered = self._started = self._chunked = False
-        self.whole = self.ended = self.gone = False
-
-    # The link.
-
-    def on_gone(self, callback: Callable[[], None]) -> None:
-        """Call back when the client leaves before its answer is whole; at once, if it has left."""
-        if self.gone:
-            callback()
-        else:
-            self._callback = callback
-
-    def write_within(self, seconds: float) -> None:
-        """How long what was sent may stay unread before the client is cut."""
-        self._write_s = seconds
-
-    def take(self) -> bytes | None:
-        """The whole body, when nothing of it was received yet and all of it is there; None otherwise."""
-        if not self.whole or self._touched or self.gone:
-            return None
-        self._touched = self._delivered = True
-        return self._taken()
+        self._touched = self._delivered = self._sent_head = self._chunked = False
+        self.whole = self.ended = False
 
     # What the connection tells.
 
     @property
     def silent(self) -> bool:
         """Whether the client was sent nothing of the answer yet."""
-        return not self._started or bool(self._head)
+        return not self._sent_head or bool(self._head)
 
     def piece(self, data: bytes) -> None:
         """A piece of the request's body."""
@@ -106,12 +74,10 @@ class Cycle:
         self._wake()
 
     def left(self) -> None:
-        """The client is gone."""
-        self.gone = True
-        self._wake()
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            callback()
+        """The client is gone. Whoever is told twice has heard it once."""
+        if not self.gone:
+            self.departed()
+            self._wake()
 
     def close_after(self) -> None:
         """This answer is the connection's last."""
@@ -127,11 +93,53 @@ class Cycle:
         self._connection.taken(len(body))
         return body
 
+    # What a client is to the gateway.
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first header of a name (lower case)."""
+        if self._fields is None:
+            self._fields = dict(reversed(self.head.headers))
+        return self._fields.get(name)
+
+    async def _body(self, limit: int) -> bytes:
+        if not self.whole or self._touched or self.gone:
+            return await gathered(self.receive, limit)
+        self._touched = self._delivered = True
+        body = self._taken()
+        if len(body) > limit:
+            raise too_large(limit)
+        return body
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the client has much to read yet."""
+        return self._connection.paused and not self.ended
+
+    async def drain(self) -> None:
+        """Wait until it has read that. Raises ClientGone when it left, or was cut for not reading."""
+        if self.blocked:
+            await self._connection.drained(self.write_s)
+        if self.gone:
+            raise ClientGone
+
+    def _begin(self, status: int, lines: bytes, length: int | None) -> None:
+        dates = b"".join([common_line(name, value) for name, value in self._connection.default_headers])
+        self._open(status, [dates, lines], length)
+
+    def _say(self, data: bytes, *, more: bool) -> None:
+        data = self._framed(data, more=more)
+        if self._head:
+            data, self._head = self._head + data, b""
+        if data:
+            self._connection.write(data)
+        if not more:
+            self._end()
+
     # ASGI.
 
     async def receive(self) -> Message:
         """What has come of the body, then the client's departure."""
-        if self._continue and not (self.whole or self._started or self.gone):
+        if self._continue and not (self.whole or self._sent_head or self.gone):
             self._continue = False
             self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not self._delivered:
@@ -160,39 +168,36 @@ class Cycle:
             return
         kind = message["type"]
         if kind == "http.response.start":
-            self._begin(message["status"], message.get("headers", ()))
+            lines, length, close = fields((*self._connection.default_headers, *message.get("headers", ())))
+            if close:
+                self._keep_alive = False
+            self._open(message["status"], lines, length)
             return
         if kind != "http.response.body":
             raise RuntimeError(f"expected the start or the body of an answer, found {kind!r}")
-        more = message.get("more_body", False)
-        data = self._framed(message.get("body", b""), more=more)
-        if self._head:
-            data, self._head = self._head + data, b""
-        if data:
-            self._connection.write(data)
-        if not more:
-            self._end()
-        elif self._connection.paused:
-            await self._connection.drained(self._write_s)
+        self._say(message.get("body", b""), more=message.get("more_body", False))
+        if self.blocked:
+            await self._connection.drained(self.write_s)
 
-    def _begin(self, status: int, headers: Fields) -> None:
-        if self._started:
+    # The answer's bytes.
+
+    def _open(self, status: int, lines: list[bytes], length: int | None) -> None:
+        if self._sent_head:
             raise RuntimeError("the answer has begun already")
-        lines, length, close = fields((*self._connection.default_headers, *headers))
         bodiless = self._bodiless or status in (204, 304)
-        chunked = self._chunks and length is None and not bodiless
-        if chunked:
-            lines.append(b"transfer-encoding: chunked\r\n")
+        chunked = length is None and not bodiless and self.head.version == "1.1"
         # Where nobody could tell where this answer ends, or this request, no other can follow.
-        if close or not self.whole or not (bodiless or chunked or length is not None):
+        if not self.whole or not (bodiless or chunked or length is not None):
             self._keep_alive = False
-        if not self._keep_alive:
-            lines.append(b"connection: close\r\n")
-        self._head = head(status, lines)
-        self._bodiless, self._chunked, self._left_of_length, self._started = bodiless, chunked, length, True
+        framing = b"" if length is None or status == 204 else b"content-length: %d\r\n" % length
+        if chunked:
+            framing = b"transfer-encoding: chunked\r\n"
+        end = b"\r\n" if self._keep_alive else b"connection: close\r\n\r\n"
+        self._head = b"".join([status_line(status), *lines, framing, end])
+        self._bodiless, self._chunked, self._left_of_length, self._sent_head = bodiless, chunked, length, True
 
     def _framed(self, body: bytes, *, more: bool) -> bytes:
-        if not self._started or self.ended:
+        if not self._sent_head or self.ended:
             raise RuntimeError("a body before its head, or after its end")
         if self._bodiless:
             return b""
@@ -206,7 +211,8 @@ class Cycle:
         return body
 
     def _end(self) -> None:
-        self.ended, self._callback = True, None
+        self.ended = True
+        self.aborts(None)
         self._wake()
         if self._pieces:
             self._taken()

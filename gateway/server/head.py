@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from gateway.contracts.errors import RequestError, envelope
+from gateway.contracts.errors import InvalidRequest, RequestError, envelope
 
 Fields = Iterable[tuple[bytes, bytes]]
 
@@ -33,6 +33,9 @@ class Refused(Exception):
         self.status = error.status if status is None else status
 
 
+TOO_SLOW = Refused(InvalidRequest("expected the rest of the request, found none in time"), 408)
+
+
 @lru_cache(maxsize=1024)
 def _plain(name: bytes) -> bytes | None:
     """The beginning of a header's line; None for one that says how a message is framed."""
@@ -41,10 +44,22 @@ def _plain(name: bytes) -> bytes | None:
     return None if name.lower() in _FRAMING else name.lower() + b": "
 
 
+def line(name: bytes, value: bytes) -> bytes:
+    """One line of a head. Raises RuntimeError for what is no header, or says how a message is framed."""
+    start = _plain(name)
+    if start is None or value.translate(None, _TEXT):
+        raise RuntimeError(f"expected a header that only speaks of its answer, found {name!r}")
+    return b"%b%b\r\n" % (start, value)
+
+
+common_line = lru_cache(maxsize=1024)(line)
+"""The same, remembered: for values that come again and again."""
+
+
 def fields(headers: Fields) -> tuple[list[bytes], int | None, bool]:
     """(lines, content-length, whether to close after it). How a body is framed, and what follows, the server says.
 
-    Raises RuntimeError for a name that is no token, and for a length that is no number or not the only one.
+    Raises RuntimeError for what is no header, and for a length that is no number or not the only one.
     """
     lines, length, close = list[bytes](), None, False
     for name, value in headers:
@@ -59,23 +74,22 @@ def fields(headers: Fields) -> tuple[list[bytes], int | None, bool]:
         if length is not None or not value.isdigit():
             raise RuntimeError(f"expected one content-length in bytes, found {value!r}")
         length = int(value)
-        lines.append(b"content-length: %b\r\n" % value)
+    if b"".join(lines).translate(None, _TEXT) != b"\r\n" * len(lines):
+        raise RuntimeError("a header of the answer holds a line end or another control character")
     return lines, length, close
 
 
-def head(status: int, lines: list[bytes]) -> bytes:
-    """A status line and headers, as they are sent. Raises RuntimeError for a status or a value that HTTP has not."""
-    block = b"".join(lines)
-    if status not in _STATUS_LINES:
+def status_line(status: int) -> bytes:
+    """How an answer begins. Raises RuntimeError for a status that HTTP has not."""
+    found = _STATUS_LINES.get(status)
+    if found is None:
         raise RuntimeError(f"expected a status from 200 to 599, found {status!r}")
-    if block.translate(None, _TEXT) != b"\r\n" * len(lines):
-        raise RuntimeError("a header of the answer holds a line end or another control character")
-    return b"%b%b\r\n" % (_STATUS_LINES[status], block)
+    return found
 
 
 def refusal(refused: Refused, default_headers: Fields) -> bytes:
     """The whole answer to a request that is refused. It is the connection's last."""
     body = envelope(refused.error)
-    length = (b"content-length", str(len(body)).encode())
-    lines, _, _ = fields((*default_headers, (b"content-type", b"application/json"), length))
-    return head(refused.status, [*lines, b"connection: close\r\n"]) + body
+    lines, _, _ = fields((*default_headers, (b"content-type", b"application/json")))
+    end = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+    return b"".join([status_line(refused.status), *lines, end, body])

@@ -1,7 +1,7 @@
 """The gateway's own HTTP/1.1 connection, for uvicorn: what costs most there, cut, and the limits that it lacks.
 
-    uvicorn.Config(app, http=HttpProtocol)                              # or, with other limits,
-    uvicorn.Config(app, http=partial(HttpProtocol, limits=Limits(head_s=5.0)))
+    uvicorn.Config(app, http=HttpProtocol)                              # or, with other limits, and a shorter way
+    uvicorn.Config(app, http=partial(HttpProtocol, limits=Limits(head_s=5.0), direct=direct))
 
 uvicorn keeps the sockets, the signals, the lifespan and the graceful end. Requests are answered one after the other, in
 the order in which they came. What cannot be read is answered too, in the envelope of every other error, after what came
@@ -18,14 +18,13 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
-from gateway.contracts.errors import InternalError, InvalidRequest, UpstreamOverloaded
+from gateway.client import Direct
+from gateway.contracts.errors import InternalError, UpstreamOverloaded
 from gateway.deadline import Deadline
-from gateway.server.cycle import LINK, Cycle
-from gateway.server.head import Refused, refusal
+from gateway.server.cycle import Cycle
+from gateway.server.head import TOO_SLOW, Refused, refusal
 from gateway.server.limits import DEFAULTS, Limits
 from gateway.server.reader import Head, Reader, Scope
-
-_TOO_SLOW = Refused(InvalidRequest("expected the rest of the request, found none in time"), 408)
 
 log = logging.getLogger("tollgate")
 
@@ -44,22 +43,23 @@ class HttpProtocol(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         limits: Limits = DEFAULTS,
+        direct: Direct | None = None,
     ) -> None:
         self._app = config.loaded_app
+        self._direct = direct
         self._idle_s = float(config.timeout_keep_alive)
         self._most_tasks = config.limit_concurrency
         self._state = server_state
         self._loop = asyncio.get_running_loop() if _loop is None else _loop
         self._limits = limits
-        self._reader = Reader(self, limits.head_bytes)
-        self._timed_head = 0
+        self._reader, self._timed_head = Reader(self, limits.head_bytes), 0
         self._transport = cast(asyncio.Transport, None)
         self._base: Scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "root_path": ""}
         self._app_state = app_state
         self._held = self._lingering = self.paused = False
         self._arriving: Cycle | None = None
         self._current: Cycle | None = None
-        self._waiting: deque[tuple[Cycle, Scope]] = deque()
+        self._waiting: deque[Cycle] = deque()
         self._refusal: Refused | None = None
         self._buffered = 0
         self._writable = asyncio.Event()
@@ -98,16 +98,15 @@ class HttpProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
-        reader = self._reader
         try:
-            reader.feed(data)
+            self._reader.feed(data)
         except Refused as refused:
             self._refuse(refused)
             return
         if self._arriving is not None:
             self._await_body()
-        elif reader.in_head and reader.heads != self._timed_head and self._current is None and not self.paused:
-            self._timed_head = reader.heads
+        elif self._reader.in_head and self._reader.heads != self._timed_head and not (self._current or self.paused):
+            self._timed_head = self._reader.heads
             self._deadline.within(self._limits.head_s)
 
     def pause_writing(self) -> None:
@@ -128,13 +127,11 @@ class HttpProtocol(asyncio.Protocol):
         """A request has begun: so may the application."""
         if self._most_tasks is not None and len(self._state.tasks) >= self._most_tasks:
             raise Refused(UpstreamOverloaded(f"more than {self._most_tasks} requests at once: try again"))
-        cycle = Cycle(self, head, self._limits.write_s)
-        scope = {**self._base, **head.scope, "state": self._app_state.copy(), "extensions": {LINK: cycle}}
-        self._arriving = cycle
+        self._arriving = cycle = Cycle(self, head, self._limits.write_s)
         if self._current is None and not self.paused:
-            self._start(cycle, scope)
+            self._start(cycle)
         else:
-            self._waiting.append((cycle, scope))
+            self._waiting.append(cycle)
             self._regulate()
 
     def on_piece(self, body: bytes) -> None:
@@ -197,10 +194,13 @@ class HttpProtocol(asyncio.Protocol):
 
     # The rest.
 
-    def _start(self, cycle: Cycle, scope: Scope) -> None:
+    def _start(self, cycle: Cycle) -> None:
         self._current = cycle
         self._state.total_requests += 1
-        task = self._loop.create_task(self._app(scope, cycle.receive, cycle.send))
+        if self._direct is None or (work := self._direct(cycle)) is None:
+            scope = {**self._base, **cycle.head.scope, "state": self._app_state.copy()}
+            work = self._app(scope, cycle.receive, cycle.send)
+        task = self._loop.create_task(work)
         self._state.tasks.add(task)
         task.add_done_callback(partial(self._finished, cycle))
 
@@ -226,7 +226,7 @@ class HttpProtocol(asyncio.Protocol):
         if self.paused:
             self._deadline.within(self._limits.write_s)
         elif self._waiting:
-            self._start(*self._waiting.popleft())
+            self._start(self._waiting.popleft())
             self._regulate()
             self._await_body()
         elif self._refusal is not None:
@@ -294,6 +294,6 @@ class HttpProtocol(asyncio.Protocol):
         if self._transport.is_closing() or self._transport.get_write_buffer_size():
             self._transport.abort()
         elif self._arriving is not None or (self._reader.in_head and not self._lingering):
-            self._refuse(_TOO_SLOW)
+            self._refuse(TOO_SLOW)
         else:
             self._transport.close()

@@ -1,6 +1,7 @@
 """What a client sends, read as requests: no socket, no clock, and a bound on everything that is kept."""
 
-from typing import Any, NamedTuple, Protocol
+from functools import lru_cache
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
@@ -11,12 +12,40 @@ from gateway.server.head import Refused
 Scope = dict[str, Any]
 
 
-class Head(NamedTuple):
-    """The head of a request: `scope` is what ASGI makes of it."""
+class Head:
+    """The head of a request: `path` as it was written. The names of its headers are in lower case."""
 
-    scope: Scope
-    keep_alive: bool
-    expects_continue: bool
+    __slots__ = ("expects_continue", "headers", "keep_alive", "method", "path", "query", "version")
+
+    def __init__(
+        self,
+        method: str,
+        url: bytes,
+        version: str,
+        headers: list[tuple[bytes, bytes]],
+        *,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
+        """Raises Refused for a target that is no URL."""
+        self.method = method
+        self.path, self.query = _target(url)
+        self.version = version
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.expects_continue = expects_continue
+
+    @property
+    def scope(self) -> Scope:
+        """What ASGI says of it."""
+        return {
+            "path": unquote(self.path) if "%" in self.path else self.path,
+            "raw_path": self.path.encode("ascii"),
+            "query_string": self.query,
+            "http_version": self.version,
+            "method": self.method,
+            "headers": self.headers,
+        }
 
 
 class Sink(Protocol):
@@ -120,9 +149,11 @@ class Reader:
             raise too_large(self._limit)
         if method == "CONNECT" or version not in ("1.1", "1.0"):
             raise _unreadable(f"{method} in HTTP/{version}")
-        scope = {**_target(self._url), "http_version": version, "method": method, "headers": self._headers}
         keep_alive = version == "1.1" and self._parser.should_keep_alive()
-        self._sink.on_head(Head(scope, keep_alive, self._expects_continue and version == "1.1"))
+        expects = self._expects_continue and version == "1.1"
+        self._sink.on_head(
+            Head(method, self._url, version, self._headers, keep_alive=keep_alive, expects_continue=expects)
+        )
         self._overhead, self.in_head, self.in_body, self.last = 0, False, True, not keep_alive
 
     def on_body(self, body: bytes) -> None:
@@ -145,8 +176,9 @@ def _unreadable(found: str) -> Refused:
     return Refused(InvalidRequest(f"expected a request in HTTP/1.1, found: {found}"))
 
 
-def _target(url: bytes) -> Scope:
-    """What ASGI says of a target: origin-form, absolute-form or `*`."""
+@lru_cache(maxsize=64)
+def _target(url: bytes) -> tuple[str, bytes]:
+    """(path, query) of a target: origin-form, absolute-form or `*`."""
     path, _, query = url.partition(b"?")
     if not path.startswith(b"/"):
         try:
@@ -154,5 +186,4 @@ def _target(url: bytes) -> Scope:
         except httptools.HttpParserInvalidURLError as error:
             raise _unreadable(str(error)) from None
         path, query = parsed.path or b"/", parsed.query or b""
-    text = path.decode("ascii")
-    return {"path": unquote(text) if "%" in text else text, "raw_path": path, "query_string": query}
+    return path.decode("ascii"), query

@@ -14,6 +14,7 @@ import logging
 import mmap
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -170,17 +171,16 @@ def recover(folder: Path, sink: Sink) -> int:
     """
     count = 0
     for path in sorted(folder.glob("*.jsonl")):
-        try:
-            with path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(file.fileno()).st_nlink == 0:
-                    continue
+        with (
+            suppress(BlockingIOError, FileNotFoundError),
+            path.open("rb") as file,
+        ):  # else its owner lives, or is recovered
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_nlink:
                 rows = _read(path)
                 sink(rows)
                 path.unlink()
                 count += len(rows)
-        except (BlockingIOError, FileNotFoundError):
-            continue  # its owner lives, or a neighbour has recovered it
     return count
 
 

@@ -12,7 +12,7 @@ import httptools
 import uvicorn
 
 from gateway.server.limits import DEFAULTS, Limits
-from gateway.server.protocol import HttpProtocol
+from gateway.server.protocol import Direct, HttpProtocol
 
 SECONDS = 5.0
 GET = b"GET /a HTTP/1.1\r\nhost: h\r\n\r\n"
@@ -164,10 +164,13 @@ class Site:
 
 
 @asynccontextmanager
-async def site(app: App, *, limits: Limits = DEFAULTS, sockets: Any = None, **options: Any) -> AsyncIterator[Site]:
-    """An application behind the server, which at the end has no connection and no task left."""
+async def site(
+    app: App, *, direct: Direct | None = None, limits: Limits = DEFAULTS, sockets: Any = None, **options: Any
+) -> AsyncIterator[Site]:
+    """An application behind the server, which at the end has no connection and no task left. `http`: another server."""
     options = {"log_level": "critical", "lifespan": "off", "proxy_headers": False, "server_header": False, **options}
-    config = uvicorn.Config(app, port=0, http=partial(HttpProtocol, limits=limits), **options)  # type: ignore[arg-type]
+    options.setdefault("http", partial(HttpProtocol, limits=limits, direct=direct))
+    config = uvicorn.Config(app, port=0, **options)
     server = uvicorn.Server(config)
     config.load()
     server.lifespan = config.lifespan_class(config)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,10 @@ def make_key(
 
 
 @asynccontextmanager
-async def serving(deployed: Deployment, folder: Path) -> AsyncIterator[tuple[Gateway, str, str]]:
-    """(gateway, serve key, evaluate key) of an application on a free loopback port."""
+async def serving(
+    deployed: Deployment, folder: Path, *, http: str | None = None
+) -> AsyncIterator[tuple[Gateway, str, str]]:
+    """(gateway, serve key, evaluate key) of an application on a free loopback port; `http` is another server's."""
     stores = open_stores(f"sqlite:///{folder / 'tollgate.db'}")
     serve, evaluate = make_key(stores), make_key(stores, team="quality", scope="evaluate")
     numbers = itertools.count()
@@ -134,7 +137,8 @@ async def serving(deployed: Deployment, folder: Path) -> AsyncIterator[tuple[Gat
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, http=HttpProtocol, log_level="error", timeout_graceful_shutdown=2))
+        protocol: Any = http or partial(HttpProtocol, direct=app.direct)
+        server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_level="error", timeout_graceful_shutdown=2))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             async with asyncio.timeout(10):

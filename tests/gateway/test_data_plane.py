@@ -69,8 +69,11 @@ async def test_completions_and_embeddings(tmp_path: Path, tmp_path_factory: pyte
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_when_the_client_leaves_the_engine_stops(tmp_path: Path, stream: bool) -> None:
-    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+@pytest.mark.parametrize("http", [None, "h11", "httptools"], ids=["own server", "h11", "httptools"])
+async def test_when_the_client_leaves_the_engine_stops(tmp_path: Path, stream: bool, http: str | None) -> None:
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path, http=http) as (
+        gateway, key, _,
+    ):  # fmt: skip
         engine.hold()
         engine.step(2)
         async with client(gateway.url, key) as api:

@@ -24,8 +24,11 @@ async def ask(gateway: Gateway, key: str, **fields: object) -> bytes:
     return answer.body
 
 
-async def test_a_plain_answer_passes_byte_for_byte(tmp_path: Path) -> None:
-    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
+@pytest.mark.parametrize("http", [None, "h11"], ids=["own server", "another"])
+async def test_a_plain_answer_passes_byte_for_byte(tmp_path: Path, http: str | None) -> None:
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path, http=http) as (
+        gateway, key, _,
+    ):  # fmt: skip
         through = await ask(gateway, key)
         direct = await raw.post(engine.url, "/v1/chat/completions", json.dumps(BODY).encode())
         assert recordings.settled(through) == recordings.settled(direct.body)

@@ -95,7 +95,7 @@ class World:
         config = uvicorn.Config(self.plane, lifespan="off", log_config=None)
         config.load()
         self._server_state = ServerState()
-        self.server = lambda: HttpProtocol(config, self._server_state, {})
+        self.server = lambda: HttpProtocol(config, self._server_state, {}, direct=self.plane.serve)
 
     def _pool(self, loop: Loop, name: str) -> ReplicaPool:
         replicas = []

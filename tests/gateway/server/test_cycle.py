@@ -1,4 +1,4 @@
-"""One request and its answer, on both loops, over real sockets."""
+"""One request and its answer by ASGI, on both loops, over real sockets."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.contracts.errors import InternalError
-from gateway.server.cycle import LINK
+from gateway.server.limits import Limits
 from tests.gateway.listening import GET, SECONDS, body_of, echo, post, say, site
 
 CHUNKED = b"POST /a HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
@@ -165,26 +165,18 @@ async def test_an_application_may_end_the_connection() -> None:
         assert b"chunked" not in said
 
 
-async def test_a_body_is_taken_at_once_when_it_is_there() -> None:
+async def test_a_body_comes_as_it_was_sent() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        link = scope["extensions"][LINK]
-        taken = link.take()
-        assert link.take() is None
-        if taken is None:
-            first = await receive()
-            assert first["more_body"] is True
-            assert link.take() is None
-            taken = b"received " + first["body"] + (await body_of(receive) or b"")
-            assert link.take() is None
-        await say(send, taken)
+        first = await receive()
+        pieces = [first["body"], b"" if not first["more_body"] else await body_of(receive) or b""]
+        await say(send, b"|".join(pieces))
 
-    assert (await _answers(app, post(b"abc")))[2] == b"abc"
+    assert (await _answers(app, post(b"abc")))[2] == b"abc|"
     async with site(app) as running, running.talk(post(b"abc")[:-2]) as talk:
         await running.until(lambda: bool(running.state.tasks))
-        talk.say(b"b")
         await asyncio.sleep(0)
-        talk.say(b"c")
-        assert (await talk.answer())[2] == b"received abc"
+        talk.say(b"bc")
+        assert (await talk.answer())[2] == b"a|bc"
 
 
 @pytest.mark.parametrize("stage", ["before the body", "before the answer", "within the answer"])
@@ -194,8 +186,6 @@ async def test_a_client_that_leaves(stage: str, reset: bool) -> None:
     reached = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        link = scope["extensions"][LINK]
-        link.on_gone(lambda: told.append("gone"))
         if stage != "before the body":
             assert await body_of(receive) == b"abc"
         if stage == "within the answer":
@@ -205,10 +195,9 @@ async def test_a_client_that_leaves(stage: str, reset: bool) -> None:
         if stage == "before the body":
             assert await body_of(receive) is None
         both = await asyncio.gather(receive(), receive())
-        assert [message["type"] for message in both] == ["http.disconnect"] * 2
-        assert link.take() is None
-        link.on_gone(lambda: told.append("at once"))
+        told.extend(message["type"] for message in both)
         await send(START)  # nobody hears it
+        await send(_body(b"b"))
 
     said = post(b"abc")
     async with site(app) as running, running.talk(said[:-1] if stage == "before the body" else said) as talk:
@@ -218,21 +207,7 @@ async def test_a_client_that_leaves(stage: str, reset: bool) -> None:
         else:
             talk.writer.write_eof()
         await running.empty()
-    assert told == ["gone", "at once"]
-
-
-async def test_who_is_answered_is_not_gone() -> None:
-    told: list[str] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        scope["extensions"][LINK].on_gone(lambda: told.append("gone"))
-        await say(send, b"ok")
-
-    async with site(app) as running:
-        async with running.talk(GET) as talk:
-            await talk.answer()
-        await running.empty()
-    assert told == []
+    assert told == ["http.disconnect"] * 2
 
 
 @pytest.mark.parametrize("pieces", [1, 1000])
@@ -241,17 +216,23 @@ async def test_a_client_that_does_not_read_is_waited_for_and_then_cut(pieces: in
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         nonlocal sent
-        link = scope["extensions"][LINK]
-        link.on_gone(lambda: told.append("gone"))
-        link.write_within(0.1)
+
+        async def leave() -> None:
+            await body_of(receive)
+            told.append((await receive())["type"])
+
+        left = asyncio.ensure_future(leave())
         await send(START)
         while not told:
             await send(_body(bytes(64_000_000 // pieces), more=True))
             sent += 1
+            await asyncio.sleep(0)
+        await left
 
-    async with site(app) as running, running.talk(GET, limit=1024) as talk:
+    limits = Limits(write_s=0.1)
+    async with site(app, limits=limits) as running, running.talk(GET, limit=1024) as talk:
         await running.empty()
-        assert told == ["gone"]
+        assert told == ["http.disconnect"]
         assert 1 <= sent < 300
         assert len(await talk.rest()) < 64_000_000
 

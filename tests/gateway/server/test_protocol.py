@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from gateway.contracts.errors import InvalidRequest
-from gateway.server.cycle import LINK
 from gateway.server.limits import Limits
 from tests.gateway.listening import GET, SECONDS, Talk, body_of, post, say, site
 
@@ -240,18 +239,23 @@ async def test_the_time_of_a_body_ends_with_it() -> None:
 
 
 async def test_who_leaves_without_reading_is_known_to_leave_at_once() -> None:
-    told: list[bool] = []
+    told: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        scope["extensions"][LINK].on_gone(lambda: told.append(True))
+        await body_of(receive)
         await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body", "body": bytes(30_000_000), "more_body": True})
+        answering = asyncio.ensure_future(
+            send({"type": "http.response.body", "body": bytes(30_000_000), "more_body": True})
+        )
+        told.append((await receive())["type"])
+        await answering
 
     async with site(app) as running, running.talk(GET, limit=1024) as talk:
         await running.until(lambda: talk.writer.transport.get_write_buffer_size() == 0 and bool(running.state.tasks))
         talk.writer.write_eof()
         await running.until(lambda: bool(told))
         assert running.state.connections
+    assert told == ["http.disconnect"]
 
 
 @pytest.mark.parametrize("headers", [(), ("connection: close",)])

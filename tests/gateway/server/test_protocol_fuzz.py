@@ -41,11 +41,32 @@ async def _answers(running: Site, pieces: list[bytes], *, leave: bool) -> bytes:
     return said.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"").replace(said[said.find(b"date: ") :][:37], b"")
 
 
+async def _echo(client: Any) -> None:
+    """Streams back what was asked."""
+    body = await client.read_body(1000)
+    client.stream(b"")
+    for piece in (client.method.encode(), client.path.encode(), body):
+        client.write(piece)
+        await client.drain()
+    client.write(b"", more=False)
+
+
+def _some(client: Any) -> Any:
+    """Every other request, without ASGI."""
+    return _echo(client) if client.method == "POST" else None
+
+
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def fuzzed(request: pytest.FixtureRequest) -> Any:
+def loop_factory(request: pytest.FixtureRequest) -> Any:
+    """Both loops."""
+    return request.param
+
+
+@pytest.fixture(params=[None, _echo, _some], ids=["asgi", "direct", "some"])
+def fuzzed(loop_factory: Any, request: pytest.FixtureRequest) -> Any:
     """A runner and a server on it, for all the examples."""
-    with asyncio.Runner(loop_factory=request.param) as runner:
-        serving = site(echo, limits=LIMITS)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        serving = site(echo, limits=LIMITS, direct=request.param)
         running = runner.run(serving.__aenter__())
         yield runner, running
         runner.run(serving.__aexit__(None, None, None))

@@ -16,7 +16,7 @@ import pytest
 from fastapi.responses import StreamingResponse
 
 from gateway.contracts.errors import InternalError, UpstreamOverloaded
-from gateway.server.cycle import LINK
+from gateway.server.protocol import Direct
 from tests.gateway.listening import GET, SECONDS, Talk, echo, post, say, site
 from tests.gateway.servers import self_signed
 
@@ -268,16 +268,18 @@ async def test_a_pause_is_not_waited_for_by_the_network() -> None:
     assert len(delays) == 1
 
 
-async def test_ten_hundred_clients_leave_nothing() -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        scope["extensions"][LINK].write_within(SECONDS)
-        await _path(scope, receive, send)
+async def _directly(client: Any) -> None:
+    client.write_s = SECONDS
+    client.answer(200, b"", client.path.encode())
 
+
+@pytest.mark.parametrize("direct", [None, _directly], ids=["asgi", "direct"])
+async def test_ten_hundred_clients_leave_nothing(direct: Direct | None) -> None:
     async def visit(number: int) -> None:
         async with running.talk(GET[: number % (len(GET) + 1)]) as talk:
             if number % (len(GET) + 1) == len(GET):
-                await talk.answer()
+                assert (await talk.answer())[2] == b"/a"
 
-    async with site(app) as running:
+    async with site(_path, direct=direct) as running:
         for start in range(0, 1000, 50):
             await asyncio.gather(*(visit(number) for number in range(start, start + 50)))

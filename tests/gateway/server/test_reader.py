@@ -125,8 +125,41 @@ def test_a_trailer_is_no_header() -> None:
     ],
 )
 def test_a_target(target: bytes, path: str, raw: bytes, query: bytes) -> None:
-    (scope, *_), *_ = _read(b"GET %b HTTP/1.1\r\n\r\n" % target).all[0]
+    (head,) = _read(b"GET %b HTTP/1.1\r\n\r\n" % target).heads
+    assert (head.path.encode(), head.query) == (raw, query)
+    scope = head.scope
     assert (scope["path"], scope["raw_path"], scope["query_string"]) == (path, raw, query)
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_a_head_and_what_asgi_says_of_it(version: str) -> None:
+    said = f"POST /a%62?c HTTP/{version}\r\nX-Y: Z\r\nExpect: 100-Continue\r\nx-y: W\r\ncontent-length: 3\r\n\r\n"
+    (head,) = _read(said.encode()).heads
+    headers = [(b"x-y", b"Z"), (b"expect", b"100-Continue"), (b"x-y", b"W"), (b"content-length", b"3")]
+    assert (head.method, head.path, head.query, head.version) == ("POST", "/a%62", b"c", version)
+    assert (head.headers, head.keep_alive, head.expects_continue) == (headers, version == "1.1", version == "1.1")
+    assert head.scope == {
+        "method": "POST",
+        "path": "/ab",
+        "raw_path": b"/a%62",
+        "query_string": b"c",
+        "http_version": version,
+        "headers": headers,
+    }
+
+
+def test_what_asgi_is_told_of_one_head_is_not_that_of_another() -> None:
+    (first, second) = _read(GET + GET).heads
+    first.scope["path"] = "/elsewhere"
+    assert (first.scope, first.path) == (second.scope, "/a")
+
+
+@pytest.mark.parametrize("target", [b"a", b"", b"http://h:99999999/"])
+def test_a_head_has_a_target(target: bytes) -> None:
+    for _ in range(2):
+        with pytest.raises(Refused) as refused:
+            Head("GET", target, "1.1", [], keep_alive=True, expects_continue=False)
+        assert refused.value.status == 400
 
 
 POST = b"POST /a HTTP/1.1\r\n%b\r\n\r\n0\r\n\r\n"
