@@ -6,6 +6,7 @@ The only place where the steps meet. Each decision is a pure function of `policy
 what is done here is the order, and that every admitted request is settled exactly once, whatever happens.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,7 @@ from functools import lru_cache
 from gateway.asgi import AsgiClient
 from gateway.client import Client, ClientGone, Message, Receive, Send
 from gateway.config import Release
-from gateway.contracts.errors import InternalError, MethodNotAllowed, RequestError, UpstreamUnavailable
+from gateway.contracts.errors import GatewayStopping, InternalError, MethodNotAllowed, RequestError, UpstreamUnavailable
 from gateway.contracts.ledger import CLIENT_CLOSED
 from gateway.policy.accounting import admit
 from gateway.policy.auth import Principal, authenticate
@@ -64,6 +65,10 @@ class DataPlane:
             return
         except RequestError as error:
             self._fail(client, error)
+        except asyncio.CancelledError:
+            with suppress(InternalError):  # all of the answer may have been said
+                self._fail(client, GatewayStopping("the gateway stops before this answer has ended: ask again"))
+            raise
         except Exception:
             log.exception("a defect of the gateway ended request %s", client.request_id)
             self._fail(client, InternalError("the gateway failed; its log has the request id"))
@@ -105,6 +110,9 @@ class DataPlane:
             raise
         except RequestError as error:
             account.outcome, account.status = error.code, error.status
+            raise
+        except asyncio.CancelledError:
+            account.outcome, account.status = GatewayStopping.code, GatewayStopping.status
             raise
         except Exception:
             account.outcome, account.status = InternalError.code, InternalError.status

@@ -15,6 +15,7 @@
     │   ├── UpstreamOverloaded     503  upstream_overloaded
     │   ├── UpstreamFailed         502  upstream_failed
     │   ├── UpstreamTimeout        504  upstream_timeout
+    │   ├── GatewayStopping        503  gateway_stopping
     │   └── InternalError          500  internal_error
     └── InputError                 an operator's file, flag or stored state is wrong
         ├── DocumentError          a file, with the line and the key
@@ -154,6 +155,13 @@ class UpstreamTimeout(RequestError):
     code = "upstream_timeout"
 
 
+class GatewayStopping(RequestError):
+    """The gateway ends, and its grace is over: what still runs is cut."""
+
+    status = 503
+    code = "gateway_stopping"
+
+
 class InternalError(RequestError):
     """A defect of the gateway. The message carries nothing of the request."""
 
@@ -172,6 +180,7 @@ REQUEST_ERRORS: tuple[type[RequestError], ...] = (
     UpstreamOverloaded,
     UpstreamFailed,
     UpstreamTimeout,
+    GatewayStopping,
     InternalError,
 )
 

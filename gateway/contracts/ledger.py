@@ -9,7 +9,7 @@ from gateway.contracts.errors import REQUEST_ERRORS
 COMPLETED = "completed"
 CLIENT_CLOSED = "client_closed"
 GATEWAY_LOST = "gateway_lost"
-"""The gateway died between admission and the end, or ended before the request did."""
+"""The gateway died between admission and the end."""
 
 OUTCOMES: frozenset[str] = frozenset({COMPLETED, CLIENT_CLOSED, GATEWAY_LOST, *(e.code for e in REQUEST_ERRORS)})
 

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from gateway.cli.serving import signals
-from gateway.contracts.ledger import COMPLETED, GATEWAY_LOST
+from gateway.contracts.errors import GatewayStopping
+from gateway.contracts.ledger import COMPLETED
 from tests.engine import raw
 from tests.engine.simulator import Engine
 from tests.gateway.process import HELLO, Gateway, serving, stores_in
 
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
+
+
+CUT = (GatewayStopping.code, 503)
 
 
 async def _stream(gateway: Gateway, engine: Engine, client: raw.Client) -> raw.Answer:
@@ -63,17 +67,17 @@ async def test_a_stream_that_runs_at_sigterm_ends_in_order(tmp_path: Path, worke
 
 
 @WORKERS
-async def test_after_the_grace_a_stream_is_cut_and_leaves_one_row(tmp_path: Path, workers: str) -> None:
+async def test_after_the_grace_a_stream_is_told_of_its_end_and_leaves_one_row(tmp_path: Path, workers: str) -> None:
     options = ("--workers", workers, "--grace", "0.2")
     async with Engine("faq") as engine, serving(tmp_path, engine, *options) as gateway:
         async with raw.connect(gateway.url) as client:
-            await _stream(gateway, engine, client)
+            answer = await _stream(gateway, engine, client)
             code = await gateway.ended(signal.SIGTERM)
-            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                await _rest(client)
+            answer.chunks += await _rest(client)
+        assert b'"code":"gateway_stopping"' in answer.events[-1]
         assert (code, gateway.errors) == (0, "")
         await engine.wait_for(lambda e: e.running == 0)
-    assert _rows(tmp_path) == [(GATEWAY_LOST, 0)]
+    assert _rows(tmp_path) == [CUT]
     assert list(stores_in(tmp_path).spool_folder.iterdir()) == []
 
 
@@ -90,7 +94,22 @@ async def test_a_second_signal_cuts_at_once(tmp_path: Path, workers: str, number
         gateway.process.send_signal(number)
         await gateway.until(lambda: _refused(gateway))
         assert (await gateway.ended(number), gateway.errors) == (0, "")
-    assert _rows(tmp_path) == [(GATEWAY_LOST, 0)]
+    assert _rows(tmp_path) == [CUT]
+
+
+@WORKERS
+async def test_who_waits_for_a_whole_answer_is_told_too(tmp_path: Path, workers: str) -> None:
+    options = ("--workers", workers, "--grace", "0.2")
+    async with Engine("faq") as engine, serving(tmp_path, engine, *options) as gateway:
+        engine.hold()
+        async with raw.connect(gateway.url) as client:
+            await client.send("POST", "/v1/chat/completions", HELLO, gateway.bearer)
+            await engine.wait_for(lambda e: e.running == 1)
+            ending = asyncio.create_task(gateway.ended(signal.SIGTERM))
+            answer = await client.answer()
+            assert (answer.status, answer.json["error"]["code"]) == (503, "gateway_stopping")
+            assert await ending == 0
+    assert _rows(tmp_path) == [CUT]
 
 
 async def test_signals_are_as_before_afterwards() -> None:

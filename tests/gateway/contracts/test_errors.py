@@ -39,6 +39,7 @@ TREE = {
     "UpstreamOverloaded": (503, "upstream_overloaded", "server_error"),
     "UpstreamFailed": (502, "upstream_failed", "server_error"),
     "UpstreamTimeout": (504, "upstream_timeout", "server_error"),
+    "GatewayStopping": (503, "gateway_stopping", "server_error"),
     "InternalError": (500, "internal_error", "server_error"),
 }
 
@@ -132,6 +133,7 @@ ANTHROPIC = {
     "upstream_overloaded": "overloaded_error",
     "upstream_failed": "api_error",
     "upstream_timeout": "timeout_error",
+    "gateway_stopping": "overloaded_error",
     "internal_error": "api_error",
 }
 
