@@ -66,8 +66,12 @@ def build(
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
     new_id: Callable[[], str] | None = None,
+    drain_s: float = loops.DRAIN_S,
 ) -> Application:
-    """Build the application: recover what a dead gateway left, open this one's spool. Connections open on demand."""
+    """Build the application: recover what a dead gateway left, open this one's spool. Connections open on demand.
+
+    `drain_s`: seconds between two drains of settled rows into the database.
+    """
     telemetry = Telemetry()
     current = Current(deployment, stores, telemetry, clock, monotonic)
     if new_id is None:
@@ -90,7 +94,7 @@ def build(
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
-        work = [(loops.REFRESH_S, lambda: loops.refresh(current.state)), (loops.DRAIN_S, drain), *watching]
+        work = [(loops.REFRESH_S, lambda: loops.refresh(current.state)), (drain_s, drain), *watching]
         tasks = [asyncio.create_task(loops.every(seconds, each)) for seconds, each in work]
         try:
             yield

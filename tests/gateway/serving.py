@@ -5,7 +5,7 @@ import itertools
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -133,21 +133,36 @@ async def serving(
     stores = open_stores(f"sqlite:///{folder / 'tollgate.db'}")
     serve, evaluate = make_key(stores), make_key(stores, team="quality", scope="evaluate")
     numbers = itertools.count()
-    app = build(deployed, stores, new_id=lambda: f"{next(numbers):016x}")
+    app = build(deployed, stores, new_id=lambda: f"{next(numbers):016x}", drain_s=0.005)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         protocol: Any = http or partial(HttpProtocol, direct=app.direct)
-        server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_level="error", timeout_graceful_shutdown=2))
-        task = asyncio.create_task(server.serve(sockets=[listener]))
+        server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_level="error"))
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup(sockets=[listener])
         try:
-            async with asyncio.timeout(10):
-                while not server.started:
-                    await asyncio.to_thread(os.sched_yield)
+            await server.on_tick(0)  # sets the date
             yield Gateway(f"http://127.0.0.1:{port}", port, app, stores), serve, evaluate
         finally:
-            server.should_exit = True
-            await task
+            await _end(server)
+
+
+async def _end(server: uvicorn.Server) -> None:
+    """As uvicorn does it, without its pauses: what still runs after a while is cut."""
+    state = server.server_state
+    for listening in server.servers:
+        listening.close()
+    for connection in list(state.connections):
+        connection.shutdown()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(2):
+            while state.connections or state.tasks:
+                await asyncio.to_thread(os.sched_yield)
+    for task in list(state.tasks):
+        task.cancel()
+    await server.lifespan.shutdown()
 
 
 def manifest_parts(*, system: str | None = None, **sampling: Any) -> dict[str, Any]:
