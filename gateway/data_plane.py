@@ -11,12 +11,18 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 
 from gateway.asgi import AsgiClient
 from gateway.client import Client, ClientGone, Message, Receive, Send
 from gateway.config import Release
-from gateway.contracts.errors import GatewayStopping, InternalError, MethodNotAllowed, RequestError, UpstreamUnavailable
+from gateway.contracts.errors import (
+    GatewayStopping,
+    InternalError,
+    MethodNotAllowed,
+    RequestError,
+    UpstreamUnavailable,
+    let_go,
+)
 from gateway.contracts.ledger import CLIENT_CLOSED
 from gateway.policy.accounting import admit
 from gateway.policy.auth import Principal, authenticate
@@ -27,7 +33,7 @@ from gateway.policy.resolution import fallbacks, resolve
 from gateway.policy.shapes import Request
 from gateway.relay import AnotherReplica, Exchange
 from gateway.server.head import line
-from gateway.serving import ReplicaPool, Serving
+from gateway.serving import ReplicaPool, Serving, told
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
 
@@ -50,9 +56,11 @@ class DataPlane:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """The same under any server of ASGI."""
         client = AsgiClient(scope, receive, send)
-        await self.serve(client)
-        with suppress(ClientGone):
-            await client.drain()
+        try:
+            await self.serve(client)
+        finally:
+            with suppress(ClientGone):
+                await client.drain()
 
     async def serve(self, client: Client) -> None:
         """Answer one request of `policy.endpoints.ENDPOINTS`."""
@@ -104,7 +112,7 @@ class DataPlane:
             client.watch()
             failure = await self._route(exchange, pool)
             if failure is not None:
-                await self._fall_back(exchange, principal, serving, failure)
+                await self._fallback(exchange, principal, serving, failure)
         except ClientGone:
             account.outcome, account.status = CLIENT_CLOSED, 499
             raise
@@ -123,9 +131,7 @@ class DataPlane:
             self.spool.settle(row)
             self.telemetry.settled(row)
 
-    async def _fall_back(
-        self, exchange: Exchange, principal: Principal, serving: Serving, failure: RequestError
-    ) -> None:
+    async def _fallback(self, exchange: Exchange, principal: Principal, serving: Serving, error: RequestError) -> None:
         """By the fallbacks of the release that was asked for: none of its replicas can, and no byte has left.
 
         When they cannot either, the failure that is told and recorded is that of the first.
@@ -140,7 +146,7 @@ class DataPlane:
             if await self._route(exchange, pool) is None:
                 return
         account.release, account.replica, account.usage, client.lines = first
-        raise failure
+        raise error
 
     def _aimed(
         self, client: Client, request: Request, release: Release, ungated: str | None, pool: ReplicaPool
@@ -148,7 +154,7 @@ class DataPlane:
         """The body as a release takes it; its client is told which one that is."""
         client.lines = b"x-tollgate-request-id: %b\r\n%b" % (
             (client.request_id or "").encode(),
-            _told(release.name, release.digest),
+            told(release.name, release.digest),
         )
         if ungated is not None:
             self.telemetry.ungated.labels(release.name).inc()
@@ -190,8 +196,4 @@ class DataPlane:
     def _fail(self, client: Client, error: RequestError) -> None:
         with suppress(ClientGone):
             client.fail(error)
-
-
-@lru_cache(maxsize=1024)
-def _told(release: str, digest: str) -> bytes:
-    return line(b"x-tollgate-release", release.encode()) + line(b"x-tollgate-digest", digest.encode())
+        let_go(error)

@@ -94,7 +94,7 @@ class Exchange:
                 await self._over(answer)
             except ExchangeError as error:
                 # The engine may close a kept connection in the moment of its reuse: that says nothing of the engine.
-                if not answer.reused or error.timeout or answer.status or self.client.gone:
+                if not (answer.reused and error.unheard) or self.client.gone:
                     raise
                 upstream.end(answer)
                 answer = self._begin(upstream, fresh=True)
@@ -155,7 +155,8 @@ class Exchange:
                 raise ExchangeError("its stream ended before its last event")
         except ExchangeError as error:
             if not meter.finished:  # after its last event nothing is missing, however the connection ends
-                raise self._unjudged(error) from error
+                self._judge(error)
+                raise
         except ClientGone:
             answer.abort("the client left")
             with suppress(ExchangeError, Malformed):  # what had come was generated, though nobody will read it
@@ -185,14 +186,14 @@ class Exchange:
         """How long the next piece may take. A comment of an engine that queues does not move the limit of the first."""
         return self.timeouts.idle if self.client.started else first_by - self.monotonic()
 
-    def _unjudged(self, error: ExchangeError) -> Exception:
+    def _judge(self, error: ExchangeError) -> None:
         """A stream of Responses that vLLM breaks off: that is how it refuses a bad request there.
 
         Whether the engine or the request is at fault cannot be told, so no breaker may count it.
         """
-        if self.request.endpoint.wire != "responses" or error.timeout or not self.client.started or self.client.gone:
-            return error
-        return UpstreamFailed(f"replica {self.account.replica!r}: {error}")
+        begun = self.client.started and not self.client.gone
+        if self.request.endpoint.wire == "responses" and begun and not error.timeout:
+            raise UpstreamFailed(f"replica {self.account.replica!r}: {error}") from error
 
     def _failed(self, error: dict[str, Any]) -> Exception:
         """An error object that came with status 200, in a whole answer or in a stream; its code is its true status."""

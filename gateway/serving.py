@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from gateway.config import Limits, Timeouts
 from gateway.contracts.prices import PriceBook
@@ -10,8 +11,15 @@ from gateway.policy.health import candidates
 from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
 from gateway.policy.routing import Policy
+from gateway.server.head import line
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.vllm import Replica
+
+
+@lru_cache(maxsize=1024)
+def told(release: str, digest: str) -> bytes:
+    """The header lines that say which release answers."""
+    return line(b"x-tollgate-release", release.encode()) + line(b"x-tollgate-digest", digest.encode())
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,15 @@ REQUEST_ERRORS: tuple[type[RequestError], ...] = (
 )
 
 
+def let_go(error: BaseException) -> None:
+    """Drop the frames that an error and its causes hold: one of them mostly holds the error, another a whole body."""
+    each: BaseException | None = error
+    while each is not None:
+        cause = each.__cause__ or each.__context__
+        each.__traceback__ = each.__cause__ = each.__context__ = None
+        each = cause
+
+
 Dialect = Literal["openai", "responses", "anthropic"]
 """Whose shape an error has: OpenAI's, that of OpenAI's Responses (its own in a stream alone), or Anthropic's."""
 

@@ -9,6 +9,8 @@ from gateway.contracts.errors import InvalidRequest, RequestError, envelope
 
 Fields = Iterable[tuple[bytes, bytes]]
 
+SHORT = 256
+"""Bytes of what is remembered: nobody outside may fill the memory with it."""
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TEXT = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
@@ -52,8 +54,12 @@ def line(name: bytes, value: bytes) -> bytes:
     return b"%b%b\r\n" % (start, value)
 
 
-common_line = lru_cache(maxsize=1024)(line)
-"""The same, remembered: for values that come again and again."""
+_remembered = lru_cache(maxsize=1024)(line)
+
+
+def common_line(name: bytes, value: bytes) -> bytes:
+    """The same for values that come again and again: short ones are remembered."""
+    return _remembered(name, value) if len(value) <= SHORT else line(name, value)
 
 
 def fields(headers: Fields) -> tuple[list[bytes], int | None, bool]:

@@ -52,7 +52,7 @@ class HttpProtocol(asyncio.Protocol):
         self._state = server_state
         self._loop = asyncio.get_running_loop() if _loop is None else _loop
         self._limits = limits
-        self._reader, self._timed_head = Reader(self, limits.head_bytes), 0
+        self._reader, self._timed_head, self._buffered = Reader(self, limits.head_bytes), 0, 0
         self._transport = cast(asyncio.Transport, None)
         self._base: Scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "root_path": ""}
         self._app_state = app_state
@@ -61,7 +61,6 @@ class HttpProtocol(asyncio.Protocol):
         self._current: Cycle | None = None
         self._waiting: deque[Cycle] = deque()
         self._refusal: Refused | None = None
-        self._buffered = 0
         self._writable = asyncio.Event()
         self._deadline = Deadline(self._loop, self._late)
 
@@ -87,6 +86,7 @@ class HttpProtocol(asyncio.Protocol):
         self._writable.set()
         if self._current is not None:
             self._current.left()
+        self._current = self._arriving = None  # each holds this connection
         self._reader.stop()
 
     def eof_received(self) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import httptools
 
 from gateway.contracts.errors import InvalidRequest
-from gateway.server.head import Refused
+from gateway.server.head import SHORT, Refused
 
 Scope = dict[str, Any]
 
@@ -29,7 +29,7 @@ class Head:
     ) -> None:
         """Raises Refused for a target that is no URL."""
         self.method = method
-        self.path, self.query = _target(url)
+        self.path, self.query = _remembered(url) if len(url) <= SHORT else _target(url)
         self.version = version
         self.headers = headers
         self.keep_alive = keep_alive
@@ -61,6 +61,16 @@ class Sink(Protocol):
         """It is whole."""
 
 
+class _Nobody:
+    """Who is told of nothing any more."""
+
+    def on_head(self, head: Head) -> None: ...
+
+    def on_piece(self, body: bytes) -> None: ...
+
+    def on_whole(self) -> None: ...
+
+
 def too_large(limit: int) -> Refused:
     """A head, or what in a body is not body, of more bytes than are kept."""
     return Refused(InvalidRequest(f"expected at most {limit} bytes of headers: send less"), 431)
@@ -71,7 +81,7 @@ class Reader:
 
     def __init__(self, sink: Sink, limit: int) -> None:
         """`limit`: the bytes of a head, and of what in a body is not body (chunk extensions, trailers)."""
-        self._sink = sink
+        self._sink: Sink = sink
         self._limit = limit
         self._parser: Any = httptools.HttpRequestParser(self)
         self._url, self._headers = b"", list[tuple[bytes, bytes]]()
@@ -82,6 +92,7 @@ class Reader:
         """Read nothing more."""
         self.last, self.in_head, self.in_body = True, False, False
         self._parser = None  # it refers to this object
+        self._sink = _Nobody()  # and mostly the sink does too
 
     def feed(self, data: bytes) -> None:
         """Read a piece of what the client sends. Raises Refused for what is not HTTP/1.1: nothing is read after it."""
@@ -176,7 +187,6 @@ def _unreadable(found: str) -> Refused:
     return Refused(InvalidRequest(f"expected a request in HTTP/1.1, found: {found}"))
 
 
-@lru_cache(maxsize=64)
 def _target(url: bytes) -> tuple[str, bytes]:
     """(path, query) of a target: origin-form, absolute-form or `*`."""
     path, _, query = url.partition(b"?")
@@ -187,3 +197,6 @@ def _target(url: bytes) -> tuple[str, bytes]:
             raise _unreadable(str(error)) from None
         path, query = parsed.path or b"/", parsed.query or b""
     return path.decode("ascii"), query
+
+
+_remembered = lru_cache(maxsize=64)(_target)

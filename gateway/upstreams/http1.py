@@ -26,13 +26,17 @@ HIGH_WATER = 256 * 1024
 
 
 class ExchangeError(Exception):
-    """The exchange ended early. `connecting`: it never began. `timeout`: the engine was too slow."""
+    """The exchange ended early. `connecting`: it never began. `timeout`: the engine was too slow.
 
-    def __init__(self, reason: str, *, timeout: bool = False, connecting: bool = False) -> None:
+    `unheard`: the connection closed before a byte of the answer came.
+    """
+
+    def __init__(self, reason: str, *, timeout: bool = False, connecting: bool = False, unheard: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.timeout = timeout
         self.connecting = connecting
+        self.unheard = unheard
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,9 @@ class Connection(asyncio.Protocol):
         """Keep the transport, send small writes at once, and the request that waits for it."""
         self._transport = cast(asyncio.Transport, transport)
         self._parser = httptools.HttpResponseParser(self)
+        if not self._reusable:  # it was given up while it connected: the engine must not begin
+            self._transport.abort()
+            return
         raw = transport.get_extra_info("socket")
         if raw is not None:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -96,7 +103,7 @@ class Connection(asyncio.Protocol):
             self._done = True
             self._wake()
         else:
-            self._fail(ExchangeError("the engine closed the connection"))
+            self._fail(ExchangeError("the engine closed the connection", unheard=self._head_bytes == 0))
 
     def data_received(self, data: bytes) -> None:
         """Parse, then wake the reader once, however many callbacks the parser made."""
@@ -241,8 +248,8 @@ class Connection(asyncio.Protocol):
     def _opened(self, opening: asyncio.Task[None]) -> None:
         self._opening = None
         error = None if opening.cancelled() else opening.exception()
-        if self._error is None and error is not None:
-            detail = getattr(error, "strerror", None) or type(error).__name__
+        if self._error is None and self._transport is None:
+            detail = "it was cancelled" if error is None else getattr(error, "strerror", None) or type(error).__name__
             self._fail(ExchangeError(f"the engine refused the connection ({detail})", connecting=True))
         if self._transport is None:
             self._deadline.stop()  # no end of a connection will do it

@@ -11,7 +11,19 @@ import pytest
 
 from gateway.upstreams.http1 import HIGH_WATER, ExchangeError
 from tests.engine.simulator import Engine, Fault
-from tests.gateway.servers import ASK, SECONDS, asking, exchange, pool, post, rest, says, self_signed, server, wired
+from tests.gateway.servers import (
+    ASK,
+    SECONDS,
+    asking,
+    exchange,
+    pool,
+    post,
+    rest,
+    says,
+    self_signed,
+    server,
+    wired,
+)
 
 STREAM = b'{"model":"faq","prompt":"a b c","stream":true}'
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\n\r\nde\r\n0\r\n\r\n"
@@ -229,26 +241,6 @@ async def test_an_engine_that_is_not_there_is_told_from_one_that_fails() -> None
                 async with asking(f"http://{host}:{port}") as connection:
                     await connection.head(SECONDS)
             assert caught.value.connecting
-
-
-async def test_a_connection_is_given_up_while_it_is_made() -> None:
-    with socket.socket() as deaf:
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen(0)
-        port = deaf.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)):  # who listens with no backlog answers one alone
-            async with asking(f"http://127.0.0.1:{port}", connect_s=0.05) as connection:
-                with pytest.raises(ExchangeError, match=r"accept a connection within 0\.05 s") as caught:
-                    await connection.head(SECONDS)
-                assert caught.value.connecting
-                assert caught.value.timeout
-            async with asking(f"http://127.0.0.1:{port}") as connection:
-                waiting = asyncio.ensure_future(connection.head(SECONDS))
-                await asyncio.sleep(0)
-                connection.abort("the client left")
-                with pytest.raises(ExchangeError, match="the client left"):
-                    await waiting
-                assert not connection.usable
 
 
 async def test_ipv6() -> None:
