@@ -3,9 +3,9 @@
     python -m benchmarks.inside
     python -m benchmarks.inside --json
 
-Each figure is the best of several, in microseconds of CPU time on a warm and idle core. Beside a busy engine on the
-other half of the same core, and with the kernel's work between, the same code takes up to twice as long: these figures
-say where the time goes, not how fast the gateway is. `whole` is a plain answer from the client's bytes in to the
+Each figure is the best of several, in microseconds of CPU time on a warm and idle core. Behind sockets
+and under load the same code takes half as long again and more: these figures say where the time goes, not how fast the
+gateway is. `whole` is a plain answer from the client's bytes in to the
 client's bytes out; what the steps leave of it is the work of the two connections and of what ties the steps together.
 `drain` comes after the answer: metrics and the database, for each row.
 """
