@@ -16,7 +16,7 @@ from gateway.contracts.documents import Secret
 from gateway.contracts.errors import DocumentError, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
 from gateway.providers import ProviderConfig, fallback_mistakes
-from gateway.settings import Health, Seconds
+from gateway.settings.health import Health, Seconds
 
 SQLITE = "sqlite:///"
 Keyed = TypeVar("Keyed", "ReplicaConfig", ProviderConfig)

@@ -17,7 +17,7 @@ from gateway.contracts.errors import InputError
 from gateway.control_plane.probes import ProbeFailed, ask_asleep, ask_health
 from gateway.control_plane.registration import ask_facts
 from gateway.policy.facts import Facts
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.upstreams.vllm import Replica, replicas_of
 
 CONNECT_S = 5.0

@@ -11,7 +11,7 @@ from gateway.config import Deployment
 from gateway.contracts.errors import InputError
 from gateway.control_plane.fleet import Fleet
 from gateway.control_plane.state import State
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream

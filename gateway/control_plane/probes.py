@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from gateway.contracts.errors import RequestError
 from gateway.policy.facts import asleep_by_metrics, asleep_by_page
 from gateway.serving import ReplicaPool
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.http1 import ExchangeError

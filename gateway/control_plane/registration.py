@@ -19,7 +19,7 @@ from gateway.contracts.usage import from_openai
 from gateway.control_plane.probes import ProbeFailed, ask
 from gateway.policy.accounting import Account
 from gateway.policy.facts import Facts, differences, disagreements, json_object, read_facts
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
 from gateway.upstreams.http1 import ExchangeError

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.settings import Health
+from gateway.settings.health import Health
 
 LIMIT = 3
 FIRST_S = 1.0

@@ -16,7 +16,7 @@ from gateway.contracts.errors import (
 from gateway.policy.endpoints import Endpoint
 from gateway.policy.facts import Facts
 from gateway.policy.health import Vitals
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.upstreams.base import Answer, Counted
 from gateway.upstreams.http1 import Connection, ExchangeError
 from gateway.upstreams.pool import Pool

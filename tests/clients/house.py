@@ -18,7 +18,7 @@ from gateway.config import (
 )
 from gateway.contracts.prices import Price, PriceBook
 from gateway.contracts.release import ModelFiles, ReleaseManifest
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.stores.bundle import open_stores
 from tests.engine.endpoints import Task
 from tests.engine.simulator import Engine, echo

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.control_plane.probes import ask_asleep, ask_health
 from gateway.control_plane.registration import ask_facts
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.upstreams.vllm import Replica
 from tests.end_to_end.conftest import ADAPTER
 from tests.end_to_end.test_real_vllm import counters

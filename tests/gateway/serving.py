@@ -32,7 +32,7 @@ from gateway.contracts.prices import Price, PriceBook
 from gateway.contracts.release import ModelFiles, Prompt, ReleaseManifest, Sampling
 from gateway.policy.auth import Scope
 from gateway.server.protocol import HttpProtocol
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.stores.bundle import Stores, open_stores
 
 PRICES = PriceBook(version="test", models={"faq": Price(input="0.20", output="0.60", cached_input="0.02")})  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.policy.health import Vitals
-from gateway.settings import Health
+from gateway.settings.health import Health
 from tests.engine import raw
 from tests.engine.simulator import Engine, Fault
 from tests.gateway.serving import Gateway, deployment, serving

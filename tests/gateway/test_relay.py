@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Timeouts
-from gateway.settings import Health
+from gateway.settings.health import Health
 from tests.engine import raw, recordings
 from tests.engine.simulator import Engine, Fault
 from tests.gateway.serving import Gateway, deployment, serving

@@ -1,6 +1,7 @@
 import json
 import signal
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -141,12 +142,16 @@ def test_epochs_of_the_flags_count(evals, suite: Path, serve, parrot) -> None:
 
 
 def test_an_interrupted_run_says_how_to_go_on(evals, suite: Path, serve, parrot) -> None:
+    ended = threading.Event()
+
     def interrupting(body: dict) -> tuple[int, dict]:
         if "number 9" in body["messages"][-1]["content"]:
             signal.raise_signal(signal.SIGINT)
+            ended.wait(30.0)  # else the run might be over before its loop hears of the signal
         return parrot(body)
 
     result = evals(suite, "--base-url", serve(interrupting), "--model", "m")
+    ended.set()
     assert result.exit_code == 130
     assert "the same command goes on from 'runs/numbers-m.jsonl'" in result.stderr
     assert not run_log.read(Path("runs/numbers-m.jsonl")).sealed

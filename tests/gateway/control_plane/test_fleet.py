@@ -10,7 +10,7 @@ from gateway.contracts.documents import Secret
 from gateway.contracts.errors import DocumentError
 from gateway.control_plane.fleet import Fleet
 from gateway.policy.health import COLD_WEIGHT
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.upstreams.base import Upstream
 from tests.gateway.builders import NOW, deployment
 

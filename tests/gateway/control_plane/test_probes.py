@@ -11,7 +11,7 @@ from gateway.control_plane.probes import Probes, readiness
 from gateway.policy.health import Vitals, candidates
 from gateway.policy.routing import round_robin
 from gateway.serving import ReplicaPool
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.telemetry import Telemetry
 from gateway.upstreams.vllm import Replica
 from tests.engine import recordings

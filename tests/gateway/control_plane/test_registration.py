@@ -15,7 +15,7 @@ from gateway.contracts.ledger import LedgerRow
 from gateway.contracts.usage import Usage
 from gateway.control_plane.registration import COMPLETIONS, Engines, Registration
 from gateway.policy.health import Vitals
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
 from gateway.upstreams.vllm import Replica

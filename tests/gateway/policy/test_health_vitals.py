@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.policy.health import COLD_WEIGHT, FIRST_S, LIMIT, Vitals, absence, candidates, retry_after
-from gateway.settings import Health
+from gateway.settings.health import Health
 
 SETTINGS = Health(period=7, failures=2, slow_start=10)
 

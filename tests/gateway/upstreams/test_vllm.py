@@ -8,7 +8,7 @@ import pytest
 from gateway.config import PoolConfig
 from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamOverloaded, envelope
 from gateway.policy.endpoints import ENDPOINTS
-from gateway.settings import Health
+from gateway.settings.health import Health
 from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.vllm import RETRYABLE, Replica, fetch, replicas_of, translate, translate_error, whole_body
 from tests.engine import recordings

@@ -1,4 +1,4 @@
-"""Values of the configuration that decisions read too."""
+"""How engines are watched."""
 
 from typing import Annotated
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gateway.settings import Health
+from gateway.settings.health import Health
 
 
 def test_engines_are_watched_without_a_word_of_configuration() -> None:

@@ -1,0 +1,1 @@
+"""Values of the configuration that decisions read too, one file for each kind of decision."""
