@@ -159,7 +159,7 @@ class DataPlane:
         if ungated is not None:
             self.telemetry.ungated.labels(release.name).inc()
             client.lines += b"x-tollgate-warning: served without a verdict\r\n"
-        return prepare(request, release, pool.served_model or release.model)
+        return prepare(request, release, release.called(pool.served_model))
 
     async def _route(self, exchange: Exchange, pool: ReplicaPool) -> RequestError | None:
         """Try replicas, each at most once, until one has answered or bytes have reached the client.

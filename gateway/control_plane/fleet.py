@@ -12,6 +12,7 @@ from gateway.config import GatewayConfig, Timeouts
 from gateway.policy.routing import POLICIES
 from gateway.providers import ProviderConfig
 from gateway.serving import ReplicaPool
+from gateway.settings.replicas import ranked
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.litellm import Provider
 from gateway.upstreams.vllm import replicas_of
@@ -44,7 +45,7 @@ class Fleet:
         before, now = self._serving(), self._monotonic()
         for name, pool in pools.items():
             joins = any(replica in before for replica in pool.replicas)
-            for replica, wanted in zip(pool.engines, config.pools[name].replicas, strict=True):
+            for replica, (_, wanted, _) in zip(pool.engines, ranked(name, config.pools[name].replicas), strict=True):
                 replica.vitals.settings = config.health
                 if replica.vitals.draining != wanted.drain:
                     replica.vitals.drain(wanted.drain, now)
