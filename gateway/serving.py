@@ -12,6 +12,7 @@ from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
 from gateway.policy.routing import Policy
 from gateway.server.head import line
+from gateway.upstreams.adapters import Adapters
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.vllm import Replica
 
@@ -36,6 +37,7 @@ class ReplicaPool:
     engines: Sequence[Replica] = ()
     turns: Iterator[int] = field(default_factory=itertools.count)
     retries: RetryBudget = field(default_factory=RetryBudget)
+    adapters: Adapters = field(default_factory=Adapters)
 
     def choose(self, untried: Sequence[Upstream], now: float) -> int | None:
         """The position of the replica to try next; None when those that are left sleep or drain."""

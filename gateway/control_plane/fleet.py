@@ -17,6 +17,9 @@ from gateway.upstreams.base import Upstream
 from gateway.upstreams.litellm import Provider
 from gateway.upstreams.vllm import replicas_of
 
+KEPT = ("turns", "retries", "adapters")
+"""What a pool has learned, and keeps when its configuration changes."""
+
 Same = TypeVar("Same", bound=Upstream)
 
 
@@ -80,7 +83,11 @@ class Fleet:
             made = replicas_of(name, wanted, connect_s=config.timeouts.connect, health=config.health)
             engines = _kept(made, before.engines if before else ())
             pool = ReplicaPool(name, engines, policy, wanted.served_model, engines=engines)
-        return pool if before is None else dataclasses.replace(pool, turns=before.turns, retries=before.retries)
+        return (
+            pool
+            if before is None
+            else dataclasses.replace(pool, turns=before.turns, retries=before.retries, adapters=before.adapters)
+        )
 
 
 def _kept(made: Sequence[Same], before: Sequence[Same]) -> list[Same]:
