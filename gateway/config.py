@@ -17,6 +17,7 @@ from gateway.contracts.errors import DocumentError, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
 from gateway.providers import ProviderConfig, fallback_mistakes
 from gateway.settings.health import Health, Seconds
+from gateway.settings.routing import PolicyName
 
 SQLITE = "sqlite:///"
 Keyed = TypeVar("Keyed", "ReplicaConfig", ProviderConfig)
@@ -77,7 +78,7 @@ class PoolConfig(documents.Frozen):
     replicas: tuple[ReplicaConfig, ...] = ()
     provider: ProviderConfig | None = None
     served_model: str | None = None
-    policy: Literal["least_in_flight", "round_robin"] = "least_in_flight"
+    policy: PolicyName = "score"
 
     @model_validator(mode="after")
     def _one(self) -> "PoolConfig":
