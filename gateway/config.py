@@ -18,6 +18,7 @@ from gateway.contracts.release import ReleaseManifest
 from gateway.providers import ProviderConfig, fallback_mistakes
 from gateway.settings.health import Health, Seconds
 from gateway.settings.replicas import AdapterConfig, ReplicaConfig, ranked
+from gateway.settings.routing import PolicyName
 
 SQLITE = "sqlite:///"
 Keyed = TypeVar("Keyed", "ReplicaConfig", ProviderConfig)
@@ -63,7 +64,7 @@ class PoolConfig(documents.Frozen):
     replicas: tuple[ReplicaConfig, ...] = ()
     provider: ProviderConfig | None = None
     served_model: str | None = None
-    policy: Literal["least_in_flight", "round_robin"] = "least_in_flight"
+    policy: PolicyName = "score"
 
     @model_validator(mode="after")
     def _one(self) -> "PoolConfig":

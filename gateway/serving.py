@@ -10,7 +10,7 @@ from gateway.contracts.prices import PriceBook
 from gateway.policy.health import candidates
 from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
-from gateway.policy.routing import Policy
+from gateway.policy.routing import Ask, Candidate, Policy
 from gateway.server.head import line
 from gateway.upstreams.adapters import Adapters
 from gateway.upstreams.base import Upstream
@@ -44,7 +44,11 @@ class ReplicaPool:
         positions, weights = candidates(untried, now)
         if not positions:
             return None
-        return positions[self.policy([untried[at].in_flight for at in positions], weights, next(self.turns))]
+        seen = [
+            Candidate(untried[at].name, weight, untried[at].in_flight)
+            for at, weight in zip(positions, weights or [1.0] * len(positions), strict=True)
+        ]
+        return positions[self.policy(seen, Ask(turn=next(self.turns))).position]
 
 
 @dataclass(frozen=True)
