@@ -108,7 +108,7 @@ class Inside:
             "resolve": lambda: resolve("bench", principal, snapshot, now),
             "prepare": lambda: prepare(request, release, "bench"),
             "admit": lambda: admit(ID, now, principal, request, release, prices),
-            "route": lambda: pool.choose(pool.replicas, now),
+            "route": lambda: pool.choose(pool.replicas, now, pool.demand(request, release, "bench", {}.get)),
             "meter": lambda: read_answer(ANSWER),
             "price": lambda: prices.cost("bench", account.usage),
             "settle": lambda: account.settled(prices, 0.1),

@@ -19,6 +19,7 @@ from gateway.control_plane.api import Pages, build_api
 from gateway.control_plane.current import Current
 from gateway.control_plane.probes import Probes, readiness
 from gateway.control_plane.registration import Engines, Registration
+from gateway.control_plane.scrapes import Scrapes
 from gateway.control_plane.state import State
 from gateway.data_plane import DataPlane
 from gateway.forwarding import Forwarding
@@ -145,6 +146,13 @@ def _watching(
         monotonic=monotonic,
         random=random.Random(),  # noqa: S311 (jitter)
     )
+    scrapes = Scrapes(
+        pools=lambda: list(current.state.serving.pools.values()),
+        settings=current.health,
+        telemetry=telemetry,
+        monotonic=monotonic,
+        random=random.Random(),  # noqa: S311 (jitter)
+    )
     registration = Registration(
         engines=lambda: [_engines(pool, current.deployment) for pool in current.state.serving.pools.values()],
         prices=lambda: current.deployment.prices,
@@ -161,11 +169,16 @@ def _watching(
             await replace(probes, settings=current.health).round()
         await asyncio.sleep(current.health.period)
 
+    async def scrape() -> None:
+        if current.health.probes and current.health.scrape:
+            await replace(scrapes, settings=current.health).round()
+        await asyncio.sleep(current.health.scrape or current.health.period)
+
     async def register() -> None:
         if current.health.probes:
             await replace(registration, settings=current.health).round()
 
-    return [(0.0, probe), (loops.REFRESH_S, register)]
+    return [(0.0, probe), (0.0, scrape), (loops.REFRESH_S, register)]
 
 
 def _engines(pool: ReplicaPool, deployment: Deployment) -> Engines:

@@ -1,6 +1,6 @@
 """What one deployment says and another does not: `gateway check --against`, and the log line of a reload.
 
-    + pools.big: {"policy": "least_in_flight", "replicas": {"big-0": {"url": "http://10.0.0.9:8000"}}}
+    + pools.big: {"policy": "score", "replicas": {"big-0": {"url": "http://10.0.0.9:8000"}}}
     - models.faq.releases.faq@1: {"digest": "sha256:…", "pool": "main"}
     ~ prices.models.faq.input: "0.20" → "0.25"
     ~ listen.port: 8080 → 9090 (needs a restart)

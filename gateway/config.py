@@ -18,7 +18,7 @@ from gateway.contracts.release import ReleaseManifest
 from gateway.providers import ProviderConfig, fallback_mistakes
 from gateway.settings.health import Health, Seconds
 from gateway.settings.replicas import AdapterConfig, ReplicaConfig, ranked
-from gateway.settings.routing import PolicyName
+from gateway.settings.routing import PolicyName, Routing
 
 SQLITE = "sqlite:///"
 Keyed = TypeVar("Keyed", "ReplicaConfig", ProviderConfig)
@@ -119,6 +119,7 @@ class GatewayConfig(documents.Frozen):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     health: Health = Health()
+    routing: Routing = Routing()
     enforcement: Enforcement = Enforcement()
     prices: Path | None = None
     pools: Annotated[dict[str, PoolConfig], Field(min_length=1)]
@@ -264,6 +265,7 @@ def _anchored(config: GatewayConfig, base: Path) -> GatewayConfig:
         "database": SQLITE + str(base / config.database.removeprefix(SQLITE)),
         "models": models,
         "pools": pools,
+        "routing": config.routing.anchored(base),
         "prices": None if config.prices is None else base / config.prices,
     }
     return config.model_copy(update=changes)

@@ -29,19 +29,21 @@ class Forwarding:
         first byte.
         """
         account, failure = exchange.account, None
+        demand = pool.demand(exchange.request, account.release, account.admitted.team, exchange.client.header)
         adapter = account.release.adapter
         untried = list(pool.replicas) if adapter is None else await self._holders(exchange, pool)
         pool.retries.deposit(self.monotonic())
         for attempt in range(MAX_ATTEMPTS):
-            chosen = pool.choose(untried, self.monotonic())
-            if chosen is None or (attempt and not self._may_retry(pool)):
+            route = pool.choose(untried, self.monotonic(), demand)
+            if route is None or (attempt and not self._may_retry(pool)):
                 break
-            replica = untried.pop(chosen)
+            replica, exchange.answered = untried.pop(route.position), route.answered
             account.attempts, account.replica, account.usage = account.attempts + 1, replica.name, None
             try:
-                with replica:
+                with route:
                     await exchange.on(replica)
-                    return None
+                pool.settled(demand, account.usage)
+                return None
             except AnotherReplica as failed:
                 failure = failed.error
                 if exchange.client.started:
@@ -58,10 +60,10 @@ class Forwarding:
         if adapter is None or not pool.engines:
             return list(pool.replicas)
         found = holders(pool.replicas, pool.engines, adapter)
-        chosen = None if found else pool.choose(pool.engines, self.monotonic())
-        if chosen is None:
+        route = None if found else pool.choose(pool.engines, self.monotonic())
+        if route is None:
             return found
-        replica: Replica = pool.engines[chosen]
+        replica: Replica = pool.engines[route.position]
         request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.first_byte
         await pool.adapters.load(replica, adapter, pool.engines, request_id, seconds)
         return holders(pool.replicas, pool.engines, adapter)

@@ -44,9 +44,23 @@ class EngineLacks(AnotherReplica):
 
 
 class Exchange:
-    """What every attempt of a request needs. `started` and `monotonic` are in seconds of the same clock."""
+    """What every attempt of a request needs. `started` and `monotonic` are in seconds of the same clock.
 
-    __slots__ = ("account", "body", "client", "limits", "monotonic", "prices", "request", "started", "timeouts")
+    `answered` is called when an attempt's first token is there.
+    """
+
+    __slots__ = (
+        "account",
+        "answered",
+        "body",
+        "client",
+        "limits",
+        "monotonic",
+        "prices",
+        "request",
+        "started",
+        "timeouts",
+    )
 
     def __init__(
         self,
@@ -70,6 +84,7 @@ class Exchange:
         self.timeouts = timeouts
         self.monotonic = monotonic
         self.started = started
+        self.answered: Callable[[], None] = _nothing
 
     async def on(self, upstream: Upstream) -> None:
         """Relay the answer of one replica. Raises RequestError, AnotherReplica or ClientGone."""
@@ -213,6 +228,7 @@ class Exchange:
         return AnotherReplica(error) if status in SHEDDING else EngineBroken(error)
 
     def _first_byte(self) -> bytes:
+        self.answered()
         self.account.first_byte_s = self.monotonic() - self.started
         return common_line(b"x-tollgate-replica", (self.account.replica or "").encode())
 
@@ -228,3 +244,7 @@ class Exchange:
         failure = kind(f"replica {upstream.name!r}: {error}", retry_after=RETRY_AFTER_S)
         # A replica that was too slow has most likely done the work: repeating it elsewhere costs its GPU time again.
         return failure if self.client.started or (timeout and not connecting) else AnotherReplica(failure)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

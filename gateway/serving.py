@@ -1,20 +1,33 @@
 """What is served now: the pools of replicas, and all else that a request reads and a reload replaces."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import random
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from gateway.config import Limits, Timeouts
+from gateway.config import Limits, Release, Timeouts
 from gateway.contracts.prices import PriceBook
+from gateway.contracts.usage import Usage
+from gateway.policy.estimate import Estimator
 from gateway.policy.health import candidates
+from gateway.policy.prefixes import BLOCK_BYTES, CAPACITY, MOST_BLOCKS, PrefixIndex, block_hashes, keyed_hash, salt_of
+from gateway.policy.prompt import canonical, output_limit
 from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
-from gateway.policy.routing import Ask, Candidate, Policy
+from gateway.policy.routing import READS_AFFINITY, READS_PREFIXES, Ask, Candidate, Choice, Policy
+from gateway.policy.shapes import Request
 from gateway.server.head import line
+from gateway.settings.routing import Routing
 from gateway.upstreams.adapters import Adapters
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.vllm import Replica
+
+STALE = 5
+"""Periods of the scrape after which what an engine said counts no more."""
+
+_salt = lru_cache(maxsize=4096)(salt_of)
 
 
 @lru_cache(maxsize=1024)
@@ -23,11 +36,84 @@ def told(release: str, digest: str) -> bytes:
     return line(b"x-tollgate-release", release.encode()) + line(b"x-tollgate-digest", digest.encode())
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a request asks of a pool, worked out once for all of its attempts.
+
+    A body of `size` bytes, with the release's prompt; `tokens` of its prompt and `output` tokens to expect; the hashes
+    of its `blocks`, each of `block_tokens`, where the pool's policy reads them; `affinity` as in `routing.Ask`.
+    """
+
+    size: int = 0
+    tokens: int = 0
+    output: int = 0
+    blocks: Sequence[int] = ()
+    block_tokens: int = 0
+    affinity: int = 0
+
+
+class Route:
+    """One attempt's replica, at `position` among those that were offered, and how it was chosen.
+
+    `with route:` counts the request on its replica: in flight, and with its outstanding tokens, those of the prompt
+    until `answered` says that the first token is there. `candidates` and `ask` are all that the policy saw, so that the
+    same choice can be made again; empty where there was nothing to choose.
+    """
+
+    __slots__ = ("_index", "_output", "_prefill", "ask", "candidates", "choice", "demand", "position", "replica")
+
+    def __init__(
+        self,
+        position: int,
+        replica: Upstream,
+        demand: Demand,
+        index: PrefixIndex,
+        candidates: Sequence[Candidate] = (),
+        ask: Ask = Ask(),  # noqa: B008 (frozen)
+        choice: Choice = Choice(0, (), "only"),  # noqa: B008 (frozen)
+    ) -> None:
+        self.position = position
+        self.replica = replica
+        self.demand = demand
+        self.candidates = candidates
+        self.ask = ask
+        self.choice = choice
+        self._index = index
+        self._prefill = self._output = 0
+
+    @property
+    def cached(self) -> int:
+        """Prompt tokens that the replica's cache was expected to hold."""
+        return self.candidates[self.choice.position].cached if self.candidates else 0
+
+    def __enter__(self) -> "Route":
+        """The request is on its way."""
+        demand = self.demand
+        self._prefill, self._output = demand.tokens - self.cached, demand.output
+        self.replica.outstanding += self._prefill + self._output
+        if demand.blocks:
+            self._index.add(self.replica.name, demand.blocks)
+        self.replica.__enter__()
+        return self
+
+    def answered(self) -> None:
+        """Its first token is there: nothing of its prompt is left to compute."""
+        self.replica.outstanding -= self._prefill
+        self._prefill = 0
+
+    def __exit__(self, *exc: object) -> None:
+        """It is over."""
+        self.replica.outstanding -= self._prefill + self._output
+        self._prefill = self._output = 0
+        self.replica.__exit__(*exc)
+
+
 @dataclass(frozen=True)
 class ReplicaPool:
     """Replicas of one configuration, and how one of them is chosen.
 
-    `engines` are those that can be asked how and what they are; a provider cannot.
+    `engines` are those that can be asked how and what they are; a provider cannot. What an engine said of its load
+    counts for `stale_s` seconds. `secret` keys the hashes of prompts and sessions.
     """
 
     name: str
@@ -38,17 +124,65 @@ class ReplicaPool:
     turns: Iterator[int] = field(default_factory=itertools.count)
     retries: RetryBudget = field(default_factory=RetryBudget)
     adapters: Adapters = field(default_factory=Adapters)
+    index: PrefixIndex = field(default_factory=lambda: PrefixIndex(CAPACITY))
+    estimator: Estimator = field(default_factory=Estimator)
+    draw: Callable[[], int] = field(default_factory=lambda: _bits(random.Random()))  # noqa: S311 (load, not secrets)
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    session_header: bytes = Routing().session_header.encode()
+    stale_s: float = STALE * 1.0
 
-    def choose(self, untried: Sequence[Upstream], now: float) -> int | None:
-        """The position of the replica to try next; None when those that are left sleep or drain."""
+    def demand(self, request: Request, release: Release, team: str, header: Callable[[bytes], bytes | None]) -> Demand:
+        """What a request of a team asks of this pool; `header` finds the first of a name among the request's."""
+        system = release.manifest.prompt.system
+        size = len(request.body) if system is None else len(request.body) + len(system)
+        estimator, policy = self.estimator, self.policy
+        output = estimator.output(output_limit(request, release.manifest.sampling.max_tokens))
+        if len(self.replicas) == 1 or policy not in _HASHED:
+            return Demand(size, estimator.prompt(size), output)
+        affinity, most = 0, MOST_BLOCKS
+        if policy in READS_AFFINITY:
+            # A release's own prompt is the same for all: the first block that is not only that tells them apart.
+            most = 1 + (0 if system is None else len(system) // BLOCK_BYTES)
+            session = header(self.session_header)
+            if session:
+                affinity = keyed_hash(session, _salt(self.secret, team))
+                return Demand(size, estimator.prompt(size), output, affinity=affinity)
+        blocks: Sequence[int] = ()
+        if size >= BLOCK_BYTES:
+            blocks = block_hashes(canonical(request, system), _salt(self.secret, team, release.digest), most)
+        if policy in READS_AFFINITY:
+            affinity, blocks = blocks[-1] if blocks else 0, ()
+        per_block = int(BLOCK_BYTES * estimator.tokens_per_byte)
+        return Demand(size, estimator.prompt(size), output, blocks, per_block, affinity)
+
+    def choose(self, untried: Sequence[Upstream], now: float, demand: Demand = Demand()) -> Route | None:
+        """The replica to try next, by the pool's policy; None when those that are left sleep or drain."""
         positions, weights = candidates(untried, now)
         if not positions:
             return None
-        seen = [
-            Candidate(untried[at].name, weight, untried[at].in_flight)
-            for at, weight in zip(positions, weights or [1.0] * len(positions), strict=True)
-        ]
-        return positions[self.policy(seen, Ask(turn=next(self.turns))).position]
+        if len(positions) == 1:
+            return Route(positions[0], untried[positions[0]], demand, self.index)
+        seen, blocks, tokens, oldest = [], demand.blocks, demand.tokens, now - self.stale_s
+        for place, position in enumerate(positions):
+            replica, cached, kv_usage, waiting = untried[position], 0, None, None
+            if blocks:
+                cached = min(tokens, self.index.matched(replica.name, blocks) * demand.block_tokens)
+            signals = replica.signals
+            if signals is not None and signals.at >= oldest:
+                kv_usage, waiting = signals.kv_usage, signals.waiting
+            weight = weights[place] if weights else 1.0
+            seen.append(
+                Candidate(replica.name, weight, replica.in_flight, replica.outstanding, cached, kv_usage, waiting)
+            )
+        ask = Ask(tokens, demand.affinity, next(self.turns), self.draw())
+        choice = self.policy(seen, ask)
+        position = positions[choice.position]
+        return Route(position, untried[position], demand, self.index, seen, ask, choice)
+
+    def settled(self, demand: Demand, usage: Usage | None) -> None:
+        """Learn from a request that was answered here."""
+        if usage is not None:
+            self.estimator.settled(demand.size, usage.input_tokens, usage.output_tokens)
 
 
 @dataclass(frozen=True)
@@ -60,3 +194,10 @@ class Serving:
     prices: PriceBook
     limits: Limits
     timeouts: Timeouts
+
+
+_HASHED = READS_PREFIXES | READS_AFFINITY
+
+
+def _bits(source: random.Random) -> Callable[[], int]:
+    return lambda: source.getrandbits(64)

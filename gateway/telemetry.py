@@ -3,6 +3,7 @@
 Labels are models, releases, replicas and codes of this gateway, never a client's text: their number stays bounded.
 """
 
+import math
 import os
 from collections import Counter as Counts
 from collections import defaultdict
@@ -62,8 +63,10 @@ class Telemetry:
             self._gauge("replica_up", "1 while a replica's probes succeed, 0 while it is down.", "livemin", "replica"),
             self._gauge("replica_asleep", "1 while a replica sleeps.", "livemax", "replica"),
             self._gauge("replica_draining", "1 while a replica gets no new request.", "livemax", "replica"),
+            self._gauge("replica_kv_usage", "The part of its KV cache that requests hold.", "livemax", "replica"),
+            self._gauge("replica_waiting", "Requests that wait in the engine.", "livemax", "replica"),
         )
-        self.in_flight, self.breaker, self.up, self.asleep, self.draining = self._replica_gauges
+        self.in_flight, self.breaker, self.up, self.asleep, self.draining, *self._said = self._replica_gauges
         self.open = self._gauge("open_requests", "Admitted and not yet settled.", "livesum")
         self.ledger_lag = self._gauge("ledger_lag_rows", "Settled rows not yet in the database.", "livesum")
         self.config_reloads = Counter(
@@ -96,6 +99,11 @@ class Telemetry:
                 if number := sum(getattr(row, f"{kind}_tokens") or 0 for row in rows_of_model):
                     self.tokens.labels(model, kind).inc(number)
         return bool(self._uncounted)
+
+    def said(self, replica: str, kv_usage: float | None, waiting: int | None) -> None:
+        """What an engine says of its load. What it does not say has no value: NaN, and never zero."""
+        for gauge, value in zip(self._said, (kv_usage, waiting), strict=True):
+            gauge.labels(replica).set(math.nan if value is None else value)
 
     def gone(self, replica: str) -> None:
         """A replica that serves no more has no series. Those of workers stay, idle: their files can only grow."""

@@ -9,7 +9,13 @@ from gateway import config
 from gateway.config import GatewayConfig
 
 REFERENCE = Path(__file__).parents[1] / "configs" / "reference" / "gateway.yaml"
-NOT_TOLD = {"pools.provider.base_url", "pools.provider.api_key.file", "pools.replicas.api_key.file"}
+NOT_TOLD = {
+    "routing.secret.env",
+    "routing.secret.file",
+    "pools.provider.base_url",
+    "pools.provider.api_key.file",
+    "pools.replicas.api_key.file",
+}
 """What stands in the file as a comment."""
 
 
@@ -42,7 +48,7 @@ def _types(annotation: object) -> list[object]:
 def test_the_reference_is_valid_and_its_values_are_the_defaults() -> None:
     found = config.load(REFERENCE, trust=True).config
     defaults = GatewayConfig.model_construct()
-    for name in ("listen", "limits", "timeouts", "health"):
+    for name in ("listen", "limits", "timeouts", "health", "routing"):
         assert getattr(found, name) == getattr(defaults, name), name
 
 

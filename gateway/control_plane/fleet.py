@@ -5,19 +5,21 @@ health stays known, its connections stay open. One that is named no more ends th
 """
 
 import dataclasses
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from gateway.config import GatewayConfig, Timeouts
+from gateway.policy.prefixes import derived
 from gateway.policy.routing import POLICIES
 from gateway.providers import ProviderConfig
-from gateway.serving import ReplicaPool
+from gateway.serving import STALE, ReplicaPool
 from gateway.settings.replicas import ranked
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.litellm import Provider
 from gateway.upstreams.vllm import replicas_of
 
-KEPT = ("turns", "retries", "adapters")
+KEPT = ("turns", "retries", "adapters", "index", "estimator", "draw")
 """What a pool has learned, and keeps when its configuration changes."""
 
 Same = TypeVar("Same", bound=Upstream)
@@ -28,6 +30,7 @@ class Fleet:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
+        self._secret = secrets.token_bytes(32)
         self._pools: Mapping[str, ReplicaPool] = {}
         self._leaving: list[Upstream] = []
 
@@ -54,6 +57,10 @@ class Fleet:
                     replica.vitals.drain(wanted.drain, now)
                 if joins and replica not in before:
                     replica.vitals.warm_up(now)
+            for each in pool.replicas:
+                if each not in before:
+                    pool.index.forget(each.name)  # another engine had that name
+            pool.index.keep(each.name for each in pool.replicas)
         self._pools = pools
         self._leaving += [replica for replica in before if replica not in self._serving()]
 
@@ -83,10 +90,13 @@ class Fleet:
             made = replicas_of(name, wanted, connect_s=config.timeouts.connect, health=config.health)
             engines = _kept(made, before.engines if before else ())
             pool = ReplicaPool(name, engines, policy, wanted.served_model, engines=engines)
-        return (
-            pool
-            if before is None
-            else dataclasses.replace(pool, turns=before.turns, retries=before.retries, adapters=before.adapters)
+        settings, kept = config.routing, {} if before is None else {name: getattr(before, name) for name in KEPT}
+        return dataclasses.replace(
+            pool,
+            secret=self._secret if settings.secret is None else derived(settings.secret.read().encode()),
+            session_header=settings.session_header.encode(),
+            stale_s=STALE * config.health.scrape,
+            **kept,
         )
 
 

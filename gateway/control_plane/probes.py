@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gateway.contracts.errors import RequestError
-from gateway.policy.facts import asleep_by_metrics, asleep_by_page
+from gateway.policy.facts import asleep_by_page
+from gateway.policy.signals import asleep_by_metrics
 from gateway.serving import ReplicaPool
 from gateway.settings.health import Health
 from gateway.telemetry import Telemetry
@@ -88,7 +89,14 @@ class Probes:
         self._show(replica)
 
     async def _asleep(self, replica: Replica) -> bool | None:
-        """An engine that is up, and too slow to say whether it sleeps, is what it was."""
+        """An engine that is up, and too slow to say whether it sleeps, is what it was.
+
+        A page that was read for its load within this period says it too, and is not asked for again.
+        """
+        signals = replica.signals
+        fresh = signals is not None and signals.at >= self.monotonic() - self.settings.period
+        if fresh and signals is not None and signals.asleep is not None:
+            return signals.asleep
         try:
             asleep = await ask_asleep(replica, self.settings.timeout)
         except ProbeFailed:

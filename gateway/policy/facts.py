@@ -35,7 +35,6 @@ WANTED: Mapping[str, str] = {
 """The metric families that Tollgate wants of an engine, as they are called on the wire, and what for."""
 
 _FAMILY = re.compile(r"^# TYPE (\S+)", re.MULTILINE)
-_AWAKE = re.compile(r'^vllm:engine_sleep_state\{[^}]*sleep_state="awake"[^}]*\} (\S+)', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +75,8 @@ def read_facts(version: bytes, models: bytes, metrics: bytes) -> Facts:
     )
 
 
-def asleep_by_metrics(page: bytes) -> bool | None:
-    """Whether the engine sleeps by `vllm:engine_sleep_state` (`awake` is 0); None when its page does not say.
-
-    With data parallelism the engines of one server sleep and wake together: one that sleeps is enough.
-    """
-    values = _AWAKE.findall(page.decode(errors="replace"))
-    return any(value in ("0", "0.0") for value in values) if values else None
-
-
 def asleep_by_page(body: bytes) -> bool | None:
-    """The same by the answer of /is_sleeping."""
+    """Whether the engine sleeps by the answer of /is_sleeping; None when that does not say."""
     value = json_object(body).get("is_sleeping")
     return value if isinstance(value, bool) else None
 

@@ -20,8 +20,8 @@ CAPACITY = 8192
 """Blocks of a replica whose engine does not say how large its KV cache is: about a million tokens."""
 
 
-def block_hashes(pieces: Iterable[bytes], salt: bytes) -> list[int]:
-    """The 64-bit hash of each whole block of `BLOCK_BYTES`, chained: of all that comes before it too.
+def block_hashes(pieces: Iterable[bytes], salt: bytes, most: int = MOST_BLOCKS) -> list[int]:
+    """The 64-bit hash of each whole block of `BLOCK_BYTES`, chained: of all that comes before it too; `most` of them.
 
     `salt` of at most 64 bytes is the key. What another salt gives has nothing in common with it.
     """
@@ -29,10 +29,20 @@ def block_hashes(pieces: Iterable[bytes], salt: bytes) -> list[int]:
     state = blake2b(digest_size=8, key=salt)
     update, digest, number = state.update, state.digest, int.from_bytes
     hashes = []
-    for end in range(BLOCK_BYTES, min(len(prompt), MOST_BLOCKS * BLOCK_BYTES) + 1, BLOCK_BYTES):
+    for end in range(BLOCK_BYTES, min(len(prompt), most * BLOCK_BYTES) + 1, BLOCK_BYTES):
         update(prompt[end - BLOCK_BYTES : end])
         hashes.append(number(digest(), "big"))
     return hashes
+
+
+def keyed_hash(text: bytes, salt: bytes) -> int:
+    """The 64-bit hash of a text that is no prompt, such as the name of a session; never 0, which is no hash."""
+    return int.from_bytes(blake2b(text, digest_size=8, key=salt).digest(), "big") or 1
+
+
+def derived(secret: bytes) -> bytes:
+    """A key of 32 bytes from a secret of any length."""
+    return blake2b(secret, digest_size=32, person=b"tollgate routing").digest()
 
 
 def salt_of(secret: bytes, *parts: str) -> bytes:

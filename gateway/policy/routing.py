@@ -242,6 +242,10 @@ POLICIES: dict[str, Policy] = {
     "session_affinity": session_affinity,
     "round_robin": round_robin,
 }
+READS_PREFIXES = frozenset({score})
+"""The policies that read `Candidate.cached`."""
+READS_AFFINITY = frozenset({consistent_hash, session_affinity})
+"""The policies that read `Ask.affinity`."""
 _UNSAID = {
     (True, True): "",
     (False, True): " no_kv",

@@ -38,6 +38,18 @@ class Message(msgspec.Struct):
     role: Any = None
 
 
+class Turn(msgspec.Struct):
+    """One message of a conversation, or item of a response's input: what is rendered of it, as it was written."""
+
+    role: msgspec.Raw = msgspec.Raw(b"")
+    type: msgspec.Raw = msgspec.Raw(b"")
+    name: msgspec.Raw = msgspec.Raw(b"")
+    content: msgspec.Raw = msgspec.Raw(b"")
+    tool_calls: msgspec.Raw = msgspec.Raw(b"")
+    arguments: msgspec.Raw = msgspec.Raw(b"")
+    output: msgspec.Raw = msgspec.Raw(b"")
+
+
 class Answer(msgspec.Struct):
     """A whole answer, of any endpoint."""
 
@@ -111,6 +123,7 @@ class ResponsesEnd(msgspec.Struct):
 
 
 message = msgspec.json.Decoder(Message).decode
+turns = msgspec.json.Decoder(list[Turn]).decode
 answer = msgspec.json.Decoder(Answer).decode
 chunk = msgspec.json.Decoder(Chunk).decode
 counts = msgspec.json.Decoder(Counts).decode

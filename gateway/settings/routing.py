@@ -1,6 +1,11 @@
 """How a pool chooses among its replicas."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gateway.contracts import documents
 
 PolicyName = Literal[
     "score",
@@ -12,3 +17,21 @@ PolicyName = Literal[
     "round_robin",
 ]
 """A key of `gateway.policy.routing.POLICIES`."""
+
+
+class Routing(documents.Frozen):
+    """What all pools have in common.
+
+    `session_header` is the request header that names a session, in lower case. `secret` keys the hashes of prompts and
+    sessions: gateways and workers with the same one hash alike, so that `consistent_hash` and `session_affinity` send
+    the same session to the same replica from each of them. Without it each process draws its own.
+    """
+
+    session_header: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")] = "x-session-id"
+    secret: documents.Secret | None = None
+
+    def anchored(self, base: Path) -> "Routing":
+        """The same with the secret's relative path made relative to a folder."""
+        if self.secret is None or self.secret.file is None:
+            return self
+        return self.model_copy(update={"secret": documents.Secret(file=base / self.secret.file)})

@@ -5,6 +5,7 @@ from typing import Any, Protocol, Self
 
 from gateway.policy.endpoints import Endpoint
 from gateway.policy.health import Breaker, Vitals
+from gateway.policy.signals import Signals
 
 
 class Answer(Protocol):
@@ -39,6 +40,8 @@ class Upstream(Protocol):
     name: str
     identity: tuple[object, ...]
     in_flight: int
+    outstanding: int
+    signals: Signals | None
     breaker: Breaker
     vitals: Vitals
 
@@ -66,13 +69,16 @@ class Upstream(Protocol):
 class Counted:
     """The part that every upstream has: who it is, what is known of it, and how many requests are in flight on it.
 
-    The count is held by `with upstream:`, so that no path out of a request can leak it.
+    The count is held by `with upstream:`, so that no path out of a request can leak it. `outstanding` are the tokens of
+    those that `serving.Route` sent here; `signals` what the engine last said of its load, where it is asked.
     """
 
     def __init__(self, name: str, identity: tuple[object, ...], vitals: Vitals) -> None:
         self.name = name
         self.identity = identity
         self.in_flight = 0
+        self.outstanding = 0
+        self.signals: Signals | None = None
         self.vitals = vitals
         self.breaker = vitals.breaker
 

@@ -55,11 +55,11 @@ def test_the_same_twice_is_no_change(tmp_path: Path) -> None:
         ({"pools": _pools({"url": "http://b"})}, [f'~ pools.main.replicas.main-0.url: "{ENGINE}" → "http://b"']),
         (
             {"pools": _pools({"url": ENGINE}, policy="round_robin")},
-            ['~ pools.main.policy: "least_in_flight" → "round_robin"'],
+            ['~ pools.main.policy: "score" → "round_robin"'],
         ),
         (
             {"pools": _pools({"url": ENGINE}) | {"big": {"replicas": [{"url": "http://c"}]}}},
-            ['+ pools.big: {"replicas": {"big-0": {"url": "http://c", "drain": false}}, "policy": "least_in_flight"}'],
+            ['+ pools.big: {"replicas": {"big-0": {"url": "http://c", "drain": false}}, "policy": "score"}'],
         ),
         ({"models": _models("faq@1", "faq@2", live="faq@2")}, ['~ models.faq.live: "faq@1" → "faq@2"']),
         (

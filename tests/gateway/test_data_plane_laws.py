@@ -109,7 +109,7 @@ async def _hold(script: Script, folder: Path) -> None:
 
 
 def _nothing_is_left(world: World) -> None:
-    assert [replica.in_flight for replica in world.replicas] == [0] * len(world.replicas)
+    assert [(replica.in_flight, replica.outstanding) for replica in world.replicas] == [(0, 0)] * len(world.replicas)
     assert not any(replica.breaker.trial for replica in world.replicas)
     assert world.books.open_count == 0
     assert [engine.running for engine in world.engines] == [0] * len(world.engines), "an engine still works"

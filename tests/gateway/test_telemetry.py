@@ -1,5 +1,7 @@
 """The metrics page: what ended is counted once, under labels that no client chooses."""
 
+import math
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry import Telemetry
@@ -58,6 +60,17 @@ def test_every_name_carries_the_products_and_a_help_text() -> None:
     families = list(text_string_to_metric_families(Telemetry().page().decode()))
     assert families
     assert all(family.name.startswith("tollgate_") and family.documentation for family in families)
+
+
+def test_what_an_engine_does_not_say_is_no_number() -> None:
+    telemetry = Telemetry()
+    telemetry.said("r1", 0.5, None)
+    assert _value(telemetry, "tollgate_replica_kv_usage", replica="r1") == 0.5
+    waiting = _value(telemetry, "tollgate_replica_waiting", replica="r1")
+    assert waiting is not None
+    assert math.isnan(waiting)
+    telemetry.gone("r1")
+    assert _value(telemetry, "tollgate_replica_kv_usage", replica="r1") is None
 
 
 def test_a_replica_that_is_gone_has_no_series() -> None:

@@ -109,7 +109,7 @@ class World:
             replica = Replica(host, f"http://{host}", api_key=None, connect_s=TIMEOUTS.connect)
             replica.breaker.failures = LIMIT if self.script.broken else 0
             replicas.append(replica)
-        policy, budget = POLICIES["least_in_flight"], RetryBudget(self.script.balance, at=0.0)
+        policy, budget = POLICIES["score"], RetryBudget(self.script.balance, at=0.0)
         return ReplicaPool(name, replicas, policy, None, engines=replicas, retries=budget)
 
     async def run(self) -> list[Seen]:

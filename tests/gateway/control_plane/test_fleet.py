@@ -10,7 +10,9 @@ from gateway.contracts.documents import Secret
 from gateway.contracts.errors import DocumentError
 from gateway.control_plane.fleet import Fleet
 from gateway.policy.health import COLD_WEIGHT
+from gateway.policy.routing import POLICIES
 from gateway.settings.health import Health
+from gateway.settings.routing import Routing
 from gateway.upstreams.base import Upstream
 from tests.gateway.builders import NOW, deployment
 
@@ -108,3 +110,50 @@ def test_the_retry_budget_of_a_pool_is_no_larger_for_a_reload() -> None:
     before = fleet.pools(config)
     fleet.serve(config, before)
     assert fleet.pools(config)["main"].retries is before["main"].retries
+
+
+def test_what_a_pool_has_learned_outlives_a_reload_and_its_settings_follow(tmp_path: Path) -> None:
+    fleet, config = Fleet(lambda: NOW), _config(_engine("a"), _engine("b"))
+    _serve(fleet, config)
+    before = fleet.pools(config)["main"]
+    before.index.add("a", [1, 2])
+    changed = config.model_copy(
+        update={
+            "routing": Routing(session_header="x-chat", secret=_secret(tmp_path, "one")),
+            "health": Health(scrape=2.0),
+            "pools": {"main": config.pools["main"].model_copy(update={"policy": "session_affinity"})},
+        }
+    )
+    after = fleet.pools(changed)["main"]
+    assert (after.index, after.estimator, after.draw) == (before.index, before.estimator, before.draw)
+    assert (after.policy, after.session_header, after.stale_s) == (POLICIES["session_affinity"], b"x-chat", 10.0)
+    assert before.policy is POLICIES["score"]
+
+
+def _secret(folder: Path, text: str) -> Secret:
+    (folder / text).write_text(text)
+    return Secret(file=folder / text)
+
+
+def test_gateways_with_one_secret_hash_alike_and_without_one_they_do_not(tmp_path: Path) -> None:
+    def key(secret: Secret | None) -> bytes:
+        config = _config(_engine("a")).model_copy(update={"routing": Routing(secret=secret)})
+        return Fleet(lambda: NOW).pools(config)["main"].secret
+
+    one, two = _secret(tmp_path, "one"), _secret(tmp_path, "two")
+    assert key(one) == key(one) != key(two)
+    assert key(None) != key(None)
+    fleet = Fleet(lambda: NOW)
+    assert fleet.pools(_config(_engine("a")))["main"].secret == fleet.pools(_config(_engine("b")))["main"].secret
+
+
+def test_who_leaves_or_is_another_engine_takes_no_prefixes_along() -> None:
+    fleet = Fleet(lambda: NOW)
+    _serve(fleet, _config(_engine("a"), _engine("b"), _engine("c", "http://c")))
+    index = fleet.pools(_config(_engine("a")))["main"].index
+    for name in "abc":
+        index.add(name, [1, 2])
+    fleet.pools(_config(_engine("a")))
+    assert [index.size(name) for name in "abc"] == [2, 2, 2], "nothing changes before they serve"
+    _serve(fleet, _config(_engine("a"), _engine("c", "http://other")))
+    assert [index.size(name) for name in "abc"] == [2, 0, 0]

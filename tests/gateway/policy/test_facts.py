@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from gateway.policy.facts import (
     WANTED,
     Facts,
-    asleep_by_metrics,
     asleep_by_page,
     differences,
     disagreements,
@@ -54,31 +53,6 @@ def test_no_page_breaks_the_reading(version: bytes, models: bytes, metrics: byte
 def test_an_odd_card_is_read_as_far_as_it_goes(odd: Any) -> None:
     facts = read_facts(b"[]", cards(odd, {"id": "faq", "max_model_len": 7}), b"")
     assert ("faq" in facts.models, facts.max_model_len, facts.version) == (True, 7, None)
-
-
-def sleep_page(*awake: str) -> bytes:
-    lines = [
-        f'vllm:engine_sleep_state{{engine="{at}",model_name="faq",sleep_state="awake"}} {value}'
-        for at, value in enumerate(awake)
-    ]
-    off = 'vllm:engine_sleep_state{engine="0",model_name="faq",sleep_state="discard_all"} 0.0'
-    return "\n".join([*lines, off]).encode()
-
-
-@pytest.mark.parametrize(
-    ("page", "asleep"),
-    [
-        (METRICS, False),
-        (sleep_page("1.0"), False),
-        (sleep_page("0.0"), True),
-        (sleep_page("1.0", "0.0"), True),
-        (sleep_page(), None),
-        (b"", None),
-        (b"<html>", None),
-    ],
-)
-def test_who_sleeps_by_the_metrics(page: bytes, asleep: bool | None) -> None:
-    assert asleep_by_metrics(page) is asleep
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.policy.prefixes import BLOCK_BYTES, MOST_BLOCKS, PrefixIndex, block_hashes, salt_of
+from gateway.policy.prefixes import BLOCK_BYTES, MOST_BLOCKS, PrefixIndex, block_hashes, derived, keyed_hash, salt_of
 
 SALT = salt_of(b"secret", "team", "sha256:a")
 PIECES = st.lists(st.binary(max_size=2000), max_size=4)
@@ -133,3 +133,15 @@ def test_any_length_is_found(size: int) -> None:
     index, prompt = PrefixIndex(2000), list(range(size + 5))
     index.add("a", prompt[:size])
     assert [index.matched("a", prompt[:end]) for end in (1, size, size + 1, size + 5)] == [1, size, size, size]
+
+
+def test_only_as_many_blocks_as_are_wanted_are_hashed() -> None:
+    prompt = [b"x" * 9 * BLOCK_BYTES]
+    assert block_hashes(prompt, SALT, 2) == block_hashes(prompt, SALT)[:2]
+
+
+def test_a_session_has_a_keyed_hash_and_a_secret_of_any_length_makes_a_key() -> None:
+    assert keyed_hash(b"s1", SALT) == keyed_hash(b"s1", SALT)
+    assert len({keyed_hash(b"s1", SALT), keyed_hash(b"s2", SALT), keyed_hash(b"s1", salt_of(b"k", "team"))}) == 3
+    assert len(derived(b"x" * 1000)) == 32
+    assert derived(b"a") != derived(b"b")

@@ -1,10 +1,28 @@
-"""The policies that a configuration may name are those that there are."""
+"""How pools choose: the policies that may be named, and what all pools have in common."""
 
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
+import pytest
+from pydantic import ValidationError
+
+from gateway.contracts.documents import Secret
 from gateway.policy.routing import POLICIES
-from gateway.settings.routing import PolicyName
+from gateway.settings.routing import PolicyName, Routing
 
 
 def test_every_policy_has_a_name_in_the_configuration_and_the_default_stands_first() -> None:
     assert list(get_args(PolicyName)) == list(POLICIES)
+
+
+@pytest.mark.parametrize("wrong", [{"session_header": "X-Session"}, {"session_header": ""}, {"secret": "text"}])
+def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Routing.model_validate(wrong)
+
+
+def test_a_secrets_file_lies_beside_the_configuration() -> None:
+    base = Path("configs")
+    assert Routing(secret=Secret(file=Path("key"))).anchored(base).secret == Secret(file=base / "key")
+    for kept in (Routing(), Routing(secret=Secret(env="KEY"))):
+        assert kept.anchored(base) == kept

@@ -1,0 +1,46 @@
+"""How many tokens a request will have, before an engine has counted them: learned from those that it did count.
+
+One estimator for each pool: its engines have one tokenizer, and its clients write in their languages.
+"""
+
+TOKENS_PER_BYTE = 0.25
+"""Of a body, before anything is known: four bytes of English a token."""
+OUTPUT_TOKENS = 256
+"""Of an answer, before anything is known."""
+SMOOTHING = 0.05
+"""The part of the newest request in the moving averages: about the last forty count."""
+FIRST_BYTES = 4096.0
+"""The size of the body that the first guess is worth."""
+
+
+class Estimator:
+    """Moving averages over settled requests.
+
+    The ratio is that of the average tokens to the average bytes, so that a short body, which is mostly JSON, does not
+    count as much as a long one.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = FIRST_BYTES
+        self._tokens = FIRST_BYTES * TOKENS_PER_BYTE
+        self._output = float(OUTPUT_TOKENS)
+
+    @property
+    def tokens_per_byte(self) -> float:
+        """Prompt tokens in a byte of a body."""
+        return self._tokens / self._bytes
+
+    def prompt(self, size: int) -> int:
+        """The prompt tokens of a body of so many bytes; at least 1."""
+        return int(size * self._tokens / self._bytes) or 1
+
+    def output(self, limit: int | None = None) -> int:
+        """The output tokens to expect of a request that allows so many, or does not say."""
+        return int(self._output if limit is None or limit > self._output else limit)
+
+    def settled(self, size: int, input_tokens: int, output_tokens: int) -> None:
+        """An engine has counted a request whose body had so many bytes. One without a prompt teaches nothing of it."""
+        if size > 0 and input_tokens > 0:
+            self._bytes += SMOOTHING * (size - self._bytes)
+            self._tokens += SMOOTHING * (input_tokens - self._tokens)
+        self._output += SMOOTHING * (output_tokens - self._output)

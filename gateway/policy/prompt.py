@@ -1,0 +1,81 @@
+"""What an engine will make a prompt of: the parts of a body that it renders, in its order.
+
+For telling prompts apart, not for reading them: every part is the JSON that the client wrote. The order of keys and
+what stands between values make no difference; another way to write the same string does, and costs a cached prefix at
+most. What a release's chat template makes of it is the same for all of its requests.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import msgspec
+
+from gateway.policy import shapes
+from gateway.policy.endpoints import Wire
+from gateway.policy.shapes import Request
+
+RENDERED = ("cache_salt", "chat_template", "chat_template_kwargs", "reasoning_effort", "documents", "tools")
+"""Fields that come before the conversation in a prompt, or change all of it."""
+LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""What the wires call the most tokens of an answer; a chat has two names for it, and the newer one counts."""
+_PROMPTED: frozenset[Wire] = frozenset({"chat", "completions", "responses", "messages"})
+
+_encode = msgspec.json.Encoder().encode
+_number = msgspec.json.Decoder(int).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def canonical(request: Request, system: str | None = None) -> list[bytes]:
+    """The parts of the prompt in their order; none for what has no prompt, or cannot be read.
+
+    `system` is the release's own, which a conversation without instructions of its own gets.
+    """
+    wire, fields = request.endpoint.wire, request.fields
+    if wire not in _PROMPTED:
+        return []
+    pieces: list[bytes] = [fields[name] for name in RENDERED if name in fields]
+    if wire == "completions":
+        return [*pieces, fields["prompt"]] if "prompt" in fields else []
+    try:
+        turns = _turns(fields, "input" if wire == "responses" else "messages")
+    except _UNREADABLE:
+        return []
+    own = next((fields[name] for name in ("system", "instructions") if name in fields), None)
+    if own is not None:
+        pieces.append(own)
+    elif system is not None and not any(bytes(each.role) in (b'"system"', b'"developer"') for each in turns):
+        pieces.append(_written(system))
+    for each in turns:
+        pieces += msgspec.structs.astuple(each)
+    return pieces
+
+
+def _turns(fields: Mapping[str, msgspec.Raw], name: str) -> list[shapes.Turn]:
+    told = fields.get(name, msgspec.Raw(b"[]"))
+    if name == "input" and bytes(told).startswith(b'"'):  # one text
+        return [shapes.Turn(content=told)]
+    return shapes.turns(told)
+
+
+@lru_cache(maxsize=256)
+def _written(system: str) -> bytes:
+    """The release's prompt, as the gateway writes it into a body."""
+    return _encode(system)
+
+
+def output_limit(request: Request, default: int | None = None) -> int | None:
+    """The most output tokens that a request allows, for all of its choices; `default` where it does not say.
+
+    None: as many as the engine has room for. What is no positive number is the engine's to refuse.
+    """
+    if request.form is not None:
+        return default
+    limit = default
+    for name in LIMITS:
+        if name in request.fields:
+            try:
+                limit = _number(request.fields[name])
+            except _UNREADABLE:
+                continue
+            break
+    return limit * request.choices if limit is not None and limit > 0 else None
