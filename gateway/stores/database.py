@@ -1,5 +1,6 @@
 """The database: tables, and how to open one. SQLite in WAL mode, so that reports read while the gateway writes."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -82,52 +83,58 @@ def open_database(url: str) -> Engine:
     engine = sa.create_engine(url, connect_args={"timeout": 10.0})
     sa.event.listen(engine, "connect", _configure)
     try:
-        METADATA.create_all(engine)
-        _complete(engine)
+        complete(engine, METADATA)
     except sa.exc.DatabaseError as error:
         reason = str(error.orig)
         raise InputError(f"the database {url!r} cannot be opened: {reason}") from error
     return engine
 
 
-def _complete(engine: Engine) -> None:
-    """Add the columns that a database of an earlier version lacks, each nullable: nothing is known of its rows.
+def complete(engine: Engine, metadata: sa.MetaData) -> None:
+    """Make the tables that a database lacks, and add the columns: those of earlier versions' rows hold null.
 
-    Raises InputError for one that may not be null.
+    All of it or nothing, and one process at a time. Raises InputError for a column that may not be null.
     """
-    for table in METADATA.sorted_tables:
-        for column in _missing(engine, table):
-            if not column.nullable:
-                url = str(engine.url)
-                raise InputError(
-                    f"the database {url!r} is of another version: {table.name!r} has no column {column.name!r}, which "
-                    "no row may lack; name another database"
-                )
-            try:
-                _add(engine, table, column)
-            except sa.exc.DatabaseError:
-                # Several processes open it at once, and one of them adds first.
-                if column in _missing(engine, table):
-                    raise
-
-
-def _missing(engine: Engine, table: sa.Table) -> list[sa.Column[Any]]:
-    there = {column["name"] for column in sa.inspect(engine).get_columns(table.name)}
-    return [column for column in table.columns if column.name not in there]
-
-
-def _add(engine: Engine, table: sa.Table, column: sa.Column[Any]) -> None:
-    prepare = engine.dialect.identifier_preparer
-    definition = sa.schema.CreateColumn(column).compile(dialect=engine.dialect)
+    with engine.connect() as connection:
+        if not any(_missing(connection, table) for table in metadata.sorted_tables):
+            return
     with engine.begin() as connection:
-        connection.exec_driver_sql(f"ALTER TABLE {prepare.format_table(table)} ADD COLUMN {definition}")
-        for index in table.indexes:
-            if column in index.columns.values():
-                index.create(connection, checkfirst=True)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # whoever comes second finds all of it done
+        metadata.create_all(connection)
+        for table in metadata.sorted_tables:
+            for column in _missing(connection, table):
+                _add(connection, table, column)
+
+
+def _missing(connection: sa.Connection, table: sa.Table) -> list[sa.Column[Any]]:
+    inspector = sa.inspect(connection)
+    there = inspector.get_columns(table.name) if inspector.has_table(table.name) else ()
+    names = {column["name"] for column in there}
+    return [column for column in table.columns if column.name not in names]
+
+
+def _add(connection: sa.Connection, table: sa.Table, column: sa.Column[Any]) -> None:
+    if not column.nullable:
+        raise InputError(
+            f"the database {str(connection.engine.url)!r} is of another version: {table.name!r} has no column "
+            f"{column.name!r}, which no row may lack; name another database"
+        )
+    name = connection.dialect.identifier_preparer.format_table(table)
+    definition = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {definition}")
+    for index in table.indexes:
+        if column in index.columns.values():
+            index.create(connection, checkfirst=True)
 
 
 def _configure(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    try:
+        cursor.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError:
+        # SQLite waits for no lock to switch. Whoever holds it is most likely switching too: wait for that one.
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute("COMMIT")
+        cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.close()
