@@ -36,6 +36,7 @@ LEDGER = sa.Table(
     sa.Column("price_version", sa.Text, nullable=False),
     sa.Column("first_byte_s", sa.Float),
     sa.Column("duration_s", sa.Float, nullable=False),
+    sa.Column("decision", sa.Text),
 )
 
 KEYS = sa.Table(
