@@ -68,7 +68,7 @@ def summary(changes: Sequence[Change]) -> str:
 
 def _facts(deployment: Deployment) -> dict[str, Any]:
     """Everything that a deployment serves by, as JSON. Lists whose items have names are mappings here."""
-    config, facts = deployment.config, deployment.config.model_dump(mode="json", exclude_none=True)
+    config, facts = deployment.config, deployment.config.model_dump(mode="json", by_alias=True, exclude_none=True)
     for name, pool in config.pools.items():
         replicas = zip(pool.replicas, facts["pools"][name]["replicas"], strict=True)
         facts["pools"][name]["replicas"] = {

@@ -10,7 +10,8 @@ Whoever carries the bytes is a subclass: the gateway's own server, or any server
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
-from gateway.contracts.errors import BodyTooLarge, Dialect, InternalError, RequestError, envelope, event
+from gateway.contracts.envelopes import Dialect, envelope, event
+from gateway.contracts.errors import BodyTooLarge, InternalError, RequestError
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

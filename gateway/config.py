@@ -17,6 +17,7 @@ from gateway.contracts.errors import DocumentError, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
 from gateway.providers import ProviderConfig, fallback_mistakes
 from gateway.settings.health import Health, Seconds
+from gateway.settings.limits import CLASSES, ClassConfig, TeamConfig, limit_mistakes
 from gateway.settings.replicas import AdapterConfig, ReplicaConfig, ranked
 from gateway.settings.routing import PolicyName, Routing
 
@@ -124,6 +125,8 @@ class GatewayConfig(documents.Frozen):
     prices: Path | None = None
     pools: Annotated[dict[str, PoolConfig], Field(min_length=1)]
     models: Annotated[dict[str, ModelConfig], Field(min_length=1)]
+    classes: dict[str, ClassConfig] = CLASSES
+    teams: dict[str, TeamConfig] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,7 @@ def _references(config: GatewayConfig) -> Iterator[tuple[documents.Location, str
                 where = ("models", name, "releases", index, "pool")
                 yield where, f"no pool {wanted.pool!r}; the pools here are {known}"
     yield from fallback_mistakes({name: model.fallback for name, model in config.models.items()})
+    yield from limit_mistakes(config.classes, config.teams, config.models)
     enforcement = config.enforcement
     if enforcement.mode != "off" and not enforcement.trusted_keys:
         at = ("enforcement", "trusted_keys")

@@ -5,7 +5,9 @@ import random
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+
+import msgspec
 
 from gateway.config import Limits, Release, Timeouts
 from gateway.contracts.prices import PriceBook
@@ -36,8 +38,7 @@ def told(release: str, digest: str) -> bytes:
     return line(b"x-tollgate-release", release.encode()) + line(b"x-tollgate-digest", digest.encode())
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True, gc=False):
     """What a request asks of a pool, worked out once for all of its attempts.
 
     A body of `size` bytes, with the release's prompt; `tokens` of its prompt and `output` tokens to expect; the hashes
@@ -126,7 +127,7 @@ class ReplicaPool:
     adapters: Adapters = field(default_factory=Adapters)
     index: PrefixIndex = field(default_factory=lambda: PrefixIndex(CAPACITY))
     estimator: Estimator = field(default_factory=Estimator)
-    draw: Callable[[], int] = field(default_factory=lambda: _bits(random.Random()))  # noqa: S311 (load, not secrets)
+    draw: Callable[[], int] = field(default_factory=lambda: partial(random.Random().getrandbits, 64))  # noqa: S311 (load, not secrets)
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     session_header: bytes = Routing().session_header.encode()
     stale_s: float = STALE * 1.0
@@ -197,7 +198,3 @@ class Serving:
 
 
 _HASHED = READS_PREFIXES | READS_AFFINITY
-
-
-def _bits(source: random.Random) -> Callable[[], int]:
-    return lambda: source.getrandbits(64)

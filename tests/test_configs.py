@@ -17,15 +17,16 @@ NOT_TOLD = {
     "pools.replicas.api_key.file",
 }
 """What stands in the file as a comment."""
+NAMED = ("pools", "models", "classes", "teams")
 
 
 def _told(value: object, path: str = "", *, inside: bool = False) -> set[str]:
-    """The keys of a document. What stands under `pools` and `models` are names, and their keys come below those."""
+    """The keys of a document. What stands under `NAMED` are names, and their keys come below those."""
     if isinstance(value, list):
         return {key for each in value for key in _told(each, path)}
     if not isinstance(value, dict):
         return {path}
-    if path in ("pools", "models") and not inside:
+    if path in NAMED and not inside:
         return {key for each in value.values() for key in _told(each, path, inside=True)}
     return {key for name, each in value.items() for key in _told(each, f"{path}.{name}".strip("."))}
 
@@ -34,7 +35,7 @@ def _known(model: type[BaseModel], path: str = "") -> set[str]:
     found = set()
     for name, field in model.model_fields.items():
         inner = [each for each in _types(field.annotation) if isinstance(each, type) and issubclass(each, BaseModel)]
-        here = f"{path}.{name}".strip(".")
+        here = f"{path}.{field.alias or name}".strip(".")
         found |= {key for each in inner for key in _known(each, here)} if inner else {here}
     return found
 
@@ -48,7 +49,7 @@ def _types(annotation: object) -> list[object]:
 def test_the_reference_is_valid_and_its_values_are_the_defaults() -> None:
     found = config.load(REFERENCE, trust=True).config
     defaults = GatewayConfig.model_construct()
-    for name in ("listen", "limits", "timeouts", "health", "routing"):
+    for name in ("listen", "limits", "timeouts", "health", "routing", "classes"):
         assert getattr(found, name) == getattr(defaults, name), name
 
 

@@ -60,7 +60,7 @@ def check(config_path: Path, against_path: Path | None, exit_code: bool, as_json
 def _show(deployment: Deployment, config_path: Path, as_json: bool) -> None:
     resolved = {
         "config_digest": changes.digest(deployment),
-        "config": deployment.config.model_dump(mode="json"),
+        "config": deployment.config.model_dump(mode="json", by_alias=True),
         "releases": _releases(deployment),
         "prices": {"version": deployment.prices.version, "currency": deployment.prices.currency},
     }

@@ -1,22 +1,57 @@
-"""`gateway keys`: make, list and end virtual keys."""
+"""`gateway keys`: make, list, change and end virtual keys."""
 
 import json
 import os
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import click
 
+from gateway import config as configuration
 from gateway.cli.common import config_option, console, database_option, moment, row, stores_of, table
+from gateway.contracts.errors import InputError
 from gateway.policy.auth import KeyRecord
+from gateway.settings.limits import MOST, Quota
 
 DAY_S = 86_400.0
+LIFT = "none"
+COLUMNS = "id", "name", "team", "scope", "models", "rpm", "tpm", "concurrency", "class", "created", "state"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class LimitType(click.ParamType[int | str]):
+    """A number from 1, or the word `none`."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """The number, or LIFT."""
+        text = str(value)
+        if text == LIFT:
+            return LIFT
+        if text.isascii() and text.isdigit() and len(text) <= len(str(MOST)) and 1 <= int(text) <= MOST:
+            return int(text)
+        return self.fail(f"expected a whole number from 1, or {LIFT!r}, found {text!r}", param, ctx)
+
+
+def limit_options(command: Command) -> Command:
+    """`--rpm`, `--tpm`, `--concurrency` and `--class`."""
+    for decorate in (
+        click.option("--class", "priority_class", help="Its priority class, or `none` for its team's."),
+        click.option("--concurrency", type=LimitType(), help="Requests in flight at once, or `none`."),
+        click.option("--tpm", type=LimitType(), help="Tokens per minute, of prompts and answers, or `none`."),
+        click.option("--rpm", type=LimitType(), help="Requests per minute, or `none`."),
+    ):
+        command = decorate(command)
+    return command
 
 
 @click.group()
 def keys() -> None:
-    """Make, list and end virtual keys.
+    """Make, list, change and end virtual keys.
 
     \b
     Example:
@@ -38,6 +73,7 @@ def keys() -> None:
 @click.option(
     "--days", type=click.FloatRange(min=0, min_open=True), help="Expires after so many days.  [default: never]"
 )
+@limit_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 @database_option
@@ -50,13 +86,16 @@ def create(
     as_json: bool,
     config_path: Path | None,
     database: str | None,
+    **limits: int | str | None,
 ) -> None:
     """Make a key and print it. It is shown this once and stored nowhere.
 
     \b
     Example:
-      gateway keys create --team search --model support --days 90
+      gateway keys create --team search --model support --days 90 --rpm 600
     """
+    asked = _limits(limits, config_path)
+    priority_class = asked.pop("priority_class", None)
     text, record = stores_of(config_path, database, create=True).keys.create(
         name=name,
         team=team,
@@ -65,6 +104,8 @@ def create(
         now=time.time(),
         ttl_s=None if days is None else days * DAY_S,
         random_bytes=os.urandom,
+        quota=Quota.model_validate(asked),
+        priority_class=None if priority_class is None else str(priority_class),
     )
     if as_json:
         click.echo(json.dumps({"key": text, "id": record.id, "team": team, "scope": scope}))
@@ -89,22 +130,63 @@ def list_(as_json: bool, config_path: Path | None, database: str | None) -> None
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    lines = table("id", "name", "team", "scope", "models", "created", "state")
+    lines = table(*COLUMNS)
     for values in rows:
-        row(lines, *values.values())
+        row(lines, *("-" if value is None else str(value) for value in values.values()))
     console().print(lines if rows else "no keys yet: `gateway keys create` makes one")
 
 
-def _row(record: KeyRecord, now: float) -> dict[str, str]:
+def _row(record: KeyRecord, now: float) -> dict[str, str | int | None]:
+    """What is shown of a key, in the order of COLUMNS. None: no limit, or the team's class."""
     return {
         "id": record.id,
         "name": record.name,
         "team": record.team,
         "scope": record.scope,
         "models": "all" if record.models is None else ", ".join(sorted(record.models)),
+        "rpm": record.rpm,
+        "tpm": record.tpm,
+        "concurrency": record.concurrency,
+        "class": record.priority_class,
         "created": moment(record.created_at),
         "state": record.refusal(now) or "good",
     }
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@limit_options
+@config_option
+@database_option
+def update(key_id: str, config_path: Path | None, database: str | None, **limits: int | str | None) -> None:
+    """Set limits of the key with the public ID, or lift one with `none`. What is not named stays as it is.
+
+    Running gateways follow within a second; what is used of a limit stays used.
+
+    \b
+    Example:
+      gateway keys update 3f2a9c01b7de --rpm 1200 --tpm none --class batch
+    """
+    changes = _limits(limits, config_path)
+    if not changes:
+        raise click.UsageError("nothing to change: name one of --rpm, --tpm, --concurrency and --class")
+    record = stores_of(config_path, database).keys.update(key_id, changes)
+    now = {"rpm": record.rpm, "tpm": record.tpm, "concurrency": record.concurrency, "class": record.priority_class}
+    click.echo(f"{key_id}: {', '.join(f'{name} {LIFT if value is None else value}' for name, value in now.items())}")
+
+
+def _limits(asked: Mapping[str, int | str | None], config_path: Path | None) -> dict[str, int | str | None]:
+    """What the options say of limits: those that were given, with None for `none`.
+
+    Raises InputError for a class that the configuration, where one is named, has not.
+    """
+    given = {name: None if value == LIFT else value for name, value in asked.items() if value is not None}
+    wanted = given.get("priority_class")
+    if wanted is not None and config_path is not None:
+        classes = configuration.load(config_path).config.classes
+        if wanted not in classes:
+            raise InputError(f"no class {wanted!r} in {str(config_path)!r}: it has {', '.join(sorted(classes))}")
+    return given
 
 
 @keys.command()

@@ -10,6 +10,9 @@
     │   ├── ModelNotFound          404  model_not_found
     │   ├── RouteNotFound          404  unknown_url
     │   ├── MethodNotAllowed       405  method_not_allowed
+    │   ├── RateLimited            429  rate_limit_exceeded
+    │   ├── QueueFull              429  queue_full
+    │   ├── QueueTimeout           503  queue_timeout
     │   ├── ReleaseNotGated        503  release_not_gated
     │   ├── UpstreamUnavailable    503  upstream_unavailable
     │   ├── UpstreamOverloaded     503  upstream_overloaded
@@ -23,15 +26,13 @@
         ├── ManifestError
         └── VerdictError
 
-Each class knows its status and its code. `envelope` and `event` alone make bytes of an error, in the dialect of the API
-that was asked.
+Each class knows its status and its code. `contracts/envelopes.py` alone makes bytes of an error, in the dialect of the
+API that was asked.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
-
-import msgspec
+from typing import Any, ClassVar
 
 
 class TollgateError(Exception):
@@ -48,7 +49,7 @@ class RequestError(TollgateError):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     kind: ClassVar[str] = "server_error"
-    passes: ClassVar[bool] = True
+    passes: bool = True
     """Whether asking again may help, where the status alone would say that it does."""
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: int | None = None) -> None:
@@ -119,6 +120,46 @@ class MethodNotAllowed(RequestError):
     kind = "invalid_request_error"
 
 
+class RateLimited(RequestError):
+    """A limit of the key or of its team is used up.
+
+    `limit` names it (`key.requests`, `team.tokens`, `team.concurrency` …), for metrics. A request that is larger than
+    the whole limit never passes: it has no `retry_after`, and `passes` is False.
+    """
+
+    status = 429
+    code = "rate_limit_exceeded"
+    kind = "rate_limit_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after: int | None = None,
+        limit: str = "",
+        passes: bool = True,
+    ) -> None:
+        super().__init__(message, param=param, retry_after=retry_after)
+        self.limit = limit
+        self.passes = passes
+
+
+class QueueFull(RequestError):
+    """As many requests wait as may wait."""
+
+    status = 429
+    code = "queue_full"
+    kind = "rate_limit_error"
+
+
+class QueueTimeout(RequestError):
+    """The request waited for its turn for as long as it may."""
+
+    status = 503
+    code = "queue_timeout"
+
+
 class ReleaseNotGated(RequestError):
     """The model's release has no verdict that lets traffic reach it. That takes an operator, not another try."""
 
@@ -175,6 +216,9 @@ REQUEST_ERRORS: tuple[type[RequestError], ...] = (
     ModelNotFound,
     RouteNotFound,
     MethodNotAllowed,
+    RateLimited,
+    QueueFull,
+    QueueTimeout,
     ReleaseNotGated,
     UpstreamUnavailable,
     UpstreamOverloaded,
@@ -192,50 +236,6 @@ def let_go(error: BaseException) -> None:
         cause = each.__cause__ or each.__context__
         each.__traceback__ = each.__cause__ = each.__context__ = None
         each = cause
-
-
-Dialect = Literal["openai", "responses", "anthropic"]
-"""Whose shape an error has: OpenAI's, that of OpenAI's Responses (its own in a stream alone), or Anthropic's."""
-
-_ANTHROPIC = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-}
-
-
-def envelope(error: RequestError, dialect: Dialect = "openai", request_id: str | None = None) -> bytes:
-    """The JSON body of an error, in the shape that the dialect's clients parse. Only Anthropic's names the request."""
-    if dialect != "anthropic":
-        return msgspec.json.encode(
-            {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
-        )
-    # Anthropic's clients read type and message, and skip `code`: it tells apart what shares a type.
-    told = {"type": _anthropic_type(error), "message": error.message, "code": error.code}
-    named = {} if request_id is None else {"request_id": request_id}
-    return msgspec.json.encode({"type": "error", "error": told, **named})
-
-
-def event(
-    error: RequestError, dialect: Dialect = "openai", request_id: str | None = None, sequence_number: int = 0
-) -> bytes:
-    """The server-sent event of an error, after which a stream ends. `sequence_number` is for Responses alone."""
-    if dialect == "openai":
-        return b"data: " + envelope(error) + b"\n\n"
-    if dialect == "anthropic":
-        return b"event: error\ndata: " + envelope(error, dialect, request_id) + b"\n\n"
-    told = {"type": "error", "code": error.code, "message": error.message, "param": error.param}
-    return b"event: error\ndata: " + msgspec.json.encode({**told, "sequence_number": sequence_number}) + b"\n\n"
-
-
-def _anthropic_type(error: RequestError) -> str:
-    """Anthropic's own status for an overload is 529; its clients repeat any status from 500 on, so 503 stays."""
-    if error.status == 503 and error.passes:
-        return "overloaded_error"
-    return _ANTHROPIC.get(error.status, "api_error" if error.status >= 500 else "invalid_request_error")
 
 
 class InputError(TollgateError):

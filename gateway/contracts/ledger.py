@@ -22,6 +22,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
 
     Times are seconds since the epoch (UTC); durations are seconds; `cost` is a decimal in text, in `currency`, None
     when the model is unpriced or the engine reported no usage; token counts are None when the engine reported none.
+    `decision` is JSON: what was decided of the request, and from what, so that it can be decided again.
     """
 
     request_id: str
@@ -46,3 +47,4 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     price_version: str = "none"
     first_byte_s: float | None = None
     duration_s: float = 0.0
+    decision: str | None = None

@@ -12,7 +12,8 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
-from gateway.contracts.errors import Dialect, MethodNotAllowed, ModelNotFound, RequestError, RouteNotFound, envelope
+from gateway.contracts.envelopes import Dialect, envelope
+from gateway.contracts.errors import MethodNotAllowed, ModelNotFound, RequestError, RouteNotFound
 from gateway.policy.auth import authenticate
 from gateway.policy.resolution import Snapshot
 from gateway.telemetry import Telemetry

@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.config import Deployment, Release
 from gateway.contracts.errors import ReleaseNotGated, VerdictError
 from gateway.contracts.verdict import Verdict
+from gateway.policy.auth import KeyRecord, with_team
 from gateway.policy.gating import Gate, judge
 from gateway.policy.resolution import Snapshot
 from gateway.serving import ReplicaPool, Serving
@@ -51,6 +52,7 @@ class State:
         self._verdicts: list[Verdict] = []
         self._problems: list[str] = []
         self._told: set[str] = set()
+        self._known: dict[str, KeyRecord] = {}
         self._refreshing = threading.Lock()
         self.serving = self._build()
 
@@ -84,8 +86,14 @@ class State:
 
     def _build(self) -> Serving:
         config = self._deployment.config
+        # What a key resolves to is worked out when it is new or changed: there may be many, and this runs all the time.
+        kept = self._known
+        self._known = {
+            record.id: kept[record.id] if kept.get(record.id) == record else self._with_team(record)
+            for record in self._keys.all()
+        }
         snapshot = Snapshot(
-            keys={record.id: record for record in self._keys.all()},
+            keys=self._known,
             releases=self._deployment.releases,
             live=self._live(),
             gates=self._gates(),
@@ -93,6 +101,14 @@ class State:
             fallbacks={name: model.fallback for name, model in config.models.items() if model.fallback},
         )
         return Serving(snapshot, self._pools, self._deployment.prices, config.limits, config.timeouts)
+
+    def _with_team(self, record: KeyRecord) -> KeyRecord:
+        config = self._deployment.config
+        team, wanted = config.teams.get(record.team), record.priority_class
+        if wanted is not None and wanted not in config.classes:
+            known = ", ".join(sorted(config.classes))
+            self._tell(f"key {record.id!r} is of the class {wanted!r}, which is not in this configuration: {known}")
+        return with_team(record, team, config.classes)
 
     def _live(self) -> dict[str, str]:
         live = self._deployment.defaults

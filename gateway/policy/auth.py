@@ -3,14 +3,16 @@
 The secret has 192 random bits, so one round of SHA-256 is enough: there is no dictionary to guess from.
 """
 
+import dataclasses
 import hashlib
 import hmac
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.contracts.errors import InvalidKey
+from gateway.settings.limits import CLASSES, STANDARD, ClassConfig, Quota, TeamConfig
 
 Scope = Literal["serve", "evaluate"]
 
@@ -19,8 +21,35 @@ _NO_DIGEST = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, who pays, and what admission asks of both.
+
+    `models` are those of the key and of its team both; None: every model. `quota` is the key's own, `team_quota` what
+    its team's keys share; None: no limit. `priority` is the level of its class, `weight` its team's share.
+    """
+
+    key_id: str
+    team: str
+    scope: Scope
+    models: frozenset[str] | None
+    quota: Quota | None = None
+    team_quota: Quota | None = None
+    priority_class: str = STANDARD
+    priority: int = 0
+    weight: float = 1.0
+
+    def may_use(self, model: str) -> bool:
+        """Whether the key reaches a model."""
+        return self.models is None or model in self.models
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """A key as it is stored. Times are seconds since the epoch. `models` None: every model."""
+    """A key as it is stored. Times are seconds since the epoch. `models` None: every model; a limit None: none.
+
+    `principal` is what the key resolves to beside its team's settings, worked out once (`with_team`) and not stored;
+    None: the key stands alone.
+    """
 
     id: str
     digest: bytes
@@ -31,6 +60,11 @@ class KeyRecord:
     created_at: float
     expires_at: float | None = None
     revoked_at: float | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+    priority_class: str | None = None
+    principal: Principal | None = field(default=None, compare=False, repr=False)
 
     def refusal(self, now: float) -> str | None:
         """Why the key is no longer good; None while it is."""
@@ -41,18 +75,33 @@ class KeyRecord:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks, and who pays."""
+def with_team(record: KeyRecord, team: TeamConfig | None, classes: Mapping[str, ClassConfig]) -> KeyRecord:
+    """The record with its principal: models of both, the quotas of each, the key's class, else its team's.
 
-    key_id: str
-    team: str
-    scope: Scope
-    models: frozenset[str] | None
+    A class that is not among `classes` counts as none: a key outlives the configuration that it was made for.
+    """
+    return dataclasses.replace(record, principal=_principal(record, team, classes))
 
-    def may_use(self, model: str) -> bool:
-        """Whether the key reaches a model."""
-        return self.models is None or model in self.models
+
+def _principal(record: KeyRecord, team: TeamConfig | None, classes: Mapping[str, ClassConfig]) -> Principal:
+    models, of_team = record.models, None if team is None else team.priority_class
+    if team is not None and team.models is not None:
+        models = frozenset(team.models) if models is None else models.intersection(team.models)
+    wanted = (each for each in (record.priority_class, of_team) if each is not None and each in classes)
+    # Not validated: what a hand has written into the database must not end the refresh of all other keys.
+    quota = Quota.model_construct(rpm=record.rpm, tpm=record.tpm, concurrency=record.concurrency)
+    name = next(wanted, STANDARD)
+    return Principal(
+        key_id=record.id,
+        team=record.team,
+        scope=record.scope,
+        models=models,
+        quota=None if quota.limits_nothing else quota,
+        team_quota=None if team is None or team.limits_nothing else team,
+        priority_class=name,
+        priority=classes[name].level,
+        weight=1.0 if team is None else team.weight,
+    )
 
 
 def new_key(random_bytes: Callable[[int], bytes]) -> tuple[str, str, bytes]:
@@ -89,4 +138,4 @@ def authenticate(
         raise InvalidKey("unknown API key: check that it was copied whole, or ask for a new one")
     if refusal := record.refusal(now):
         raise InvalidKey(f"{refusal}: ask for a new one (`gateway keys create`)")
-    return Principal(record.id, record.team, record.scope, record.models)
+    return record.principal or _principal(record, None, CLASSES)

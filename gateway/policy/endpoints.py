@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.contracts.errors import Dialect
+from gateway.contracts.envelopes import Dialect
 
 Wire = Literal["chat", "completions", "responses", "messages", "count_tokens", "pooling", "audio", "tokenize"]
 """What a body and an answer look like; several paths may share one."""

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from gateway.contracts.errors import InvalidRequest, RequestError, envelope
+from gateway.contracts.envelopes import envelope
+from gateway.contracts.errors import InvalidRequest, RequestError
 
 Fields = Iterable[tuple[bytes, bytes]]
 

@@ -1,18 +1,22 @@
 """Virtual keys on disk: hashed, with a public id."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from gateway.contracts.errors import InputError
 from gateway.policy.auth import KeyRecord, Scope, new_key
+from gateway.settings.limits import Quota
 from gateway.stores.database import KEYS
+
+LIMITS = ("rpm", "tpm", "concurrency", "priority_class")
+"""What of a key can change."""
+NO_LIMIT = Quota()
 
 
 class KeyStore:
-    """Create, list and revoke keys."""
+    """Create, list, change and revoke keys."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -27,6 +31,8 @@ class KeyStore:
         now: float,
         ttl_s: float | None,
         random_bytes: Callable[[int], bytes],
+        quota: Quota = NO_LIMIT,
+        priority_class: str | None = None,
     ) -> tuple[str, KeyRecord]:
         """(key text, record) of a new key. The text is not stored: show it once."""
         text, public, digest = new_key(random_bytes)
@@ -39,8 +45,13 @@ class KeyStore:
             models=None if models is None else frozenset(models),
             created_at=now,
             expires_at=None if ttl_s is None else now + ttl_s,
+            rpm=quota.rpm,
+            tpm=quota.tpm,
+            concurrency=quota.concurrency,
+            priority_class=priority_class,
         )
-        values = dataclasses.asdict(record) | {"models": None if models is None else sorted(models)}
+        values = {column.name: getattr(record, column.name) for column in KEYS.columns}
+        values["models"] = None if models is None else sorted(models)
         with self._engine.begin() as connection:
             connection.execute(sa.insert(KEYS).values(values))
         return text, record
@@ -49,10 +60,22 @@ class KeyStore:
         """Every key, the oldest first, revoked ones included."""
         with self._engine.connect() as connection:
             rows = connection.execute(sa.select(KEYS).order_by(KEYS.c.created_at, KEYS.c.id)).mappings()
-            return [
-                KeyRecord(**{**row, "models": None if row["models"] is None else frozenset(row["models"])})
-                for row in rows
-            ]
+            return [_record(row) for row in rows]
+
+    def update(self, key_id: str, changes: Mapping[str, int | str | None]) -> KeyRecord:
+        """Set or lift limits of a key (names out of LIMITS; None lifts), and return what it is now.
+
+        Raises InputError for an unknown id. Running gateways follow within a second.
+        """
+        if unknown := changes.keys() - set(LIMITS):
+            raise ValueError(f"expected names out of {', '.join(LIMITS)}, found {', '.join(sorted(unknown))}")
+        with self._engine.begin() as connection:
+            if changes:
+                connection.execute(sa.update(KEYS).where(KEYS.c.id == key_id).values(dict(changes)))
+            row = connection.execute(sa.select(KEYS).where(KEYS.c.id == key_id)).mappings().one_or_none()
+        if row is None:
+            raise _unknown(key_id)
+        return _record(row)
 
     def revoke(self, key_id: str, now: float) -> None:
         """End a key. Raises InputError for an unknown id; revoking twice keeps the first moment."""
@@ -61,4 +84,12 @@ class KeyStore:
                 sa.update(KEYS).where(KEYS.c.id == key_id).values(revoked_at=sa.func.coalesce(KEYS.c.revoked_at, now))
             )
             if found.rowcount == 0:
-                raise InputError(f"no key with the id {key_id!r}: `gateway keys list` shows the ids")
+                raise _unknown(key_id)
+
+
+def _record(row: sa.RowMapping) -> KeyRecord:
+    return KeyRecord(**{**row, "models": None if row["models"] is None else frozenset(row["models"])})
+
+
+def _unknown(key_id: str) -> InputError:
+    return InputError(f"no key with the id {key_id!r}: `gateway keys list` shows the ids")

@@ -105,13 +105,18 @@ class Ledger:
             return [_line(row, by) for row in connection.execute(query).mappings()]
 
     def recent(self, limit: int) -> list[dict[str, Any]]:
-        """The latest rows, the newest first, with `cost` as a Decimal."""
-        query = sa.select(LEDGER).order_by(LEDGER.c.started_at.desc()).limit(limit)
+        """The latest rows, the newest first, with `cost` as a Decimal, and without what was decided."""
+        columns = [column for column in LEDGER.c if column is not LEDGER.c.decision]
+        query = sa.select(*columns).order_by(LEDGER.c.started_at.desc()).limit(limit)
         with self._engine.connect() as connection:
-            rows = [dict(row) for row in connection.execute(query).mappings()]
-        for row in rows:
-            row["cost"] = _amount(row.pop("cost_nano"))
-        return rows
+            return [_as_dict(row) for row in connection.execute(query).mappings()]
+
+    def find(self, request_id: str) -> dict[str, Any] | None:
+        """One row, with `cost` as a Decimal; None when there is none of that id."""
+        query = sa.select(LEDGER).where(LEDGER.c.request_id == request_id)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else _as_dict(row)
 
 
 def _values(row: LedgerRow) -> tuple[Any, ...]:
@@ -120,6 +125,12 @@ def _values(row: LedgerRow) -> tuple[Any, ...]:
     if row.cost is None:
         return values
     return (*values[:_COST], int(Decimal(row.cost).scaleb(9)), *values[_COST + 1 :])
+
+
+def _as_dict(row: sa.RowMapping) -> dict[str, Any]:
+    values = dict(row)
+    values["cost"] = _amount(values.pop("cost_nano"))
+    return values
 
 
 def _amount(nano: int | None) -> Decimal | None:

@@ -7,7 +7,8 @@ import pytest
 
 from gateway.asgi import AsgiClient
 from gateway.client import JSON, ClientGone, Message
-from gateway.contracts.errors import BodyTooLarge, UpstreamOverloaded, envelope
+from gateway.contracts.envelopes import envelope
+from gateway.contracts.errors import BodyTooLarge, UpstreamOverloaded
 from tests.gateway.listening import SECONDS
 
 KIND = (b"content-type", b"application/json")

@@ -8,15 +8,13 @@ from typing import Any, get_args
 import pytest
 
 from gateway.client import JSON, SSE, Client, ClientGone, Message, gathered
+from gateway.contracts.envelopes import Dialect, envelope, event
 from gateway.contracts.errors import (
     BodyTooLarge,
-    Dialect,
     InternalError,
     InvalidRequest,
     ReleaseNotGated,
     UpstreamOverloaded,
-    envelope,
-    event,
 )
 
 BUSY = UpstreamOverloaded("busy", retry_after=3)

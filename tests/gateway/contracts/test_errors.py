@@ -1,12 +1,8 @@
-"""The error tree: every class has a status, a code and an envelope; nothing else has one."""
+"""The error tree: every class has a status and a code; nothing else has one."""
 
-import json
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from openai.types.responses import ResponseErrorEvent
 
 from gateway.contracts import errors
 from gateway.contracts.errors import (
@@ -18,11 +14,10 @@ from gateway.contracts.errors import (
     ManifestError,
     Mistake,
     PriceMissing,
+    RateLimited,
     RequestError,
     TollgateError,
     VerdictError,
-    envelope,
-    event,
 )
 
 TREE = {
@@ -34,6 +29,9 @@ TREE = {
     "ModelNotFound": (404, "model_not_found", "invalid_request_error"),
     "RouteNotFound": (404, "unknown_url", "invalid_request_error"),
     "MethodNotAllowed": (405, "method_not_allowed", "invalid_request_error"),
+    "RateLimited": (429, "rate_limit_exceeded", "rate_limit_error"),
+    "QueueFull": (429, "queue_full", "rate_limit_error"),
+    "QueueTimeout": (503, "queue_timeout", "server_error"),
     "ReleaseNotGated": (503, "release_not_gated", "server_error"),
     "UpstreamUnavailable": (503, "upstream_unavailable", "server_error"),
     "UpstreamOverloaded": (503, "upstream_overloaded", "server_error"),
@@ -71,30 +69,19 @@ def test_the_docstring_draws_every_error_with_its_status_and_code(kind: type[Req
 
 
 @pytest.mark.parametrize("kind", REQUEST_ERRORS, ids=lambda kind: kind.code)
-def test_every_error_has_openais_envelope(kind: type[RequestError]) -> None:
+def test_every_error_says_its_message_and_when_to_ask_again(kind: type[RequestError]) -> None:
     error = kind("expected 'a', found 'b': write 'a'", param="model", retry_after=3)
-    assert json.loads(envelope(error)) == {
-        "error": {
-            "message": "expected 'a', found 'b': write 'a'",
-            "type": kind.kind,
-            "param": "model",
-            "code": kind.code,
-        }
-    }
     assert str(error) == error.message
-    assert error.retry_after == 3
+    assert (error.param, error.retry_after) == ("model", 3)
     assert isinstance(error, TollgateError)
     assert not isinstance(error, InputError)
 
 
-def test_param_is_null_when_no_field_is_at_fault() -> None:
-    assert json.loads(envelope(InvalidRequest("no")))["error"]["param"] is None
-
-
-@given(message=st.text(st.characters(exclude_categories=["Cs"])), param=st.none() | st.text(max_size=20))
-def test_any_message_survives_the_envelope(message: str, param: str | None) -> None:
-    inner = json.loads(envelope(InvalidRequest(message, param=param)))["error"]
-    assert (inner["message"], inner["param"]) == (message, param)
+def test_a_limit_that_can_never_be_met_says_so() -> None:
+    assert RateLimited("later", limit="key.requests").passes
+    never = RateLimited("never", limit="team.tokens", passes=False)
+    assert (never.passes, never.limit, never.retry_after) == (False, "team.tokens", None)
+    assert RateLimited.passes
 
 
 def test_a_context_error_is_an_invalid_request() -> None:
@@ -117,45 +104,3 @@ def test_a_document_error_names_the_file_and_every_mistake() -> None:
 
 def test_a_verdict_error_carries_details_for_the_reader() -> None:
     assert VerdictError("no", found="a").details == {"found": "a"}
-
-
-ANTHROPIC = {
-    "invalid_request": "invalid_request_error",
-    "context_length_exceeded": "invalid_request_error",
-    "body_too_large": "request_too_large",
-    "invalid_api_key": "authentication_error",
-    "permission_denied": "permission_error",
-    "model_not_found": "not_found_error",
-    "unknown_url": "not_found_error",
-    "method_not_allowed": "invalid_request_error",
-    "release_not_gated": "api_error",
-    "upstream_unavailable": "overloaded_error",
-    "upstream_overloaded": "overloaded_error",
-    "upstream_failed": "api_error",
-    "upstream_timeout": "timeout_error",
-    "gateway_stopping": "overloaded_error",
-    "internal_error": "api_error",
-}
-
-
-@pytest.mark.parametrize("kind", REQUEST_ERRORS, ids=lambda kind: kind.code)
-def test_every_error_has_anthropics_envelope_and_keeps_its_code(kind: type[RequestError]) -> None:
-    error = kind("no")
-    told = {"type": "error", "error": {"type": ANTHROPIC.get(kind.code), "message": "no", "code": kind.code}}
-    if kind.code in ANTHROPIC:
-        assert json.loads(envelope(error, "anthropic")) == told
-    assert json.loads(envelope(error, "anthropic", "id-1"))["request_id"] == "id-1"
-
-
-def test_a_response_that_fails_whole_fails_as_openais() -> None:
-    assert envelope(InvalidRequest("no"), "responses", "id-1") == envelope(InvalidRequest("no"))
-
-
-def test_an_error_in_a_stream_is_one_event_of_its_dialect() -> None:
-    error = InvalidRequest('a "quoted"\nline', param="model")
-    assert event(error) == b"data: " + envelope(error) + b"\n\n"
-    assert event(error, "anthropic", "id-1") == b"event: error\ndata: " + envelope(error, "anthropic", "id-1") + b"\n\n"
-    name, data, end = event(error, "responses", sequence_number=7).split(b"\n", 2)
-    assert (name, end) == (b"event: error", b"\n")
-    read = ResponseErrorEvent.model_validate_json(data.removeprefix(b"data: "))
-    assert (read.code, read.message, read.param, read.sequence_number) == (error.code, error.message, "model", 7)

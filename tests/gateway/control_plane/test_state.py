@@ -5,13 +5,17 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from gateway.config import Enforcement
-from gateway.contracts.errors import ReleaseNotGated, VerdictError
+from gateway.contracts.errors import PermissionDenied, ReleaseNotGated, VerdictError
 from gateway.control_plane.state import State
+from gateway.policy.auth import KeyRecord, Principal
+from gateway.policy.resolution import resolve
+from gateway.settings.limits import ClassConfig, Quota, TeamConfig
 from gateway.stores.database import open_database
 from gateway.stores.keys import KeyStore
 from gateway.stores.releases import ReleaseStore
@@ -28,12 +32,16 @@ class House:
         self.folder.mkdir()
         self.keys, self.releases = KeyStore(engine), ReleaseStore(engine)
 
-    def state(self, mode: str = "require", clock: Callable[[], float] | None = None) -> State:
+    def state(self, mode: str = "require", clock: Callable[[], float] | None = None, **changes: Any) -> State:
         enforcement = Enforcement.model_validate(
             {"mode": mode, "trusted_keys": [self.gate.public], "verdicts": self.folder}
         )
-        found = deployment(releases=[ONE, TWO], enforcement=enforcement)
+        found = deployment(releases=[ONE, TWO], enforcement=enforcement, **changes)
         return State(found, self.keys, self.releases, clock or (lambda: self.now), pools={})
+
+    def key(self, first: int = 0, **changes: Any) -> KeyRecord:
+        asked = {"name": "n", "team": "search", "scope": "serve", "models": None, "now": NOW, "ttl_s": None}
+        return self.keys.create(**{**asked, **changes}, random_bytes=counting_bytes(first))[1]
 
     def passes(self, name: str = "two") -> Path:
         return self.gate.write(self.folder, verdict(TWO.digest, name="faq@2"), name)
@@ -220,3 +228,53 @@ def test_what_was_read_first_is_not_stored_last(house: House) -> None:
     for each in (first, second):
         each.join()
     assert len(state.snapshot.keys) == 1
+
+
+def _principal(state: State, record: KeyRecord) -> Principal:
+    found = state.snapshot.keys[record.id].principal
+    assert found is not None
+    return found
+
+
+def test_a_key_resolves_to_its_own_settings_and_its_team_s(house: House) -> None:
+    team = TeamConfig.model_validate({"rpm": 5, "models": ["faq"], "class": "batch", "weight": 2})
+    record = house.key(models=["faq", "shop"], quota=Quota(tpm=100))
+    stranger = house.key(50, team="sales")
+    state = house.state("off", teams={"search": team})
+    found = _principal(state, record)
+    assert (found.models, found.quota, found.team_quota) == (frozenset({"faq"}), Quota(tpm=100), team)
+    assert (found.priority_class, found.priority, found.weight) == ("batch", -10, 2.0)
+    assert _principal(state, stranger) == Principal(stranger.id, "sales", "serve", None)
+
+
+def test_a_model_that_the_team_may_not_use_is_refused(house: House) -> None:
+    record = house.key(models=["faq"])
+    snapshot = house.state("off", teams={"search": TeamConfig(models=("shop",))}).snapshot
+    principal = snapshot.keys[record.id].principal
+    assert principal is not None
+    with pytest.raises(PermissionDenied, match="'faq'"):
+        resolve("faq", principal, snapshot, NOW)
+
+
+def test_a_changed_limit_is_followed_and_what_did_not_change_is_not_worked_out_again(house: House) -> None:
+    one, two = house.key(), house.key(50)
+    state = house.state("off")
+    before = {record.id: _principal(state, record) for record in (one, two)}
+    house.keys.update(one.id, {"rpm": 7, "priority_class": "interactive"})
+    state.refresh()
+    assert _principal(state, one).quota == Quota(rpm=7)
+    assert _principal(state, one).priority == 100
+    assert _principal(state, two) is before[two.id]
+
+
+def test_a_class_that_is_not_here_is_told_once_and_counts_as_none(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = house.key(priority_class="gold")
+    state = house.state("off")
+    house.keys.update(record.id, {"rpm": 1})
+    state.refresh()
+    assert _principal(state, record).priority_class == "standard"
+    assert caplog.text.count("'gold'") == 1
+    classes = {"standard": ClassConfig(level=0), "gold": ClassConfig(level=9)}
+    assert _principal(house.state("off", classes=classes), record).priority == 9

@@ -7,7 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.contracts.errors import InvalidKey
-from gateway.policy.auth import KeyRecord, Principal, authenticate, new_key
+from gateway.policy.auth import KeyRecord, Principal, authenticate, new_key, with_team
+from gateway.settings.limits import CLASSES, ClassConfig, Quota, TeamConfig
 from tests.gateway.builders import NOW, counting_bytes, key
 
 TEXT, RECORD = key()
@@ -137,3 +138,67 @@ def test_authorization_counts_where_both_headers_are_sent() -> None:
     text, record = key()
     with pytest.raises(InvalidKey):
         authenticate(b"Bearer sk-ant-other", text.encode(), {record.id: record}, NOW)
+
+
+def _resolved(team: dict[str, object] | None = None, **changes: object) -> Principal:
+    """What a key resolves to, through the header that its client sends."""
+    text, record = key(**changes)
+    classes = {**CLASSES, "gold": ClassConfig(level=7)}
+    record = with_team(record, None if team is None else TeamConfig.model_validate(team), classes)
+    return authenticate(f"Bearer {text}".encode(), None, {record.id: record}, NOW)
+
+
+def test_limits_are_the_key_s_own_and_those_that_its_team_shares() -> None:
+    found = _resolved({"rpm": 600, "weight": 2}, tpm=1000, concurrency=3)
+    assert found.quota == Quota(tpm=1000, concurrency=3)
+    assert found.team_quota is not None
+    assert (found.team_quota.rpm, found.team_quota.tpm, found.weight) == (600, None, 2.0)
+
+
+def test_where_nothing_is_limited_admission_has_nothing_to_look_at() -> None:
+    for found in (_resolved(), _resolved({"weight": 3}), _asks(f"Bearer {TEXT}".encode())):
+        assert (found.quota, found.team_quota) == (None, None)
+    assert _resolved().weight == 1.0
+
+
+def test_a_key_that_stands_alone_keeps_its_own_limits() -> None:
+    text, record = key(rpm=5, priority_class="batch")
+    found = _asks(f"Bearer {text}".encode(), {record.id: record})
+    assert (found.quota, found.priority_class, found.priority) == (Quota(rpm=5), "batch", CLASSES["batch"].level)
+
+
+@pytest.mark.parametrize(
+    ("of_key", "of_team", "found"),
+    [
+        (None, None, ("standard", 0)),
+        (None, "interactive", ("interactive", 100)),
+        ("batch", "interactive", ("batch", -10)),
+        ("gold", None, ("gold", 7)),
+        ("gone", "interactive", ("interactive", 100)),
+        ("gone", None, ("standard", 0)),
+    ],
+)
+def test_the_class_is_the_key_s_else_its_team_s_else_standard(
+    of_key: str | None, of_team: str | None, found: tuple[str, int]
+) -> None:
+    team = None if of_team is None else {"class": of_team}
+    resolved = _resolved(team, priority_class=of_key)
+    assert (resolved.priority_class, resolved.priority) == found
+
+
+MODELS = st.none() | st.frozensets(st.sampled_from("abcd"))
+
+
+@given(MODELS, MODELS)
+def test_a_model_is_reached_when_both_key_and_team_may_use_it(
+    of_key: frozenset[str] | None, of_team: frozenset[str] | None
+) -> None:
+    found = _resolved({"models": None if of_team is None else sorted(of_team)}, models=of_key)
+    for model in "abcde":
+        assert found.may_use(model) == all(models is None or model in models for models in (of_key, of_team))
+
+
+def test_what_a_key_resolves_to_is_no_part_of_its_record() -> None:
+    _, record = key()
+    assert with_team(record, TeamConfig(rpm=1), CLASSES) == record
+    assert "principal" not in repr(with_team(record, None, CLASSES))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.client import JSON, ClientGone
-from gateway.contracts.errors import BodyTooLarge, UpstreamOverloaded, envelope, event
+from gateway.contracts.envelopes import envelope, event
+from gateway.contracts.errors import BodyTooLarge, UpstreamOverloaded
 from gateway.server.protocol import Direct
 from tests.gateway.listening import GET, SECONDS, echo, post, site
 

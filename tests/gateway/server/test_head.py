@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.contracts.errors import BodyTooLarge, InvalidRequest, envelope
+from gateway.contracts.envelopes import envelope
+from gateway.contracts.errors import BodyTooLarge, InvalidRequest
 from gateway.server.head import Refused, common_line, fields, line, refusal, status_line
 
 NAMES = [b"", b"a b", b"a:", b"a\r\nb", b"a\x00", b"\xc3\xa9", b"(a)", b"a\n"]

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from gateway.contracts.errors import InputError, InvalidKey
 from gateway.policy.auth import KeyRecord, authenticate
+from gateway.settings.limits import Quota
 from gateway.stores.database import KEYS, open_database
 from gateway.stores.keys import KeyStore
 from tests.gateway.builders import NOW, counting_bytes
@@ -95,3 +96,33 @@ def test_an_id_is_never_given_twice(store: KeyStore, engine: sa.Engine) -> None:
         _create(store)
     with engine.connect() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(KEYS)).scalar() == 1
+
+
+def test_limits_come_back_as_they_were_given(store: KeyStore) -> None:
+    _, record = _create(store, quota=Quota(rpm=600, tpm=10**12, concurrency=1), priority_class="batch")
+    assert (record.rpm, record.tpm, record.concurrency, record.priority_class) == (600, 10**12, 1, "batch")
+    assert store.all() == [record]
+
+
+def test_a_limit_is_set_and_lifted_and_the_others_stay(store: KeyStore) -> None:
+    _, record = _create(store, quota=Quota(rpm=600, tpm=1000))
+    _, other = _create(store, 10)
+    changed = store.update(record.id, {"rpm": None, "concurrency": 5, "priority_class": "batch"})
+    assert (changed.rpm, changed.tpm, changed.concurrency, changed.priority_class) == (None, 1000, 5, "batch")
+    assert store.all() == [changed, other]
+    assert store.update(record.id, {}) == changed
+
+
+def test_limits_of_an_unknown_key_are_an_error(store: KeyStore) -> None:
+    _, record = _create(store)
+    for changes in ({"rpm": 1}, {}):
+        with pytest.raises(InputError, match="gateway keys list"):
+            store.update("ffffffffffff", changes)
+    assert store.all() == [record]
+
+
+def test_nothing_else_of_a_key_can_be_changed(store: KeyStore) -> None:
+    _, record = _create(store)
+    with pytest.raises(ValueError, match="team"):
+        store.update(record.id, {"team": "sales"})
+    assert store.all() == [record]

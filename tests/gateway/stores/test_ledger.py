@@ -45,11 +45,13 @@ def test_an_empty_ledger_sums_to_nothing(ledger: Ledger) -> None:
 
 
 def test_a_row_comes_back_as_it_was(ledger: Ledger) -> None:
-    row = settled(cost="0.000000001", cached_tokens=1, replica="r", first_byte_s=0.1, duration_s=0.2, stream=True)
+    row = settled(cost="0.000000001", cached_tokens=1, replica="r", first_byte_s=0.1, decision="{}", stream=True)
     ledger.insert([row])
+    expected = {name: getattr(row, name) for name in row.__struct_fields__} | {"cost": Decimal("0.000000001")}
+    assert ledger.find(row.request_id) == expected
     (found,) = ledger.recent(1)
-    expected = {name: getattr(row, name) for name in row.__struct_fields__}
-    assert found == {**expected, "cost": Decimal("0.000000001")}
+    assert found == {name: value for name, value in expected.items() if name != "decision"}
+    assert ledger.find("tg-none") is None
 
 
 def test_law_4_a_million_tenths_are_exact(ledger: Ledger) -> None:

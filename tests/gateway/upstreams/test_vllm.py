@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.config import PoolConfig
-from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamOverloaded, envelope
+from gateway.contracts.envelopes import envelope
+from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamOverloaded
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.settings.health import Health
 from gateway.upstreams.http1 import ExchangeError

@@ -1,0 +1,65 @@
+"""What is told of limits: OpenAI's headers."""
+
+import pytest
+
+from gateway.policy.auth import Principal
+from gateway.policy.limits import Admission
+from gateway.settings.limits import Quota
+from tests.gateway.builders import principal
+
+
+def _asker(key_id: str = "k", team: str = "search", *, shared: dict[str, int] | None = None, **own: int) -> Principal:
+    """A principal with limits of its own, and those that its team shares."""
+    return principal(
+        key_id=key_id,
+        team=team,
+        quota=Quota.model_validate(own) if own else None,
+        team_quota=Quota.model_validate(shared) if shared else None,
+    )
+
+
+def _told(admission: Admission, asker: Principal, now: float) -> dict[str, str]:
+    lines = admission.told(asker, now).decode().split("\r\n")
+    assert lines.pop() == ""
+    return {name.removeprefix("x-ratelimit-"): value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+def test_headers_say_what_is_left_and_when_all_of_it_is_there_again() -> None:
+    admission, asker = Admission(), _asker(rpm=600, tpm=6000)
+    assert _told(admission, asker, 0.0)["remaining-requests"] == "600"
+    admission.admit(asker, 2500, 0.0)
+    assert _told(admission, asker, 0.0) == {
+        "limit-requests": "600",
+        "remaining-requests": "599",
+        "reset-requests": "100ms",
+        "limit-tokens": "6000",
+        "remaining-tokens": "3500",
+        "reset-tokens": "25s",
+    }
+    assert _told(admission, asker, 25.0)["reset-tokens"] == "0s"
+
+
+def test_headers_tell_the_limit_that_has_the_least_left() -> None:
+    admission = Admission()
+    asker = _asker(rpm=10, shared={"rpm": 100, "tpm": 50})
+    found = _told(admission, asker, 0.0)
+    assert (found["limit-requests"], found["limit-tokens"]) == ("10", "50")
+    for number in range(95):
+        admission.admit(_asker(f"k{number}", shared={"rpm": 100}), 0, 0.0)
+    assert (_told(admission, asker, 0.0)["limit-requests"], _told(admission, asker, 0.0)["remaining-requests"]) == (
+        "100",
+        "5",
+    )
+
+
+@pytest.mark.parametrize(("used", "reset"), [(1, "20ms"), (75, "1.5s"), (3000, "1m0s"), (4525, "1m30.5s"), (0, "0s")])
+def test_durations_are_in_go_s_notation(used: int, reset: str) -> None:
+    admission, asker = Admission(), _asker(tpm=3000)
+    admission.settle(admission.admit(asker, 0, 0.0), used, 0.0)
+    found = _told(admission, asker, 0.0)
+    assert found["reset-tokens"] == reset
+    assert found["remaining-tokens"] == str(max(0, 3000 - used))
+
+
+def test_no_header_is_told_of_what_is_not_limited() -> None:
+    assert _told(Admission(), _asker(concurrency=3), 0.0) == {}
