@@ -53,6 +53,10 @@ class Demand(msgspec.Struct, frozen=True, gc=False):
     affinity: int = 0
 
 
+NOTHING = Demand()
+"""What is asked where only a replica is wanted."""
+
+
 class Route:
     """One attempt's replica, at `position` among those that were offered, and how it was chosen.
 
@@ -156,7 +160,7 @@ class ReplicaPool:
         per_block = int(BLOCK_BYTES * estimator.tokens_per_byte)
         return Demand(size, estimator.prompt(size), output, blocks, per_block, affinity)
 
-    def choose(self, untried: Sequence[Upstream], now: float, demand: Demand = Demand()) -> Route | None:
+    def choose(self, untried: Sequence[Upstream], now: float, demand: Demand = NOTHING) -> Route | None:
         """The replica to try next, by the pool's policy; None when those that are left sleep or drain."""
         positions, weights = candidates(untried, now)
         if not positions:
