@@ -10,8 +10,8 @@ from gateway.config import GatewayConfig
 
 REFERENCE = Path(__file__).parents[1] / "configs" / "reference" / "gateway.yaml"
 NOT_TOLD = {
-    "routing.secret.env",
-    "routing.secret.file",
+    "routing.hash_key.env",
+    "routing.hash_key.file",
     "pools.provider.base_url",
     "pools.provider.api_key.file",
     "pools.replicas.api_key.file",

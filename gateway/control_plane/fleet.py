@@ -93,7 +93,7 @@ class Fleet:
         settings, kept = config.routing, {} if before is None else {name: getattr(before, name) for name in KEPT}
         return dataclasses.replace(
             pool,
-            secret=self._secret if settings.secret is None else derived(settings.secret.read().encode()),
+            secret=self._secret if settings.hash_key is None else derived(settings.hash_key.read().encode()),
             session_header=settings.session_header.encode(),
             stale_s=STALE * config.health.scrape,
             **kept,

@@ -22,16 +22,16 @@ PolicyName = Literal[
 class Routing(documents.Frozen):
     """What all pools have in common.
 
-    `session_header` is the request header that names a session, in lower case. `secret` keys the hashes of prompts and
-    sessions: gateways and workers with the same one hash alike, so that `consistent_hash` and `session_affinity` send
-    the same session to the same replica from each of them. Without it each process draws its own.
+    `session_header` is the request header that names a session, in lower case. `hash_key` keys the hashes of prompts
+    and sessions: gateways and workers with the same one hash alike, so that `consistent_hash` and `session_affinity`
+    send the same session to the same replica from each of them. Without it each process draws its own.
     """
 
     session_header: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")] = "x-session-id"
-    secret: documents.Secret | None = None
+    hash_key: documents.Secret | None = None
 
     def anchored(self, base: Path) -> "Routing":
-        """The same with the secret's relative path made relative to a folder."""
-        if self.secret is None or self.secret.file is None:
+        """The same with the relative path of the key made relative to a folder."""
+        if self.hash_key is None or self.hash_key.file is None:
             return self
-        return self.model_copy(update={"secret": documents.Secret(file=base / self.secret.file)})
+        return self.model_copy(update={"hash_key": documents.Secret(file=base / self.hash_key.file)})

@@ -119,7 +119,7 @@ def test_what_a_pool_has_learned_outlives_a_reload_and_its_settings_follow(tmp_p
     before.index.add("a", [1, 2])
     changed = config.model_copy(
         update={
-            "routing": Routing(session_header="x-chat", secret=_secret(tmp_path, "one")),
+            "routing": Routing(session_header="x-chat", hash_key=_secret(tmp_path, "one")),
             "health": Health(scrape=2.0),
             "pools": {"main": config.pools["main"].model_copy(update={"policy": "session_affinity"})},
         }
@@ -137,7 +137,7 @@ def _secret(folder: Path, text: str) -> Secret:
 
 def test_gateways_with_one_secret_hash_alike_and_without_one_they_do_not(tmp_path: Path) -> None:
     def key(secret: Secret | None) -> bytes:
-        config = _config(_engine("a")).model_copy(update={"routing": Routing(secret=secret)})
+        config = _config(_engine("a")).model_copy(update={"routing": Routing(hash_key=secret)})
         return Fleet(lambda: NOW).pools(config)["main"].secret
 
     one, two = _secret(tmp_path, "one"), _secret(tmp_path, "two")

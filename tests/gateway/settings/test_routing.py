@@ -15,7 +15,7 @@ def test_every_policy_has_a_name_in_the_configuration_and_the_default_stands_fir
     assert list(get_args(PolicyName)) == list(POLICIES)
 
 
-@pytest.mark.parametrize("wrong", [{"session_header": "X-Session"}, {"session_header": ""}, {"secret": "text"}])
+@pytest.mark.parametrize("wrong", [{"session_header": "X-Session"}, {"session_header": ""}, {"hash_key": "text"}])
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         Routing.model_validate(wrong)
@@ -23,6 +23,6 @@ def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
 
 def test_a_secrets_file_lies_beside_the_configuration() -> None:
     base = Path("configs")
-    assert Routing(secret=Secret(file=Path("key"))).anchored(base).secret == Secret(file=base / "key")
-    for kept in (Routing(), Routing(secret=Secret(env="KEY"))):
+    assert Routing(hash_key=Secret(file=Path("key"))).anchored(base).hash_key == Secret(file=base / "key")
+    for kept in (Routing(), Routing(hash_key=Secret(env="KEY"))):
         assert kept.anchored(base) == kept
