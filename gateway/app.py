@@ -21,6 +21,7 @@ from gateway.control_plane.probes import Probes, readiness
 from gateway.control_plane.registration import Engines, Registration
 from gateway.control_plane.state import State
 from gateway.data_plane import DataPlane
+from gateway.forwarding import Forwarding
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.serving import ReplicaPool
 from gateway.stores import spool as spools
@@ -82,6 +83,7 @@ def build(
         serving=lambda: current.state.serving,
         spool=spool,
         telemetry=telemetry,
+        forwarding=Forwarding(telemetry, monotonic),
         clock=clock,
         monotonic=monotonic,
         new_id=new_id,

@@ -18,15 +18,11 @@ from gateway.contracts.release import ReleaseManifest
 from gateway.providers import ProviderConfig, fallback_mistakes
 from gateway.settings.health import Health, Seconds
 from gateway.settings.limits import CLASSES, ClassConfig, TeamConfig, limit_mistakes
+from gateway.settings.replicas import AdapterConfig, ReplicaConfig, ranked
+from gateway.settings.routing import PolicyName
 
 SQLITE = "sqlite:///"
 Keyed = TypeVar("Keyed", "ReplicaConfig", ProviderConfig)
-
-
-def _engine_url(value: str) -> str:
-    if documents.http_url(value, "http://10.0.0.7:8000").path.rstrip("/").endswith("/v1"):
-        raise ValueError(f"{value!r}: leave /v1 out, the gateway adds the path of each endpoint")
-    return value.rstrip("/")
 
 
 def _database(value: str) -> str:
@@ -63,22 +59,13 @@ class Timeouts(documents.Frozen):
     client: Seconds = 30.0
 
 
-class ReplicaConfig(documents.Frozen):
-    """One engine. With `drain` it gets no new request; what is in flight ends."""
-
-    url: Annotated[str, AfterValidator(_engine_url)]
-    name: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")] | None = None
-    api_key: Secret | None = None
-    drain: bool = False
-
-
 class PoolConfig(documents.Frozen):
     """Engines of one configuration, or a provider. `served_model` is the name that engines know the model by."""
 
     replicas: tuple[ReplicaConfig, ...] = ()
     provider: ProviderConfig | None = None
     served_model: str | None = None
-    policy: Literal["least_in_flight", "round_robin"] = "least_in_flight"
+    policy: PolicyName = "score"
 
     @model_validator(mode="after")
     def _one(self) -> "PoolConfig":
@@ -87,17 +74,18 @@ class PoolConfig(documents.Frozen):
         if self.provider is not None and (misplaced := self.model_fields_set & {"served_model", "policy"}):
             names = ", ".join(f"`{name}`" for name in sorted(misplaced))
             raise ValueError(f"{names}: for replicas alone; a provider's model stands under `provider`")
-        called = [replica.name for replica in self.replicas if replica.name]
+        called = [name for name, replica, _ in ranked("", self.replicas) if replica.name]
         if len(called) != len(set(called)):
             raise ValueError(f"replicas of one pool have names of their own, found {', '.join(sorted(called))}")
         return self
 
 
 class ReleaseConfig(documents.Frozen):
-    """A release and the pool that runs it."""
+    """A release and the pool that runs it, with the adapter that makes it what it is, if there is one."""
 
     manifest: Path
     pool: str
+    adapter: AdapterConfig | None = None
 
 
 class ModelConfig(documents.Frozen):
@@ -149,6 +137,11 @@ class Release:
     digest: str
     manifest: ReleaseManifest
     pool: str
+    adapter: AdapterConfig | None = None
+
+    def called(self, served_model: str | None) -> str:
+        """The name that its engines know it by: its adapter's, its pool's `served_model`, or the model's own."""
+        return served_model or self.model if self.adapter is None else self.adapter.name
 
 
 @dataclass(frozen=True)
@@ -221,7 +214,8 @@ def _read_releases(config: GatewayConfig, releases: dict[str, Release]) -> Itera
                 yield at, f"{manifest.name!r} is listed twice"
             elif manifest.model_name != model:
                 yield at, f"{manifest.name!r} is a release of {manifest.model_name!r}, not of {model!r}"
-            releases[manifest.name] = Release(manifest.name, model, manifest.digest(), manifest, wanted.pool)
+            digest = manifest.digest()
+            releases[manifest.name] = Release(manifest.name, model, digest, manifest, wanted.pool, wanted.adapter)
         of_model = sorted(name for name, each in releases.items() if each.model == model)
         if of_model and entry.live not in of_model:
             yield ("models", model, "live"), f"{entry.live!r} is none of its releases: {', '.join(of_model)}"

@@ -2,8 +2,9 @@
 
     authenticate → parse → resolve model to release → admit → route → forward → relay → meter → settle → record
 
-The only place where the steps meet. Each decision is a pure function of `policy`, an attempt on a replica is `relay`'s;
-what is done here is the order, and that every admitted request is settled exactly once, whatever happens.
+The only place where the steps meet. Each decision is a pure function of `policy`, which replicas are tried is
+`forwarding`'s, an attempt on one of them is `relay`'s; what is done here is the order, and that every admitted request
+is settled exactly once, whatever happens.
 """
 
 import asyncio
@@ -20,24 +21,21 @@ from gateway.contracts.errors import (
     InternalError,
     MethodNotAllowed,
     RequestError,
-    UpstreamUnavailable,
     let_go,
 )
 from gateway.contracts.ledger import CLIENT_CLOSED
+from gateway.forwarding import Forwarding
 from gateway.policy.accounting import admit
 from gateway.policy.auth import Principal, authenticate
 from gateway.policy.endpoints import ENDPOINTS
-from gateway.policy.health import absence, retry_after
 from gateway.policy.request import parse, prepare
 from gateway.policy.resolution import fallbacks, resolve
 from gateway.policy.shapes import Request
-from gateway.relay import AnotherReplica, Exchange
+from gateway.relay import Exchange
 from gateway.server.head import line
 from gateway.serving import ReplicaPool, Serving, told
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
-
-MAX_ATTEMPTS = 3
 
 log = logging.getLogger("tollgate")
 
@@ -49,6 +47,7 @@ class DataPlane:
     serving: Callable[[], Serving]
     spool: Spool
     telemetry: Telemetry
+    forwarding: Forwarding
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     new_id: Callable[[], str]
@@ -110,7 +109,7 @@ class DataPlane:
         self.spool.admit(account.admitted)
         try:
             client.watch()
-            failure = await self._route(exchange, pool)
+            failure = await self.forwarding.to(exchange, pool)
             if failure is not None:
                 await self._fallback(exchange, principal, serving, failure)
         except ClientGone:
@@ -143,7 +142,7 @@ class DataPlane:
             exchange.body = self._aimed(client, exchange.request, release, ungated, pool)
             account.release = release
             self.telemetry.fallbacks.labels(account.admitted.model, release.name).inc()
-            if await self._route(exchange, pool) is None:
+            if await self.forwarding.to(exchange, pool) is None:
                 return
         account.release, account.replica, account.usage, client.lines = first
         raise error
@@ -159,39 +158,7 @@ class DataPlane:
         if ungated is not None:
             self.telemetry.ungated.labels(release.name).inc()
             client.lines += b"x-tollgate-warning: served without a verdict\r\n"
-        return prepare(request, release, pool.served_model or release.model)
-
-    async def _route(self, exchange: Exchange, pool: ReplicaPool) -> RequestError | None:
-        """Try replicas, each at most once, until one has answered or bytes have reached the client.
-
-        Returns why none of them could answer, if so; raises what no other replica can mend, and every failure after the
-        first byte.
-        """
-        account, untried, failure = exchange.account, list(pool.replicas), None
-        pool.retries.deposit(self.monotonic())
-        for attempt in range(MAX_ATTEMPTS):
-            chosen = pool.choose(untried, self.monotonic())
-            if chosen is None or (attempt and not self._may_retry(pool)):
-                break
-            replica = untried.pop(chosen)
-            account.attempts, account.replica, account.usage = account.attempts + 1, replica.name, None
-            try:
-                with replica:
-                    await exchange.on(replica)
-                    return None
-            except AnotherReplica as failed:
-                failure = failed.error
-                if exchange.client.started:
-                    raise failure from failed
-        error = failure or UpstreamUnavailable(f"no replica takes requests: {absence(pool.replicas)}")
-        error.retry_after = retry_after(pool.replicas, self.monotonic())
-        return error
-
-    def _may_retry(self, pool: ReplicaPool) -> bool:
-        """Failing over must not amplify load: neither that of a failing pool, nor that of a saturated one."""
-        allowed = pool.retries.withdraw(self.monotonic())
-        (self.telemetry.retries if allowed else self.telemetry.retries_denied).labels(pool.name).inc()
-        return allowed
+        return prepare(request, release, release.called(pool.served_model))
 
     def _fail(self, client: Client, error: RequestError) -> None:
         with suppress(ClientGone):

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.client import Client, ClientGone
 from gateway.config import Limits, Timeouts
-from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
+from gateway.contracts.errors import InvalidRequest, RequestError, UpstreamFailed, UpstreamTimeout, UpstreamUnavailable
 from gateway.contracts.ledger import COMPLETED
 from gateway.contracts.prices import PriceBook
 from gateway.policy.accounting import Account
@@ -37,6 +37,10 @@ class AnotherReplica(Exception):
 
 class EngineBroken(AnotherReplica):
     """The engine answered, with a failure of its own."""
+
+
+class EngineLacks(AnotherReplica):
+    """The engine does not hold the adapter that it was taken to hold."""
 
 
 class Exchange:
@@ -202,6 +206,8 @@ class Exchange:
 
     def _refused(self, status: int, error: RequestError) -> Exception:
         """An engine's error status: its own failure, its load, or the request's fault."""
+        if status == 404 and self.account.release.adapter is not None and not isinstance(error, InvalidRequest):
+            return EngineLacks(error)
         if status not in RETRYABLE:
             return error
         return AnotherReplica(error) if status in SHEDDING else EngineBroken(error)

@@ -10,8 +10,9 @@ from gateway.contracts.prices import PriceBook
 from gateway.policy.health import candidates
 from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
-from gateway.policy.routing import Policy
+from gateway.policy.routing import Ask, Candidate, Policy
 from gateway.server.head import line
+from gateway.upstreams.adapters import Adapters
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.vllm import Replica
 
@@ -36,13 +37,18 @@ class ReplicaPool:
     engines: Sequence[Replica] = ()
     turns: Iterator[int] = field(default_factory=itertools.count)
     retries: RetryBudget = field(default_factory=RetryBudget)
+    adapters: Adapters = field(default_factory=Adapters)
 
     def choose(self, untried: Sequence[Upstream], now: float) -> int | None:
         """The position of the replica to try next; None when those that are left sleep or drain."""
         positions, weights = candidates(untried, now)
         if not positions:
             return None
-        return positions[self.policy([untried[at].in_flight for at in positions], weights, next(self.turns))]
+        seen = [
+            Candidate(untried[at].name, weight, untried[at].in_flight)
+            for at, weight in zip(positions, weights or [1.0] * len(positions), strict=True)
+        ]
+        return positions[self.policy(seen, Ask(turn=next(self.turns))).position]
 
 
 @dataclass(frozen=True)

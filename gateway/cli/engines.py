@@ -11,13 +11,14 @@ from pydantic import ValidationError
 
 from gateway import config as configuration
 from gateway.cli.common import config_option, console, row, table
-from gateway.config import PoolConfig, ReplicaConfig
+from gateway.config import PoolConfig
 from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError
 from gateway.control_plane.probes import ProbeFailed, ask_asleep, ask_health
 from gateway.control_plane.registration import ask_facts
 from gateway.policy.facts import Facts
 from gateway.settings.health import Health
+from gateway.settings.replicas import ReplicaConfig
 from gateway.upstreams.vllm import Replica, replicas_of
 
 CONNECT_S = 5.0

@@ -17,13 +17,13 @@ from gateway.config import (
     PoolConfig,
     Release,
     ReleaseConfig,
-    ReplicaConfig,
     deploy,
 )
 from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError, RequestError
 from gateway.contracts.release import MODEL_NAME, Engine, ModelFiles, ReleaseManifest
 from gateway.policy.facts import json_object
+from gateway.settings.replicas import ReplicaConfig
 from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.vllm import Replica, fetch
 

@@ -12,9 +12,13 @@ from gateway.config import GatewayConfig, Timeouts
 from gateway.policy.routing import POLICIES
 from gateway.providers import ProviderConfig
 from gateway.serving import ReplicaPool
+from gateway.settings.replicas import ranked
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.litellm import Provider
 from gateway.upstreams.vllm import replicas_of
+
+KEPT = ("turns", "retries", "adapters")
+"""What a pool has learned, and keeps when its configuration changes."""
 
 Same = TypeVar("Same", bound=Upstream)
 
@@ -44,7 +48,7 @@ class Fleet:
         before, now = self._serving(), self._monotonic()
         for name, pool in pools.items():
             joins = any(replica in before for replica in pool.replicas)
-            for replica, wanted in zip(pool.engines, config.pools[name].replicas, strict=True):
+            for replica, (_, wanted, _) in zip(pool.engines, ranked(name, config.pools[name].replicas), strict=True):
                 replica.vitals.settings = config.health
                 if replica.vitals.draining != wanted.drain:
                     replica.vitals.drain(wanted.drain, now)
@@ -79,7 +83,11 @@ class Fleet:
             made = replicas_of(name, wanted, connect_s=config.timeouts.connect, health=config.health)
             engines = _kept(made, before.engines if before else ())
             pool = ReplicaPool(name, engines, policy, wanted.served_model, engines=engines)
-        return pool if before is None else dataclasses.replace(pool, turns=before.turns, retries=before.retries)
+        return (
+            pool
+            if before is None
+            else dataclasses.replace(pool, turns=before.turns, retries=before.retries, adapters=before.adapters)
+        )
 
 
 def _kept(made: Sequence[Same], before: Sequence[Same]) -> list[Same]:

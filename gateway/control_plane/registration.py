@@ -93,23 +93,25 @@ class Registration:
             log.info("replica %r could not be registered and is asked again: %s", replica.name, error)
             return False
         if self.settings.fingerprint and releases and all(_generates(each) for each in releases):
-            fingerprint = await self._fingerprint(replica, releases[0], engines.served_model)
+            fingerprint = await self._fingerprint(replica, *_base(releases, facts, engines.served_model))
             facts = replace(facts, fingerprint=fingerprint)
         replica.facts, replica.vitals.registered = facts, arrival
         _tell(replica.name, facts)
         for release in releases:
-            for found in differences(facts, release.manifest, engines.served_model or release.model):
+            loadable = release.adapter is not None and release.adapter.path is not None
+            called = None if loadable else release.called(engines.served_model)
+            for found in differences(facts, release.manifest, called):
                 log.warning("replica %r: %s", replica.name, found)
         return True
 
-    async def _fingerprint(self, replica: Replica, release: Release, served_model: str | None) -> str | None:
+    async def _fingerprint(self, replica: Replica, release: Release, called: str) -> str | None:
         """Ask for one token, in the name of a release of the pool; exactly one row, whatever becomes of it."""
         book, started = self.prices(), self.monotonic()
         account = _account(self.new_id(), self.clock(), release, book)
         account.replica, account.attempts = replica.name, 1
         self.spool.admit(account.admitted)
         try:
-            return await _one_token(replica, account, served_model or release.model)
+            return await _one_token(replica, account, called)
         except RequestError as error:
             account.outcome, account.status = error.code, error.status
             log.warning("replica %r does not tell its fingerprint: %s", replica.name, error)
@@ -118,6 +120,14 @@ class Registration:
             row = account.settled(book, self.monotonic() - started)
             self.spool.settle(row)
             self.telemetry.settled(row)
+
+
+def _base(releases: Sequence[Release], facts: Facts, served_model: str | None) -> tuple[Release, str]:
+    """(release, name) to ask an engine by: of its base model, since an adapter may not be loaded yet."""
+    release = next((each for each in releases if each.adapter is None), None)
+    if release is not None:
+        return release, release.called(served_model)
+    return releases[0], served_model or (facts.models[0] if facts.models else releases[0].model)
 
 
 def _generates(release: Release) -> bool:

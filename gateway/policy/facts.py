@@ -91,10 +91,10 @@ def asleep_by_page(body: bytes) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def differences(facts: Facts, manifest: ReleaseManifest, served_model: str) -> list[str]:
+def differences(facts: Facts, manifest: ReleaseManifest, served_model: str | None) -> list[str]:
     """Where an engine is not what a release's manifest says, each naming both sides. What either leaves open is none.
 
-    `served_model` is the name by which the gateway asks for the model.
+    `served_model` is the name by which the gateway asks for the model; None where it can have it loaded.
     """
     expected = manifest.engine
     length = expected.flags.get("max-model-len")
@@ -109,7 +109,7 @@ def differences(facts: Facts, manifest: ReleaseManifest, served_model: str) -> l
         if wanted is not None and has is not None and wanted != has
     ]
     served = facts.models + facts.adapters
-    if served and served_model not in served:
+    if served and served_model is not None and served_model not in served:
         found.append(f"{manifest.name} is asked for as {served_model!r}, and the engine serves {', '.join(served)}")
     return found
 

@@ -1,38 +1,282 @@
-"""Which replica answers. One signature per policy: loads and weights in, the position of the choice out.
+"""Which replica answers. One signature per policy: the replicas that may be tried and what is asked in, a choice out.
 
-A policy sees the in-flight counts of the replicas that may still be tried, never empty; their weights, each above 0 and
-at most 1, or none when all are whole; and a turn number that grows by one with each request. It keeps no state.
+A policy sees `Candidate`s, never none, and one `Ask`. It is pure and keeps no state: random bits and the turn are part
+of the ask, so the same candidates and the same ask give the same choice, on another day too. Every policy heeds slow
+start: a candidate's `weight` is its share of traffic against a warm one's.
 """
 
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from hashlib import blake2b
 from itertools import accumulate
+from typing import NamedTuple
 
-Policy = Callable[[Sequence[int], Sequence[float], int], int]
+import msgspec
 
 GOLDEN = 0.6180339887498949
 """The fractional parts of its multiples are spread evenly over [0, 1) (Weyl's sequence with the least discrepancy)."""
+LOAD_CAP = 1.5
+"""Of the mean outstanding tokens: a replica beyond it is too busy for what its cache holds to count."""
+MISS = 3.0
+"""What a token that has to be computed counts for, against one that waits already: it also evicts a cached one, which
+somebody computes again later. Preble (ICLR 2025) adds the cost of eviction for the same reason. At 1 the caches of a
+busy fleet churn; from 2 to 10 its time to the first token hardly changes, and 3 recovers best from empty caches."""
+LOAD_FACTOR = 1.25
+"""Of the mean requests in flight, this one counted: the bound of consistent hashing (arXiv 1608.01350)."""
+POINTS = 128
+"""Of each replica on the ring: shares of the hash space then differ by about a tenth."""
+BATCHED = 8
+"""Requests in flight that an engine computes together at hardly any cost: a session stays where there are no more."""
+
+_WORD = 2**64 - 1
 
 
-def least_in_flight(loads: Sequence[int], weights: Sequence[float], turn: int) -> int:
+class Candidate(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One replica that may be tried.
+
+    `in_flight` requests of this gateway are on their way there, `outstanding` are their tokens: uncached prompt, until
+    the first token comes, and expected output. `cached` are the tokens of this prompt that its prefix cache is expected
+    to hold. `kv_usage` (0 to 1) and `waiting` requests are the engine's own words, seconds old; None: it does not say.
+    """
+
+    name: str
+    weight: float = 1.0
+    in_flight: int = 0
+    outstanding: int = 0
+    cached: int = 0
+    kv_usage: float | None = None
+    waiting: int | None = None
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What a policy knows of the request.
+
+    `tokens` of its prompt, as estimated; `affinity`, a 64-bit hash of its session, or of its first prompt block where
+    there is no session, 0 where there is neither; `turn` grows by one with each request; `draw` are 64 random bits.
+    """
+
+    tokens: int = 0
+    affinity: int = 0
+    turn: int = 0
+    draw: int = 0
+
+
+class Choice(NamedTuple):
+    """A position among the candidates; a score for each, higher is better, none where a policy has none; and why."""
+
+    position: int
+    scores: tuple[float, ...]
+    reason: str
+
+
+Policy = Callable[[Sequence[Candidate], Ask], Choice]
+
+
+def round_robin(candidates: Sequence[Candidate], ask: Ask) -> Choice:
+    """The next replica in order, whatever its load; with weights, each in proportion to its own."""
+    weights = [each.weight for each in candidates]
+    if min(weights) == 1.0:
+        return Choice(ask.turn % len(weights), (), "turn")
+    sums = list(accumulate(weights))
+    point = ask.turn * GOLDEN % 1.0 * sums[-1]
+    position = next((at for at, reached in enumerate(sums) if point < reached), len(sums) - 1)
+    return Choice(position, (), "turn")
+
+
+def least_in_flight(candidates: Sequence[Candidate], ask: Ask) -> Choice:
     """The replica with the fewest requests in flight for its weight, this one counted; ties are taken in turn.
 
     In turn, so that an idle pool is used evenly.
     """
-    shares: Sequence[float] = loads
-    if weights:
-        shares = [(load + 1) / weight for load, weight in zip(loads, weights, strict=True)]
-    lowest = min(shares)
-    ties = [position for position, share in enumerate(shares) if share == lowest]
+    scores = [-(each.in_flight + 1) / each.weight for each in candidates]
+    return Choice(_highest(scores, ask.turn), tuple(scores), "load")
+
+
+def least_outstanding(candidates: Sequence[Candidate], ask: Ask) -> Choice:
+    """The replica with the fewest outstanding tokens for its weight, this prompt counted; ties are taken in turn."""
+    own = ask.tokens + 1
+    scores = [-(each.outstanding + own) / each.weight for each in candidates]
+    return Choice(_highest(scores, ask.turn), tuple(scores), "load")
+
+
+def power_of_two(candidates: Sequence[Candidate], ask: Ask) -> Choice:
+    """Of two replicas drawn at random the one with fewer outstanding tokens for its weight (Mitzenmacher 2001).
+
+    It herds less than looking at all of them where several gateways share a pool and see their own requests alone.
+    """
+    count = len(candidates)
+    if count == 1:
+        return Choice(0, (), "load")
+    high, low = ask.draw >> 32, ask.draw & 0xFFFFFFFF
+    first = high * count >> 32
+    second = (first + 1 + (low * (count - 1) >> 32)) % count
+    one, other, own = candidates[first], candidates[second], ask.tokens + 1
+    fewer = (other.outstanding + own) * one.weight < (one.outstanding + own) * other.weight
+    return Choice(second if fewer else first, (), "load")
+
+
+def consistent_hash(candidates: Sequence[Candidate], ask: Ask) -> Choice:
+    """The first replica on the ring from the ask's affinity on that has not reached its bound (CHWBL).
+
+    Its bound of requests in flight, this one counted, is ceil(1.25 · (all in flight + 1) · its share of the weights).
+    So one prefix goes where it went before, from every gateway alike, until that replica is busier than the rest.
+    Without affinity: least in flight.
+    """
+    if ask.affinity == 0:
+        return least_in_flight(candidates, ask)
+    points, owners = _ring(tuple([each.name for each in candidates]))
+    at, total = bisect_right(points, ask.affinity), 1
+    share = 0.0
+    for each in candidates:
+        total += each.in_flight
+        share += each.weight
+    share = LOAD_FACTOR * total / share
+    first = owners[at % len(owners)]
+    for step in range(len(owners)):
+        owner = owners[(at + step) % len(owners)]
+        if candidates[owner].in_flight + 1 <= math.ceil(share * candidates[owner].weight):
+            return Choice(owner, (), "hash" if owner == first else "load_cap")
+    return least_in_flight(candidates, ask)
+
+
+def session_affinity(candidates: Sequence[Candidate], ask: Ask) -> Choice:
+    """The replica with the highest hash of affinity and name (rendezvous hashing, Thaler and Ravishankar 1998).
+
+    It moves off that one only while it is overloaded: more than `BATCHED` requests in flight and more than `LOAD_CAP`
+    times the mean, this one counted. Without affinity: least in flight.
+    """
+    if ask.affinity == 0:
+        return least_in_flight(candidates, ask)
+    scores, total, whole = [], 1, 0.0
+    for each in candidates:
+        total += each.in_flight
+        whole += each.weight
+        scores.append(_rendezvous(each, ask.affinity))
+    best = _highest(scores, 0)
+    bound = LOAD_CAP * total / whole
+    fit = [at for at, each in enumerate(candidates) if each.in_flight < max(BATCHED, bound * each.weight)]
+    if not fit or candidates[best].in_flight < max(BATCHED, bound * candidates[best].weight):
+        return Choice(best, tuple(scores), "session")
+    return Choice(max(fit, key=scores.__getitem__), tuple(scores), "load_cap")
+
+
+def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
+    """The replica from which the first token should come soonest, counted in tokens; ties are taken in turn.
+
+        cost = outstanding + MISS · (tokens - cached) + tokens · (KV usage + requests that wait and are not ours)
+        score = -(cost + 1) / weight
+
+    What waits there comes first, then what its cache does not hold has to be computed. A full KV cache counts as one
+    more prompt like this one, since it has to make room first; so does each request that waits in the engine beyond
+    those that this gateway has there, which it counts itself, and sooner. Where one engine does not say, that term is
+    left out for all: a missing word is no zero. The reason says so: `no_kv`, `no_waiting`.
+
+    A prefix does not count on a replica that has more outstanding than `LOAD_CAP` times the mean, this prompt counted,
+    and more than this prompt: one hot prefix spreads instead of burying the replica that holds it.
+    """
+    tokens = total = ask.tokens
+    kv = waiting = True
+    for each in candidates:
+        total += each.outstanding
+        if each.kv_usage is None:
+            kv = False
+        if each.waiting is None:
+            waiting = False
+    cap = max(tokens, LOAD_CAP * total / len(candidates))
+    scores, capped, missed = [], 0, MISS * tokens + 1.0
+    for each in candidates:
+        cost = each.outstanding + missed
+        if each.cached:
+            if each.outstanding <= cap:
+                cost -= MISS * each.cached
+            elif each.cached > capped:
+                capped = each.cached
+        if kv:
+            cost += tokens * each.kv_usage  # type: ignore[operator]
+        if waiting and each.waiting > each.in_flight:  # type: ignore[operator]
+            cost += tokens * (each.waiting - each.in_flight)  # type: ignore[operator]
+        scores.append(-cost / each.weight)
+    position = _highest(scores, ask.turn)
+    chosen = candidates[position]
+    counted = chosen.cached if chosen.outstanding <= cap else 0
+    reason = "load_cap" if capped > counted else "prefix" if counted else "load"
+    return Choice(position, tuple(scores), reason + _UNSAID[kv, waiting])
+
+
+def terms(candidates: Sequence[Candidate], ask: Ask) -> list[dict[str, float | str | bool | None]]:
+    """How `score` came to each candidate's score, all in tokens but the weight; for explanations, not for each request.
+
+    `score` = -(outstanding + uncached + kv + waiting + 1) / weight. A term is None where it was left out for all.
+    `capped`: its prefix did not count.
+    """
+    cap = max(ask.tokens, LOAD_CAP * (ask.tokens + sum(each.outstanding for each in candidates)) / len(candidates))
+    kv = all(each.kv_usage is not None for each in candidates)
+    waiting = all(each.waiting is not None for each in candidates)
+    found: list[dict[str, float | str | bool | None]] = []
+    for each, reached in zip(candidates, score(candidates, ask).scores, strict=True):
+        capped = each.cached > 0 and each.outstanding > cap
+        found.append(
+            {
+                "name": each.name,
+                "outstanding": each.outstanding,
+                "cached": each.cached,
+                "capped": capped,
+                "uncached": MISS * (ask.tokens - (0 if capped else each.cached)),
+                "kv": ask.tokens * (each.kv_usage or 0.0) if kv else None,
+                "waiting": ask.tokens * max(0, (each.waiting or 0) - each.in_flight) if waiting else None,
+                "weight": each.weight,
+                "score": reached,
+            }
+        )
+    return found
+
+
+POLICIES: dict[str, Policy] = {
+    "score": score,
+    "least_outstanding": least_outstanding,
+    "least_in_flight": least_in_flight,
+    "power_of_two": power_of_two,
+    "consistent_hash": consistent_hash,
+    "session_affinity": session_affinity,
+    "round_robin": round_robin,
+}
+_UNSAID = {
+    (True, True): "",
+    (False, True): " no_kv",
+    (True, False): " no_waiting",
+    (False, False): " no_kv no_waiting",
+}
+
+
+def _highest(scores: Sequence[float], turn: int) -> int:
+    """The position of the highest score; of several, in turn."""
+    highest = max(scores)
+    ties = [position for position, each in enumerate(scores) if each == highest]
     return ties[turn % len(ties)]
 
 
-def round_robin(loads: Sequence[int], weights: Sequence[float], turn: int) -> int:
-    """The next replica in order, whatever its load; with weights, each in proportion to its own."""
-    if not weights:
-        return turn % len(loads)
-    sums = list(accumulate(weights))
-    point = turn * GOLDEN % 1.0 * sums[-1]
-    return next((position for position, reached in enumerate(sums) if point < reached), len(sums) - 1)
+def _rendezvous(candidate: Candidate, affinity: int) -> float:
+    """A weighted rendezvous score: -weight / ln(u) with u uniform in (0, 1) (Schindelhauer and Schomaker 2005)."""
+    mixed = (affinity ^ _hash(candidate.name)) * 0x9E3779B97F4A7C15 & _WORD
+    mixed = (mixed ^ mixed >> 32) * 0xD6E8FEB86659FD93 & _WORD
+    return -candidate.weight / math.log(((mixed ^ mixed >> 32) + 0.5) / 2**64)
 
 
-POLICIES: dict[str, Policy] = {"least_in_flight": least_in_flight, "round_robin": round_robin}
+@lru_cache(maxsize=4096)
+def _hash(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
+
+
+@lru_cache(maxsize=4096)
+def _points(name: str) -> tuple[int, ...]:
+    """A replica's points on the ring."""
+    return tuple(_hash(f"{name}#{number}") for number in range(POINTS))
+
+
+@lru_cache(maxsize=256)
+def _ring(names: tuple[str, ...]) -> tuple[list[int], list[int]]:
+    """(points in order, the position of the replica that each belongs to)."""
+    ring = sorted((point, position) for position, name in enumerate(names) for point in _points(name))
+    return [point for point, _ in ring], [position for _, position in ring]

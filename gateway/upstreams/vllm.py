@@ -17,6 +17,7 @@ from gateway.policy.endpoints import Endpoint
 from gateway.policy.facts import Facts
 from gateway.policy.health import Vitals
 from gateway.settings.health import Health
+from gateway.settings.replicas import ranked
 from gateway.upstreams.base import Answer, Counted
 from gateway.upstreams.http1 import Connection, ExchangeError
 from gateway.upstreams.pool import Pool
@@ -31,7 +32,7 @@ SHEDDING = frozenset({429, 503})
 
 
 class Replica(Counted):
-    """One engine: its connections, and what it said of itself."""
+    """One engine, or one rank of it: its connections, and what it said of itself."""
 
     def __init__(
         self,
@@ -41,13 +42,16 @@ class Replica(Counted):
         api_key: str | None,
         connect_s: float,
         vitals: Vitals | None = None,
+        rank: int | None = None,
     ) -> None:
-        super().__init__(name, (name, url, api_key, connect_s), Vitals() if vitals is None else vitals)
+        super().__init__(name, (name, url, api_key, connect_s, rank), Vitals() if vitals is None else vitals)
         self.url = url
+        self.rank = rank
         self.facts: Facts | None = None
         self.pool = Pool(url, connect_s=connect_s)
         auth = f"authorization: Bearer {api_key}\r\n" if api_key else ""
         self._static = f"host: {self.pool.authority}\r\n{auth}".encode()
+        self._ranked = b"" if rank is None else b"x-data-parallel-rank: %d\r\n" % rank
 
     def begin(
         self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False
@@ -59,9 +63,10 @@ class Replica(Counted):
 
     def request(self, path: str, body: bytes, content_type: bytes, request_id: str) -> bytes:
         """A whole POST."""
-        return b"POST %b HTTP/1.1\r\n%bcontent-type: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+        return b"POST %b HTTP/1.1\r\n%b%bcontent-type: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
             (self.pool.base_path + path).encode(),
             self._static,
+            self._ranked,
             content_type,
             request_id.encode(),
             len(body),
@@ -93,13 +98,14 @@ def replicas_of(name: str, pool: PoolConfig, *, connect_s: float, health: Health
     """The replicas of a pool, as it is configured. Raises DocumentError when an engine's key is not there."""
     return [
         Replica(
-            each.name or f"{name}-{index}",  # a URL would tell clients where the engines are
+            called,
             each.url,
             api_key=None if each.api_key is None else each.api_key.read(),
             connect_s=connect_s,
             vitals=Vitals(health, each.drain),
+            rank=rank,
         )
-        for index, each in enumerate(pool.replicas)
+        for called, each, rank in ranked(name, pool.replicas)
     ]
 
 

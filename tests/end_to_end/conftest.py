@@ -27,6 +27,7 @@ ENV = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
     "VLLM_HOST_IP": "127.0.0.1",
     "HF_HUB_OFFLINE": "1",
     "OMP_NUM_THREADS": "1",
@@ -34,7 +35,13 @@ ENV = {
 
 
 @pytest.fixture(scope="session")
-def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an adapter."""
+    return _adapter(tmp_path_factory.mktemp("adapters") / ADAPTER)
+
+
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory, adapter: Path) -> Iterator[str]:
     """The URL of a real vLLM with the tiny model."""
     if not any(PYTHON.parents[1].glob(".ready-*")):
         reason = "vLLM's CPU build is not in .vllm: `make test` installs it where it can be had"
@@ -45,7 +52,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = tmp_path_factory.mktemp("vllm")
-    flags = [*FLAGS, "--lora-modules", f"{ADAPTER}={_adapter(folder / ADAPTER)}"]
+    flags = [*FLAGS, "--lora-modules", f"{ADAPTER}={adapter}"]
     running = engine.start(PYTHON, str(MODEL), port=port, log=folder / "engine.log", flags=flags, env=ENV)
     try:
         running.wait_ready(300.0)

@@ -1,5 +1,7 @@
 """What a real engine says of itself, and that being asked costs what the ledger says."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,12 @@ import pytest
 from gateway.control_plane.probes import ask_asleep, ask_health
 from gateway.control_plane.registration import ask_facts
 from gateway.settings.health import Health
+from gateway.settings.replicas import AdapterConfig
 from gateway.upstreams.vllm import Replica
 from tests.end_to_end.conftest import ADAPTER
 from tests.end_to_end.test_real_vllm import counters
-from tests.gateway.serving import deployment, serving
+from tests.engine import raw
+from tests.gateway.serving import deployment, release, serving
 
 pytestmark = pytest.mark.engine
 
@@ -35,3 +39,18 @@ async def test_the_one_token_for_its_fingerprint_reconciles(vllm: str, tmp_path:
         (replica,) = gateway.app.state.serving.pools["main"].replicas
         assert replica.facts is not None
         assert str(replica.facts.fingerprint).startswith("vllm-")
+
+
+async def test_an_adapter_is_loaded_when_a_request_needs_it(vllm: str, adapter: Path, tmp_path: Path) -> None:
+    refunds = AdapterConfig(name="refunds", path=str(adapter))
+    made = deployment({"main": [vllm]}, [replace(release("1"), adapter=refunds)], health=Health(period=0.2))
+    async with serving(made, tmp_path) as (gateway, key, _):
+        (engine,) = gateway.app.state.serving.pools["main"].engines
+        await gateway.until(lambda: engine.facts is not None)
+        assert "refunds" not in engine.facts.adapters
+        body = b'{"model": "faq", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}'
+        answer = await raw.post(gateway.url, "/v1/chat/completions", body, {"authorization": f"Bearer {key}"})
+        assert (answer.status, json.loads(answer.body)["model"]) == (200, "refunds")
+    assert "refunds" in (await ask_facts(Replica("r", vllm, api_key=None, connect_s=5.0), 5.0)).adapters
+    unloaded = await raw.post(vllm, "/v1/unload_lora_adapter", b'{"lora_name": "refunds"}')
+    assert unloaded.status == 200

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
-from tests.engine import answering, faults, pages, wire
+from tests.engine import adapters, answering, faults, pages, wire
 from tests.engine.connection import Connection, Received, Reply
 from tests.engine.core import Answer, Core, PrefixCache, busy
 from tests.engine.endpoints import ENDPOINTS, Endpoint, Task
@@ -32,7 +32,8 @@ class Engine(Core):
     """One replica on a loopback port. Every argument has a default; counters and `hold` are in `core`.
 
     `model` is one served name or several, separated by commas; `loras` are the names of adapters, as of
-    `--lora-modules`. `answer` turns a prompt into a text or a list of tokens; `count` counts a prompt's tokens.
+    `--lora-modules`; with `runtime_loras` they come and go, as VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 allows.
+    `answer` turns a prompt into a text or a list of tokens; `count` counts a prompt's tokens.
     `task` is what kind of model it is, where `runner` does not say enough; `labels` are its classes, and `score`
     compares two texts. `max_num_queued_reqs`, `prompt_tokens_details` and `keep_alive_s` do what
     `--max-num-queued-reqs`, `--enable-prompt-tokens-details` and `--sse-keep-alive-interval` do. `dev_mode` has the
@@ -46,6 +47,7 @@ class Engine(Core):
         runner: Literal["generate", "pooling"] = "generate",
         task: Task | None = None,
         loras: str = "",
+        runtime_loras: bool = False,
         answer: Answer = echo,
         count: Callable[[str], int] = count_words,
         max_model_len: int = 4096,
@@ -78,6 +80,7 @@ class Engine(Core):
         )
         self.names = tuple(model.split(","))
         self.loras = tuple(loras.split(",")) if loras else ()
+        self.runtime_loras = runtime_loras
         self.task: Task = task or ("embed" if runner == "pooling" else "generate")
         self.limits = Limits(self.names, max_model_len, count, self.loras, apart=self.task == "embed")
         self.model_head = Head(self.task, dimensions, labels, score)
@@ -197,7 +200,9 @@ class Engine(Core):
 
     async def _route(self, received: Received, endpoint: Endpoint | None, reply: Reply) -> None:
         posted = endpoint is not None and self.task in endpoint.tasks
-        method = "POST" if posted else pages.method(received.path, self.dev_mode)
+        method = (
+            "POST" if posted else adapters.method(self, received.path) or pages.method(received.path, self.dev_mode)
+        )
         if self._unauthorized(received):
             await reply.plain(401, b'{"error":"Unauthorized"}', vary=None)
         elif method is None:
@@ -205,7 +210,8 @@ class Engine(Core):
         elif received.method != method:
             await reply.plain(405, b'{"detail":"Method Not Allowed"}', allow=method)
         elif endpoint is None:
-            await reply.plain(*pages.page(self, received))
+            page = adapters.page if received.path in adapters.PATHS else pages.page
+            await reply.plain(*page(self, received))
         else:
             await answering.answer(self, endpoint, received, reply)
 

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -100,6 +100,12 @@ class Gateway:
                 if spool.open_count == 0 and spool.lag == 0 and len(rows) >= count:
                     assert len(rows) == count, f"expected {count} rows, found {len(rows)}"
                     return rows
+                await asyncio.to_thread(os.sched_yield)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until a condition holds."""
+        async with asyncio.timeout(10):
+            while not condition():
                 await asyncio.to_thread(os.sched_yield)
 
     def _rows(self, limit: int) -> list[LedgerRow]:

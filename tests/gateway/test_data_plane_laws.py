@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.contracts.ledger import CLIENT_CLOSED, COMPLETED, OUTCOMES, LedgerRow
-from gateway.data_plane import MAX_ATTEMPTS
+from gateway.forwarding import MAX_ATTEMPTS
 from gateway.policy.retries import PER_SECOND, SHARE
 from tests.gateway import scripted, tallies
 from tests.gateway.scripted import Behaviour, Exchange

@@ -13,6 +13,7 @@ from gateway.config import Limits, Timeouts
 from gateway.contracts.ledger import LedgerRow
 from gateway.contracts.prices import PriceBook
 from gateway.data_plane import DataPlane
+from gateway.forwarding import Forwarding
 from gateway.policy.health import LIMIT
 from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
@@ -88,6 +89,7 @@ class World:
             serving=lambda: serving,
             spool=self.books,
             telemetry=self.telemetry,
+            forwarding=Forwarding(self.telemetry, loop.time),
             clock=lambda: builders.NOW + loop.time(),
             monotonic=loop.time,
             new_id=VISITOR.get,

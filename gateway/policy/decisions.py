@@ -1,0 +1,70 @@
+"""What was decided of one request, and from what: enough to decide it again, and nothing of what the client wrote.
+
+The ledger keeps it as JSON. Names of fields stand only where there is one of a kind: of candidates there are many.
+"""
+
+from typing import Any
+
+import msgspec
+
+from gateway.contracts.errors import InputError
+from gateway.policy.routing import POLICIES, Ask, Candidate, Choice
+
+
+class Ruled(msgspec.Struct, frozen=True, array_like=True):
+    """A rule that won: its id, the release that it picked, and the values that the model's conditions read."""
+
+    rule: str
+    release: str
+    region: str
+    inputs: dict[str, Any] = {}
+
+
+class Routed(msgspec.Struct, frozen=True, array_like=True):
+    """One choice among replicas: the policy's name, what it saw, the position that it took, and why."""
+
+    policy: str
+    candidates: tuple[Candidate, ...]
+    ask: Ask
+    position: int
+    reason: str
+
+    def again(self) -> Choice:
+        """What the policy answers to the same question now. Raises InputError for a policy that is no more."""
+        if self.policy not in POLICIES:
+            known = ", ".join(POLICIES)
+            raise InputError(f"the policy {self.policy!r} decided this, and this version has {known}")
+        return POLICIES[self.policy](self.candidates, self.ask)
+
+
+class Decision(msgspec.Struct, omit_defaults=True):
+    """Everything that was decided of a request.
+
+    `config` is the digest of the configuration. `routes` has one choice for each attempt, the fallbacks' too.
+    `queued_s` is how long it waited for a replica, in all. `blocks` are keyed hashes of the prompt's prefix, one for
+    every `block_tokens` tokens or so: what two requests share can be told, and not what it is.
+    """
+
+    config: str = ""
+    ruled: Ruled | None = None
+    routes: list[Routed] = []
+    queued_s: float = 0.0
+    blocks: list[int] = []
+    block_tokens: int = 0
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Decision).decode
+
+
+def encode(decision: Decision) -> str:
+    """The JSON of a decision."""
+    return _encode(decision).decode()
+
+
+def decode(text: str) -> Decision:
+    """The decision of a row. Raises InputError when it is none."""
+    try:
+        return _decode(text)
+    except msgspec.DecodeError as error:
+        raise InputError(f"this row's decision cannot be read by this version ({error})") from error

@@ -1,0 +1,109 @@
+"""LoRA adapters: which replicas of a pool hold one, and loading it where a request needs it.
+
+An engine says what it holds when it is registered. One that has not been asked yet may hold anything, so it counts. The
+ranks of one engine hold the same: vLLM loads an adapter into all of them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import msgspec
+
+from gateway.contracts.errors import RequestError, UpstreamUnavailable
+from gateway.policy.facts import json_object
+from gateway.settings.replicas import AdapterConfig
+from gateway.upstreams.base import Upstream
+from gateway.upstreams.http1 import ExchangeError
+from gateway.upstreams.vllm import NOT_A_ROUTE, Replica, translate, whole_body
+
+LOAD = "/v1/load_lora_adapter"
+LARGEST = 1024 * 1024
+LOADED = b"has already been loaded"
+"""What vLLM says, with status 400, of an adapter that it holds."""
+
+log = logging.getLogger("tollgate")
+Each = TypeVar("Each", bound=Upstream)
+
+
+def holders(replicas: Sequence[Each], engines: Sequence[Replica], adapter: AdapterConfig) -> list[Each]:
+    """Those of the replicas that hold an adapter, or have not said yet what they hold."""
+    without = {id(each) for each in engines if each.facts is not None and adapter.name not in each.facts.adapters}
+    return [each for each in replicas if id(each) not in without]
+
+
+class Adapters:
+    """The loads under way in one pool. `request_id` gives each load an id for the engine's log."""
+
+    def __init__(self) -> None:
+        self._loading: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    async def load(
+        self, replica: Replica, adapter: AdapterConfig, engines: Sequence[Replica], request_id: str, seconds: float
+    ) -> None:
+        """Have a replica hold an adapter. Requests that need the same load wait for one.
+
+        It goes on when its request ends: the next one will want it. Raises UpstreamUnavailable.
+        """
+        if adapter.path is None:
+            raise UpstreamUnavailable(
+                f"no replica holds the adapter {adapter.name!r}: start an engine with it, or give its `path`"
+            )
+        key = replica.url, adapter.name
+        task = self._loading.get(key)
+        if task is None:
+            task = asyncio.create_task(_load(replica, adapter, engines, request_id, seconds))
+            self._loading[key] = task
+            task.add_done_callback(self._done(key))
+        await asyncio.shield(task)
+
+    def _done(self, key: tuple[str, str]) -> Callable[[asyncio.Task[None]], None]:
+        def done(task: asyncio.Task[None]) -> None:
+            self._loading.pop(key, None)
+            if not task.cancelled():
+                task.exception()  # whoever waited was told, and nobody may have waited
+
+        return done
+
+
+async def _load(
+    replica: Replica, adapter: AdapterConfig, engines: Sequence[Replica], request_id: str, seconds: float
+) -> None:
+    body = msgspec.json.encode({"lora_name": adapter.name, "lora_path": adapter.path})
+    refused = f"no replica holds the adapter {adapter.name!r}, and {replica.name!r} does not load it"
+    try:
+        async with asyncio.timeout(seconds):
+            status, answer = await _post(replica, replica.request(LOAD, body, b"application/json", request_id), seconds)
+    except TimeoutError as error:
+        raise UpstreamUnavailable(f"{refused}: no answer within {seconds:g} s") from error
+    except (ExchangeError, RequestError) as error:
+        raise UpstreamUnavailable(f"{refused}: {error}") from error
+    if status == 404 and json_object(answer).get("detail") == NOT_A_ROUTE:
+        raise UpstreamUnavailable(f"{refused}: it was started without VLLM_ALLOW_RUNTIME_LORA_UPDATING=1")
+    if status != 200 and LOADED not in answer:
+        raise UpstreamUnavailable(f"{refused}: {translate(status, answer, 1).message}")
+    log.info("replica %r loaded the adapter %r", replica.name, adapter.name)
+    for each in engines:
+        if each.url == replica.url and each.facts is not None and adapter.name not in each.facts.adapters:
+            each.facts = replace(each.facts, adapters=(*each.facts.adapters, adapter.name))
+
+
+async def _post(replica: Replica, data: bytes, seconds: float) -> tuple[int, bytes]:
+    connection = replica.pool.take(fresh=True)
+    try:
+        connection.send(data)
+        status = await connection.head(seconds)
+        return status, await whole_body(connection, seconds, LARGEST)
+    finally:
+        connection.shut()
+
+
+def lost(engines: Sequence[Replica], replica: Upstream, adapter: AdapterConfig) -> None:
+    """A replica turned out not to hold an adapter: somebody unloaded it."""
+    for each in engines:
+        if each is replica and each.facts is not None:
+            log.warning("replica %r does not hold the adapter %r any more", each.name, adapter.name)
+            held = tuple(name for name in each.facts.adapters if name != adapter.name)
+            each.facts = replace(each.facts, adapters=held)

@@ -1,0 +1,58 @@
+"""A decision is kept whole, and made again from what was kept it comes out the same."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.contracts.errors import InputError
+from gateway.policy.decisions import Decision, Routed, Ruled, decode, encode
+from gateway.policy.routing import POLICIES, Ask, Candidate
+
+SHARES = st.none() | st.floats(0.0, 1.0)
+CANDIDATES = st.lists(
+    st.builds(
+        Candidate,
+        name=st.text(min_size=1, max_size=8),
+        weight=st.floats(0.1, 1.0),
+        in_flight=st.integers(0, 500),
+        outstanding=st.integers(0, 10**6),
+        cached=st.integers(0, 10**5),
+        kv_usage=SHARES,
+        waiting=st.none() | st.integers(0, 100),
+    ),
+    min_size=1,
+    max_size=8,
+).map(tuple)
+WORD = st.integers(0, 2**64 - 1)
+ASKS = st.builds(Ask, tokens=st.integers(0, 10**6), affinity=WORD, turn=st.integers(0, 10**9), draw=WORD)
+
+
+@given(st.sampled_from(sorted(POLICIES)), CANDIDATES, ASKS)
+def test_law_10_what_the_ledger_keeps_gives_the_same_choice_again(
+    policy: str, candidates: tuple[Candidate, ...], ask: Ask
+) -> None:
+    made = POLICIES[policy](candidates, ask)
+    kept = encode(Decision(config="sha256:0", routes=[Routed(policy, candidates, ask, made.position, made.reason)]))
+    (route,) = decode(kept).routes
+    assert route.again() == made
+    assert (route.position, route.reason) == (made.position, made.reason)
+
+
+def test_everything_comes_back() -> None:
+    decision = Decision("sha256:0", Ruled("default", "faq@1", "BR-SP", {"local.hour": 18}), [], 0.25, [2**64 - 1], 512)
+    assert decode(encode(decision)) == decision
+
+
+def test_what_was_not_decided_takes_no_room() -> None:
+    assert encode(Decision()) == "{}"
+
+
+def test_a_policy_that_is_no_more_is_named() -> None:
+    with pytest.raises(InputError, match="'by_moon' decided this"):
+        Routed("by_moon", (Candidate("a"),), Ask(), 0, "moon").again()
+
+
+@pytest.mark.parametrize("wrong", ["", "[]", '{"routes": [["score"]]}'])
+def test_what_cannot_be_read_is_said(wrong: str) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        decode(wrong)

@@ -1,0 +1,93 @@
+"""Adapters through the gateway: requests go to who holds one, and a replica is told to load it when none does."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from gateway.config import Deployment
+from gateway.settings.health import Health
+from gateway.settings.replicas import AdapterConfig
+from tests.engine import raw
+from tests.engine.adapters import LOAD, NOWHERE
+from tests.engine.simulator import Engine
+from tests.gateway.serving import Gateway, deployment, release, serving
+
+PATH = "/v1/chat/completions"
+BODY = json.dumps({"model": "faq", "messages": [{"role": "user", "content": "one two three"}]}).encode()
+
+
+def deployed(*urls: str, path: str | None = "/adapters/invoices") -> Deployment:
+    """The model `faq`, which is an adapter of the engines' own."""
+    adapter = AdapterConfig(name="invoices", path=path)
+    health = Health(period=0.05, fingerprint=False)
+    return deployment({"main": urls}, [replace(release("1"), adapter=adapter)], health=health)
+
+
+async def ask(gateway: Gateway, key: str) -> raw.Answer:
+    return await raw.post(gateway.url, PATH, BODY, {"authorization": f"Bearer {key}"})
+
+
+async def registered(gateway: Gateway) -> None:
+    """Wait until every engine has said what it holds."""
+    for engine in gateway.app.state.serving.pools["main"].engines:
+        await gateway.until(lambda engine=engine: engine.facts is not None)
+
+
+async def test_requests_go_to_the_replica_that_holds_the_adapter(tmp_path: Path) -> None:
+    async with Engine("base") as without, Engine("base", loras="invoices") as holder:
+        async with serving(deployed(without.url, holder.url), tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            answers = [await ask(gateway, key) for _ in range(4)]
+        assert [answer.status for answer in answers] == [200] * 4
+        assert len(holder.received(PATH)) == 4
+        assert holder.received(PATH)[0].json["model"] == "invoices"
+        assert without.received(PATH) == []
+
+
+async def test_a_replica_loads_it_when_none_holds_it(tmp_path: Path) -> None:
+    async with Engine("base", runtime_loras=True) as one, Engine("base", runtime_loras=True) as two:
+        async with serving(deployed(one.url, two.url), tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            answers = [await ask(gateway, key) for _ in range(4)]
+            rows = await gateway.rows(4)
+        assert [answer.status for answer in answers] == [200] * 4
+        assert len(one.received(LOAD) + two.received(LOAD)) == 1, "the others go to the one that has it"
+        assert {row.outcome for row in rows} == {"completed"}
+
+
+async def test_what_was_unloaded_is_loaded_again(tmp_path: Path) -> None:
+    async with Engine("base", runtime_loras=True, loras="invoices") as engine:
+        async with serving(deployed(engine.url), tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            await raw.post(engine.url, "/v1/unload_lora_adapter", b'{"lora_name": "invoices"}')
+            assert (await ask(gateway, key)).status == 502
+            assert (await ask(gateway, key)).status == 200
+        assert len(engine.received(LOAD)) == 1
+
+
+async def test_what_cannot_be_loaded_is_one_clear_error(tmp_path: Path) -> None:
+    async with Engine("base", runtime_loras=True) as engine:
+        async with serving(deployed(engine.url, path=f"{NOWHERE}/x"), tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            answer = await ask(gateway, key)
+            (row,) = await gateway.rows(1)
+        assert answer.status == 503
+        assert "no replica holds the adapter 'invoices'" in json.loads(answer.body)["error"]["message"]
+        assert (row.outcome, row.replica) == ("upstream_unavailable", None)
+
+
+async def test_ranks_of_one_engine_are_chosen_by_the_gateway(tmp_path: Path) -> None:
+    async with Engine("faq") as engine:
+        made = deployment({"main": [engine.url]})
+        main = made.config.pools["main"]
+        ranked = main.model_copy(update={"replicas": (main.replicas[0].model_copy(update={"ranks": 2}),)})
+        config = made.config.model_copy(update={"pools": {"main": ranked}})
+        async with serving(replace(made, config=config), tmp_path) as (gateway, key, _):
+            answers = [await ask(gateway, key) for _ in range(4)]
+        assert {answer.header("x-tollgate-replica") for answer in answers} == {"main-0.0", "main-0.1"}
+        assert sorted(each.header("x-data-parallel-rank") or "" for each in engine.received(PATH)) == [
+            "0",
+            "0",
+            "1",
+            "1",
+        ]

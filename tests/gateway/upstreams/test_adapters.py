@@ -1,0 +1,108 @@
+"""Who holds an adapter, and having it loaded where nobody does."""
+
+import asyncio
+
+import pytest
+
+from gateway.contracts.errors import UpstreamUnavailable
+from gateway.control_plane.registration import ask_facts
+from gateway.policy.facts import Facts
+from gateway.settings.replicas import AdapterConfig
+from gateway.upstreams.adapters import LOAD, Adapters, holders, lost
+from gateway.upstreams.vllm import Replica
+from tests.engine.adapters import NOWHERE
+from tests.engine.simulator import Engine, Fault
+
+INVOICES = AdapterConfig(name="invoices", path="/adapters/invoices")
+
+
+def _replica(
+    name: str, url: str = "http://a:8000", *adapters: str, known: bool = True, rank: int | None = None
+) -> Replica:
+    replica = Replica(name, url, api_key=None, connect_s=1.0, rank=rank)
+    replica.facts = Facts(models=("faq",), adapters=adapters) if known else None
+    return replica
+
+
+def test_those_hold_it_that_say_so_or_have_not_been_asked() -> None:
+    engines = [_replica("with", "http://a", "invoices"), _replica("without"), _replica("new", known=False)]
+    assert [each.name for each in holders(engines, engines, INVOICES)] == ["with", "new"]
+
+
+def test_only_what_is_offered_is_chosen_from() -> None:
+    engines = [_replica("a", "http://a", "invoices"), _replica("b", "http://b", "invoices")]
+    assert holders(engines[1:], engines, INVOICES) == engines[1:]
+
+
+async def test_a_load_makes_every_rank_of_the_engine_a_holder() -> None:
+    async with Engine("faq", runtime_loras=True) as engine:
+        ranks = [_replica(f"r.{rank}", engine.url, rank=rank) for rank in range(2)]
+        other = _replica("other", "http://elsewhere:8000")
+        await Adapters().load(ranks[0], INVOICES, [*ranks, other], "tg-1", 5.0)
+        assert holders([*ranks, other], [*ranks, other], INVOICES) == ranks
+        (received,) = engine.received(LOAD)
+        assert received.json == {"lora_name": "invoices", "lora_path": "/adapters/invoices"}
+        assert (await ask_facts(ranks[0], 5.0)).adapters == ("invoices",)
+
+
+async def test_requests_that_need_the_same_load_wait_for_one() -> None:
+    adapters = Adapters()
+    async with Engine("faq", runtime_loras=True) as engine:
+        replica = _replica("r", engine.url)
+        await asyncio.gather(*(adapters.load(replica, INVOICES, [replica], f"tg-{n}", 5.0) for n in range(5)))
+        assert len(engine.received(LOAD)) == 1
+
+
+async def test_what_the_engine_holds_already_is_held() -> None:
+    async with Engine("faq", runtime_loras=True, loras="invoices") as engine:
+        replica = _replica("r", engine.url)
+        await Adapters().load(replica, INVOICES, [replica], "tg-1", 5.0)
+        assert holders([replica], [replica], INVOICES) == [replica]
+
+
+async def test_a_load_outlives_the_request_that_wanted_it() -> None:
+    adapters = Adapters()
+    async with Engine("faq", runtime_loras=True) as engine:
+        replica = _replica("r", engine.url)
+        waiting = asyncio.create_task(adapters.load(replica, INVOICES, [replica], "tg-1", 5.0))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await adapters.load(replica, INVOICES, [replica], "tg-2", 5.0)
+        assert len(engine.received(LOAD)) == 1
+
+
+@pytest.mark.parametrize(
+    ("adapter", "runtime", "expected"),
+    [
+        (AdapterConfig(name="invoices"), True, "give its `path`"),
+        (INVOICES, False, "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"),
+        (AdapterConfig(name="x", path=f"{NOWHERE}/x"), True, f"No adapter found for {NOWHERE}/x"),
+    ],
+)
+async def test_a_load_that_fails_says_why(adapter: AdapterConfig, runtime: bool, expected: str) -> None:
+    async with Engine("faq", runtime_loras=runtime) as engine:
+        replica = _replica("r", engine.url)
+        with pytest.raises(UpstreamUnavailable, match="no replica holds the adapter") as caught:
+            await Adapters().load(replica, adapter, [replica], "tg-1", 5.0)
+        assert expected in caught.value.message
+        assert holders([replica], [replica], adapter) == []
+
+
+async def test_an_engine_that_breaks_off_fails_the_load_and_may_be_asked_again() -> None:
+    adapters = Adapters()
+    async with Engine("faq", runtime_loras=True) as engine:
+        engine.faults.append(Fault("close", path=LOAD))
+        replica = _replica("r", engine.url)
+        with pytest.raises(UpstreamUnavailable):
+            await adapters.load(replica, INVOICES, [replica], "tg-1", 5.0)
+        engine.faults.clear()
+        await adapters.load(replica, INVOICES, [replica], "tg-2", 5.0)
+        assert holders([replica], [replica], INVOICES) == [replica]
+
+
+def test_a_replica_that_lost_it_holds_it_no_more() -> None:
+    engines = [_replica("a", "http://a", "invoices"), _replica("b", "http://b", "invoices")]
+    lost(engines, engines[0], INVOICES)
+    assert holders(engines, engines, INVOICES) == engines[1:]
