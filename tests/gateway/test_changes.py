@@ -43,6 +43,7 @@ def test_the_same_twice_is_no_change(tmp_path: Path) -> None:
     [
         ({"limits": {"max_body_bytes": 2048}}, ["~ limits.max_body_bytes: 16777216 → 2048"]),
         ({"timeouts": {"idle": 5}}, ["~ timeouts.idle: 60.0 → 5.0"]),
+        ({"teams": {"search": {"class": "batch"}}}, ['+ teams.search: {"class": "batch", "weight": 1.0}']),
         ({"listen": {"port": 9090}}, ["~ listen.port: 8080 → 9090 (needs a restart)"]),
         (
             {"database": "sqlite:////var/t.db"},

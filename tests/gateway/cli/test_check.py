@@ -39,6 +39,12 @@ def test_yaml_says_the_same_as_json(tmp_path: Path) -> None:
     assert "is valid" in result.stderr
 
 
+def test_keys_are_shown_as_the_file_has_them(tmp_path: Path) -> None:
+    path = write_config(tmp_path, teams={"search": {"class": "batch", "rpm": 5}})
+    team = _json(path)["config"]["teams"]["search"]
+    assert (team["class"], team["rpm"], "priority_class" in team) == ("batch", 5, False)
+
+
 def test_verdicts_are_read_where_they_are_asked_for(tmp_path: Path) -> None:
     gate = signer(tmp_path)
     gate.write(tmp_path / "verdicts", verdict(release("faq@1").digest))

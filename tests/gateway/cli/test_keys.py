@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from gateway.cli import main
 from gateway.policy.auth import KeyRecord, authenticate
 from gateway.stores.bundle import open_stores
+from tests.gateway.builders import write_config
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +84,62 @@ def test_an_unknown_id_is_an_error() -> None:
     result = CliRunner().invoke(main, ["keys", "revoke", "ffffffffffff"])
     assert result.exit_code == 1
     assert "gateway keys list" in result.stderr
+
+
+def test_limits_are_set_when_a_key_is_made() -> None:
+    _run("create", "--rpm", "600", "--tpm", "100000", "--concurrency", "5", "--class", "batch")
+    (record,) = _records().values()
+    assert (record.rpm, record.tpm, record.concurrency, record.priority_class) == (600, 100_000, 5, "batch")
+    _run("create", "--rpm", "none", "--class", "none")
+    (other,) = (each for each in _records().values() if each.id != record.id)
+    assert (other.rpm, other.priority_class) == (None, None)
+
+
+def test_limits_are_changed_and_lifted_one_by_one() -> None:
+    made = json.loads(_run("create", "--rpm", "600", "--tpm", "1000", "--class", "batch", "--json").stdout)
+    said = _run("update", made["id"], "--rpm", "none", "--concurrency", "7").stdout
+    assert said == f"{made['id']}: rpm none, tpm 1000, concurrency 7, class batch\n"
+    (record,) = _records().values()
+    assert (record.rpm, record.tpm, record.concurrency, record.priority_class) == (None, 1000, 7, "batch")
+    _run("update", made["id"], "--class", "none")
+    assert _records()[made["id"]].priority_class is None
+
+
+def test_the_list_shows_limits() -> None:
+    _run("create", "--rpm", "600", "--class", "batch")
+    (listed,) = _listed()
+    assert (listed["rpm"], listed["tpm"], listed["concurrency"], listed["class"]) == (600, None, None, "batch")
+    head, _, body = _run("list").stdout.strip().splitlines()
+    assert head.split() == list(listed)
+    assert [body.split()[head.split().index(name)] for name in ("rpm", "tpm", "class")] == ["600", "-", "batch"]
+
+
+@pytest.mark.parametrize("command", [["create"], ["update", "ffffffffffff"]], ids=["create", "update"])
+@pytest.mark.parametrize("wrong", ["0", "-1", "1.5", "many", "1e3", "None", "", "²", "9" * 5000])
+def test_what_no_limit_can_be_is_a_usage_error(command: list[str], wrong: str) -> None:
+    for option in ("--rpm", "--tpm", "--concurrency"):
+        result = CliRunner().invoke(main, ["keys", *command, f"{option}={wrong}"])
+        assert result.exit_code == 2
+        assert "expected a whole number from 1, or 'none'" in result.stderr
+
+
+def test_an_update_of_nothing_is_a_usage_error() -> None:
+    made = json.loads(_run("create", "--json").stdout)
+    result = CliRunner().invoke(main, ["keys", "update", made["id"]])
+    assert result.exit_code == 2
+    assert "--rpm" in result.stderr
+
+
+def test_an_update_of_an_unknown_id_is_an_error() -> None:
+    _run("create")
+    result = CliRunner().invoke(main, ["keys", "update", "ffffffffffff", "--rpm", "1"])
+    assert result.exit_code == 1
+    assert "gateway keys list" in result.stderr
+
+
+@pytest.mark.parametrize(("name", "known"), [("gold", True), ("interactive", False)])
+def test_a_class_is_one_of_the_configuration_that_is_named(tmp_path: Path, name: str, known: bool) -> None:
+    path = write_config(tmp_path, classes={"standard": {"level": 0}, "gold": {"level": 5}})
+    result = CliRunner().invoke(main, ["keys", "create", "--class", name, "--config", str(path)])
+    assert result.exit_code == (0 if known else 1)
+    assert known or "gold, standard" in result.stderr
