@@ -135,8 +135,17 @@ def sglang_router(place: Place) -> Launch:
 
 
 def ours(place: Place) -> Launch:
-    """Tollgate with everything on: keys, verdicts, routing, usage, prices and the ledger."""
-    gate = tollgate.prepare(place.folder, place.port, place.engines)
+    """Tollgate with everything on: keys, limits, verdicts, rules, a queue, scores, usage, prices, the ledger."""
+    return _ours(place, plain=False)
+
+
+def ours_plain(place: Place) -> Launch:
+    """Tollgate without rules, limits, queue and scores: keys, verdicts, usage, prices and the ledger."""
+    return _ours(place, plain=True)
+
+
+def _ours(place: Place, *, plain: bool) -> Launch:
+    gate = tollgate.prepare(place.folder, place.port, place.engines, plain=plain)
     return Launch(gate.version, gate.command, headers=(f"authorization: Bearer {gate.key}",), audit=gate.audit)
 
 
@@ -152,4 +161,5 @@ GATEWAYS: dict[str, Callable[[Place], Launch]] = {
     "sglang-router": sglang_router,
     "vllm-router": vllm_router,
     "tollgate": ours,
+    "tollgate-plain": ours_plain,
 }

@@ -33,9 +33,11 @@ from gateway.cli.serving import NEW_OBJECTS
 from gateway.policy.accounting import admit
 from gateway.policy.auth import authenticate
 from gateway.policy.endpoints import CHAT
+from gateway.policy.fairness import Ticket
+from gateway.policy.limits import told
 from gateway.policy.metering import read_answer
 from gateway.policy.request import parse, prepare
-from gateway.policy.resolution import resolve
+from gateway.policy.resolution import Asked, resolve
 from gateway.server.protocol import HttpProtocol
 from gateway.stores.bundle import Stores, open_stores
 from gateway.telemetry import Telemetry
@@ -90,9 +92,17 @@ class Inside:
         snapshot, prices, spool = serving.snapshot, serving.prices, self.app.data_plane.spool
         bearer = b"Bearer " + self.key
         principal = authenticate(bearer, None, snapshot.keys, now)
-        request, (release, _) = parse(BODY, CHAT), resolve("bench", principal, snapshot, now)
+        request = parse(BODY, CHAT)
+        asked = Asked(request, {}.get)
+        release = resolve("bench", principal, snapshot, now, asked).release
         pool, account = serving.pools["bench"], admit(ID, now, principal, request, release, prices)
         account.usage, _ = read_answer(ANSWER)
+        demand, admission = pool.demand(request, release, "bench", {}.get), self.app.data_plane.admission
+        route, queue = pool.choose(pool.replicas, now, demand), pool.queue
+        assert route is not None
+        assert queue is not None
+        if route.candidates:
+            account.routed(serving.digest, demand, route.recorded(pool.policy))
         row = account.settled(prices, 0.1)
 
         def rows() -> None:
@@ -102,13 +112,28 @@ class Inside:
                 spool.take()
                 spool.stored()
 
+        def limits() -> None:
+            reservation = admission.admit(principal, demand.most, now)
+            told(reservation.key, reservation.team)
+            admission.settle(reservation, 62, now)
+
+        def turn() -> None:
+            if queue.capped:
+                ticket = Ticket("bench", 0, 1.0, demand.tokens, 0, demand.output, now, now)
+                if queue.ready(now):
+                    queue.enter(ticket)
+                queue.settle(ticket, 12, 0, 50)
+
         return {
             "authenticate": lambda: authenticate(bearer, None, snapshot.keys, now),
             "parse": lambda: parse(BODY, CHAT),
-            "resolve": lambda: resolve("bench", principal, snapshot, now),
+            "resolve": lambda: resolve("bench", principal, snapshot, now, asked),
             "prepare": lambda: prepare(request, release, "bench"),
             "admit": lambda: admit(ID, now, principal, request, release, prices),
-            "route": lambda: pool.choose(pool.replicas, now, pool.demand(request, release, "bench", {}.get)),
+            "demand": lambda: pool.demand(request, release, "bench", {}.get),
+            "limits": limits,
+            "turn": turn,
+            "route": lambda: pool.choose(pool.replicas, now, demand),
             "meter": lambda: read_answer(ANSWER),
             "price": lambda: prices.cost("bench", account.usage),
             "settle": lambda: account.settled(prices, 0.1),
@@ -187,9 +212,9 @@ def _alone(step: Callable[[], object], count: int) -> float:
     return min(once() for _ in range(BEST_OF))
 
 
-async def measure(folder: Path, count: int) -> dict[str, dict[str, float]]:
+async def measure(folder: Path, count: int, *, plain: bool = False) -> dict[str, dict[str, float]]:
     """`steps`, `whole` and `drain`, in microseconds."""
-    gate = tollgate.prepare(folder, 1, ["http://127.0.0.1:1", "http://127.0.0.1:2"])
+    gate = tollgate.prepare(folder, 1, ["http://127.0.0.1:1", "http://127.0.0.1:2"], plain=plain)
     deployed = config.load(gate.config)
     stores = open_stores(deployed.config.database)
     inside = Inside(build(deployed, stores), stores, gate.key.encode())
@@ -208,11 +233,12 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=20_000, help="of each measurement (20000)")
+    parser.add_argument("--plain", action="store_true", help="without rules, limits, queue and scores")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         os.chdir(folder)
-        figures = runner.run(measure(Path(folder), options.requests))
+        figures = runner.run(measure(Path(folder), options.requests, plain=options.plain))
     if options.json:
         print(json.dumps(figures))
         return

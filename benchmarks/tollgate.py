@@ -1,5 +1,9 @@
 """Tollgate for the benchmark, set up by its public commands: a key, prices, a ledger, a release that may serve.
 
+With everything on, that is also rules over a local calendar, limits of the key and its team, a cap and a queue in front
+of the replicas, and the policy that scores them; nothing of that refuses or delays a request here. The plain one has
+none of it, and takes the replica with the fewest requests.
+
 Enforcement is `require`: the release serves with a verdict, signed by a key that is made for the run and thrown away.
 The verdict is a waiver, since nobody evaluated a model that does not exist; the gateway checks it like any other.
 """
@@ -24,11 +28,32 @@ enforcement: {{mode: require, trusted_keys: [gate.pub], verdicts: verdicts}}
 pools:
   bench:
     served_model: bench
+    {routing}
     replicas:
 {replicas}
 models:
-  bench: {{live: bench@1, releases: [{{manifest: release.yaml, pool: bench}}]}}
+  bench:
+    live: bench@1
+    releases: [{{manifest: release.yaml, pool: bench}}]
+{more}"""
+PLAIN = "policy: least_in_flight"
+ROUTING = "queue: {max_in_flight: 10000}"
+MORE = """\
+    rules:
+      - {id: holiday, when: 'local.is_holiday && key.team == "nobody"', release: bench@1}
+      - {id: gold, when: 'headers["x-tier"] == "gold"', release: bench@1}
+      - {id: peak, when: '"peak" in local.windows && req.max_tokens > 100000', release: bench@1}
+      - {id: default, release: live}
+headers: [x-tier]
+regions:
+  default: BR-SP
+  calendars: {BR-SP: {timezone: America/Sao_Paulo, country: BR, subdivision: SP, categories: [public, optional]}}
+windows:
+  peak: {rrule: "FREQ=WEEKLY;BYDAY=MO,TU,WE,TH,FR;BYHOUR=18;BYMINUTE=0;BYSECOND=0", duration: PT5H}
+teams:
+  bench: {rpm: 100000000, tpm: 100000000000, concurrency: 1000000, class: interactive, weight: 2}
 """
+LIMITS = ("--rpm", "100000000", "--tpm", "100000000000", "--concurrency", "1000000")
 PRICES = """\
 version: "1"
 currency: USD
@@ -58,10 +83,11 @@ class Gate:
         return totals
 
 
-def prepare(folder: Path, port: int, engines: Sequence[str]) -> Gate:
-    """Write configuration, prices, manifest and verdict into a folder, and make a key."""
+def prepare(folder: Path, port: int, engines: Sequence[str], *, plain: bool = False) -> Gate:
+    """Write configuration, prices, manifest and verdict into a folder, and make a key; `plain` as told above."""
     replicas = "\n".join(f'      - {{name: engine-{number}, url: "{url}"}}' for number, url in enumerate(engines))
-    (folder / "gateway.yaml").write_text(CONFIG.format(port=port, replicas=replicas), encoding="utf-8")
+    text = CONFIG.format(port=port, replicas=replicas, routing=PLAIN if plain else ROUTING, more="" if plain else MORE)
+    (folder / "gateway.yaml").write_text(text, encoding="utf-8")
     (folder / "prices.yaml").write_text(PRICES, encoding="utf-8")
     (folder / "release.yaml").write_text(RELEASE, encoding="utf-8")
     (folder / "verdicts").mkdir()
@@ -69,7 +95,8 @@ def prepare(folder: Path, port: int, engines: Sequence[str]) -> Gate:
     signed = attestation.sign(_waiver(folder / "release.yaml"), attestation.load_private(folder / "gate.pem"))
     (folder / "verdicts/bench@1.dsse.json").write_bytes(signed)
     config = folder / "gateway.yaml"
-    key = json.loads(_gateway(config, "keys", "create", "--team", "bench", "--json"))["key"]
+    limits = () if plain else LIMITS
+    key = json.loads(_gateway(config, "keys", "create", "--team", "bench", "--json", *limits))["key"]
     return Gate(metadata.version("tollgate"), [_program(), "serve", "--config", str(config)], key, config)
 
 

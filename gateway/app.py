@@ -24,6 +24,7 @@ from gateway.control_plane.state import State
 from gateway.data_plane import DataPlane
 from gateway.forwarding import Forwarding
 from gateway.policy.endpoints import ENDPOINTS
+from gateway.policy.limits import Admission
 from gateway.serving import ReplicaPool
 from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
@@ -84,6 +85,7 @@ def build(
         serving=lambda: current.state.serving,
         spool=spool,
         telemetry=telemetry,
+        admission=Admission(),
         forwarding=Forwarding(telemetry, monotonic),
         clock=clock,
         monotonic=monotonic,
@@ -94,6 +96,7 @@ def build(
     async def drain() -> None:
         await loops.drain(spool, stores.ledger, telemetry, current.replicas)
         current.part()
+        current.tick()
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:

@@ -16,10 +16,13 @@ from gateway.contracts.documents import Secret
 from gateway.contracts.errors import DocumentError, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
 from gateway.providers import ProviderConfig, fallback_mistakes
+from gateway.settings.calendars import Name, Regions, SeasonConfig, WindowConfig
 from gateway.settings.health import Health, Seconds
 from gateway.settings.limits import CLASSES, ClassConfig, TeamConfig, limit_mistakes
+from gateway.settings.queue import QueueConfig
 from gateway.settings.replicas import AdapterConfig, ReplicaConfig, ranked
 from gateway.settings.routing import PolicyName, Routing
+from gateway.settings.rules import Headers, RuleConfig, release_mistakes, rule_mistakes
 
 SQLITE = "sqlite:///"
 Keyed = TypeVar("Keyed", "ReplicaConfig", ProviderConfig)
@@ -66,6 +69,7 @@ class PoolConfig(documents.Frozen):
     provider: ProviderConfig | None = None
     served_model: str | None = None
     policy: PolicyName = "score"
+    queue: QueueConfig = QueueConfig()
 
     @model_validator(mode="after")
     def _one(self) -> "PoolConfig":
@@ -89,7 +93,7 @@ class ReleaseConfig(documents.Frozen):
 
 
 class ModelConfig(documents.Frozen):
-    """A public model. `live` is what it serves until `gateway releases promote` says otherwise.
+    """A public model. `live` is what it serves until `gateway releases promote` says otherwise, unless a rule wins.
 
     `fallback` names models that answer, in this order, when its own pool cannot.
     """
@@ -97,6 +101,7 @@ class ModelConfig(documents.Frozen):
     live: str
     releases: Annotated[tuple[ReleaseConfig, ...], Field(min_length=1)]
     fallback: tuple[str, ...] = ()
+    rules: tuple[RuleConfig, ...] = ()
 
 
 def _word(value: object) -> object:
@@ -123,6 +128,10 @@ class GatewayConfig(documents.Frozen):
     routing: Routing = Routing()
     enforcement: Enforcement = Enforcement()
     prices: Path | None = None
+    headers: Headers = ()
+    regions: Regions = Regions()
+    windows: dict[Name, WindowConfig] = Field(default_factory=dict)
+    seasons: dict[Name, SeasonConfig] = Field(default_factory=dict)
     pools: Annotated[dict[str, PoolConfig], Field(min_length=1)]
     models: Annotated[dict[str, ModelConfig], Field(min_length=1)]
     classes: dict[str, ClassConfig] = CLASSES
@@ -195,6 +204,8 @@ def _references(config: GatewayConfig) -> Iterator[tuple[documents.Location, str
                 yield where, f"no pool {wanted.pool!r}; the pools here are {known}"
     yield from fallback_mistakes({name: model.fallback for name, model in config.models.items()})
     yield from limit_mistakes(config.classes, config.teams, config.models)
+    rules = {name: model.rules for name, model in config.models.items()}
+    yield from rule_mistakes(rules, config.regions, config.headers, config.windows, config.seasons)
     enforcement = config.enforcement
     if enforcement.mode != "off" and not enforcement.trusted_keys:
         at = ("enforcement", "trusted_keys")
@@ -220,6 +231,7 @@ def _read_releases(config: GatewayConfig, releases: dict[str, Release]) -> Itera
         of_model = sorted(name for name, each in releases.items() if each.model == model)
         if of_model and entry.live not in of_model:
             yield ("models", model, "live"), f"{entry.live!r} is none of its releases: {', '.join(of_model)}"
+        yield from release_mistakes(model, entry.rules, of_model)
 
 
 def _read_keys(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:

@@ -15,22 +15,16 @@ from dataclasses import dataclass
 
 from gateway.asgi import AsgiClient
 from gateway.client import Client, ClientGone, Message, Receive, Send
-from gateway.config import Release
-from gateway.contracts.errors import (
-    GatewayStopping,
-    InternalError,
-    MethodNotAllowed,
-    RequestError,
-    let_go,
-)
+from gateway.contracts.errors import GatewayStopping, InternalError, MethodNotAllowed, RequestError, let_go
 from gateway.contracts.ledger import CLIENT_CLOSED
 from gateway.forwarding import Forwarding
 from gateway.policy.accounting import admit
-from gateway.policy.auth import Principal, authenticate
+from gateway.policy.auth import authenticate
 from gateway.policy.endpoints import ENDPOINTS
+from gateway.policy.limits import Admission, Reservation
+from gateway.policy.limits import told as told_limits
 from gateway.policy.request import parse, prepare
-from gateway.policy.resolution import fallbacks, resolve
-from gateway.policy.shapes import Request
+from gateway.policy.resolution import Asked, Resolved, fallbacks, resolve
 from gateway.relay import Exchange
 from gateway.server.head import line
 from gateway.serving import ReplicaPool, Serving, told
@@ -47,6 +41,7 @@ class DataPlane:
     serving: Callable[[], Serving]
     spool: Spool
     telemetry: Telemetry
+    admission: Admission
     forwarding: Forwarding
     clock: Callable[[], float]
     monotonic: Callable[[], float]
@@ -89,29 +84,31 @@ class DataPlane:
                 raise MethodNotAllowed(f"{client.path} takes POST, not {client.method}")
             received = await client.read_body(serving.limits.max_body_bytes)
             request = parse(received, ENDPOINTS[client.path], client.header(b"content-type"))
-            release, ungated = resolve(request.model, principal, snapshot, now)
-            pool = serving.pools[release.pool]
+            resolved = resolve(request.model, principal, snapshot, now, Asked(request, client.header))
             exchange = Exchange(
                 client=client,
                 request=request,
-                body=self._aimed(client, request, release, ungated, pool),
-                account=admit(request_id, now, principal, request, release, serving.prices),
+                principal=principal,
+                account=admit(request_id, now, principal, request, resolved.release, serving.prices),
                 prices=serving.prices,
                 limits=serving.limits,
                 timeouts=serving.timeouts,
+                digest=serving.digest,
                 monotonic=self.monotonic,
                 started=started,
             )
+            pool = self._aim(exchange, resolved, serving)
+            reservation = self._reserve(exchange)
         except RequestError as error:
             self.telemetry.refusals.labels(error.code).inc()
             raise
         account = exchange.account
-        self.spool.admit(account.admitted)
         try:
+            self.spool.admit(account.admitted)
             client.watch()
             failure = await self.forwarding.to(exchange, pool)
             if failure is not None:
-                await self._fallback(exchange, principal, serving, failure)
+                await self._fallback(exchange, serving, failure)
         except ClientGone:
             account.outcome, account.status = CLIENT_CLOSED, 499
             raise
@@ -126,39 +123,55 @@ class DataPlane:
             raise
         finally:
             client.unwatch()
+            self.admission.settle(reservation, account.tokens, self.monotonic())
             row = account.settled(exchange.prices, self.monotonic() - started)
             self.spool.settle(row)
             self.telemetry.settled(row)
 
-    async def _fallback(self, exchange: Exchange, principal: Principal, serving: Serving, error: RequestError) -> None:
+    async def _fallback(self, exchange: Exchange, serving: Serving, error: RequestError) -> None:
         """By the fallbacks of the release that was asked for: none of its replicas can, and no byte has left.
 
         When they cannot either, the failure that is told and recorded is that of the first.
         """
-        account, client = exchange.account, exchange.client
+        account, client, model = exchange.account, exchange.client, exchange.account.admitted.model
         first = account.release, account.replica, account.usage, client.lines
-        for release, ungated in fallbacks(account.admitted.model, principal, serving.snapshot, self.clock()):
-            pool = serving.pools[release.pool]
-            exchange.body = self._aimed(client, exchange.request, release, ungated, pool)
-            account.release = release
-            self.telemetry.fallbacks.labels(account.admitted.model, release.name).inc()
+        asked = Asked(exchange.request, client.header)
+        for resolved in fallbacks(model, exchange.principal, serving.snapshot, self.clock(), asked):
+            pool = self._aim(exchange, resolved, serving)
+            self.telemetry.fallbacks.labels(model, account.release.name).inc()
             if await self.forwarding.to(exchange, pool) is None:
                 return
         account.release, account.replica, account.usage, client.lines = first
         raise error
 
-    def _aimed(
-        self, client: Client, request: Request, release: Release, ungated: str | None, pool: ReplicaPool
-    ) -> bytes:
-        """The body as a release takes it; its client is told which one that is."""
-        client.lines = b"x-tollgate-request-id: %b\r\n%b" % (
-            (client.request_id or "").encode(),
-            told(release.name, release.digest),
-        )
+    def _aim(self, exchange: Exchange, resolved: Resolved, serving: Serving) -> ReplicaPool:
+        """The request as a release's pool takes it; its client is told which release that is."""
+        release, ungated, ruled = resolved
+        pool = serving.pools[release.pool]
+        exchange.account.release, request, client = release, exchange.request, exchange.client
+        exchange.body = prepare(request, release, release.called(pool.served_model))
+        exchange.demand = pool.demand(request, release, exchange.principal.team, client.header)
+        if ruled is not None:
+            exchange.account.ruled(serving.digest, release.model, ruled)
+        client.lines = exchange.lines + told(release.name, release.digest)
         if ungated is not None:
             self.telemetry.ungated.labels(release.name).inc()
             client.lines += b"x-tollgate-warning: served without a verdict\r\n"
-        return prepare(request, release, release.called(pool.served_model))
+        return pool
+
+    def _reserve(self, exchange: Exchange) -> Reservation:
+        """What the request takes of its key's and team's limits, whose state its client is told either way."""
+        principal, client, now = exchange.principal, exchange.client, exchange.started
+        try:
+            reservation = self.admission.admit(principal, exchange.demand.most, now)
+        except RequestError:
+            client.lines += self.admission.told(principal, now)
+            raise
+        if reservation.open:
+            lines = told_limits(reservation.key, reservation.team)
+            exchange.lines += lines
+            client.lines += lines
+        return reservation
 
     def _fail(self, client: Client, error: RequestError) -> None:
         with suppress(ClientGone):

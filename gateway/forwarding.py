@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.contracts.errors import RequestError, UpstreamUnavailable
+from gateway.contracts.errors import QueueFull, QueueTimeout, RequestError, UpstreamOverloaded, UpstreamUnavailable
+from gateway.policy.accounting import Account
+from gateway.policy.fairness import Ticket
 from gateway.policy.health import absence, retry_after
+from gateway.queueing import PoolQueue
 from gateway.relay import AnotherReplica, EngineLacks, Exchange
 from gateway.serving import ReplicaPool
 from gateway.telemetry import Telemetry
@@ -23,21 +26,48 @@ class Forwarding:
     monotonic: Callable[[], float]
 
     async def to(self, exchange: Exchange, pool: ReplicaPool) -> RequestError | None:
-        """Try replicas, each at most once.
+        """Try replicas, each at most once, when it is the request's turn.
 
         Returns why none of them could answer, if so; raises what no other replica can mend, and every failure after the
         first byte.
         """
-        account, failure = exchange.account, None
-        demand = pool.demand(exchange.request, account.release, account.admitted.team, exchange.client.header)
-        adapter = account.release.adapter
+        adapter, queue = exchange.account.release.adapter, pool.queue
         untried = list(pool.replicas) if adapter is None else await self._holders(exchange, pool)
+        if queue is None or not queue.capped:
+            return await self._attempts(exchange, pool, untried)
+        ticket = self._ticket(exchange, queue)
+        try:
+            if queue.ready(ticket.arrived_at):
+                queue.enter(ticket)
+            else:
+                await queue.wait(ticket, exchange.client)
+                exchange.account.waited(exchange.digest, self.monotonic() - ticket.arrived_at)
+        except (QueueFull, QueueTimeout) as error:
+            return error
+        if adapter is None:
+            untried = list(queue.replicas)  # a reload may have changed them while it waited
+        failure: RequestError | None = None
+        try:
+            failure = await self._attempts(exchange, pool, untried)
+            return failure
+        finally:
+            _settle(ticket, exchange.account, queue, shed=isinstance(failure, UpstreamOverloaded))
+
+    def _ticket(self, exchange: Exchange, queue: PoolQueue) -> Ticket:
+        who, demand, now = exchange.principal, exchange.demand, self.monotonic()
+        deadline = now + queue.config.max_wait
+        return Ticket(who.team, who.priority, who.weight, demand.tokens, 0, demand.output, now, deadline)
+
+    async def _attempts(self, exchange: Exchange, pool: ReplicaPool, untried: list[Upstream]) -> RequestError | None:
+        account, demand, failure = exchange.account, exchange.demand, None
         pool.retries.deposit(self.monotonic())
         for attempt in range(MAX_ATTEMPTS):
             route = pool.choose(untried, self.monotonic(), demand)
             if route is None or (attempt and not self._may_retry(pool)):
                 break
             replica, exchange.answered = untried.pop(route.position), route.answered
+            if route.candidates:
+                account.routed(exchange.digest, demand, route.recorded(pool.policy))
             account.attempts, account.replica, account.usage = account.attempts + 1, replica.name, None
             try:
                 with route:
@@ -48,8 +78,8 @@ class Forwarding:
                 failure = failed.error
                 if exchange.client.started:
                     raise failure from failed
-                if adapter is not None and isinstance(failed, EngineLacks):
-                    lost(pool.engines, replica, adapter)
+                if isinstance(failed, EngineLacks):
+                    lost(pool.engines, replica, account.release.adapter)
         error = failure or UpstreamUnavailable(f"no replica takes requests: {absence(pool.replicas)}")
         error.retry_after = retry_after(pool.replicas, self.monotonic())
         return error
@@ -73,3 +103,14 @@ class Forwarding:
         allowed = pool.retries.withdraw(self.monotonic())
         (self.telemetry.retries if allowed else self.telemetry.retries_denied).labels(pool.name).inc()
         return allowed
+
+
+def _settle(ticket: Ticket, account: Account, queue: PoolQueue, *, shed: bool) -> None:
+    """What the request took of its team's share: nothing where engines shed it, what is expected where none says."""
+    usage = account.usage
+    if usage is not None:
+        queue.settle(ticket, usage.input_tokens, usage.cached_tokens or 0, usage.output_tokens)
+    elif account.attempts and not shed:
+        queue.settle(ticket, ticket.input_tokens, ticket.cached_tokens, ticket.output_tokens)
+    else:
+        queue.settle(ticket, 0, 0, 0.0)

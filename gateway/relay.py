@@ -14,6 +14,9 @@ from gateway.contracts.errors import InvalidRequest, RequestError, UpstreamFaile
 from gateway.contracts.ledger import COMPLETED
 from gateway.contracts.prices import PriceBook
 from gateway.policy.accounting import Account
+from gateway.policy.auth import Principal
+from gateway.policy.decisions import ascii_json
+from gateway.policy.estimate import NO_DEMAND
 from gateway.policy.events import Malformed, only_comments
 from gateway.policy.metering import Meter, read_answer
 from gateway.policy.metering import meter as meter_of
@@ -45,45 +48,44 @@ class EngineLacks(AnotherReplica):
 
 class Exchange:
     """What every attempt of a request needs. `started` and `monotonic` are in seconds of the same clock.
+    `digest` is that of the configuration.
 
-    `answered` is called when an attempt's first token is there.
+    What changes with the release that answers: `body` is what its engines get, `demand` what it asks of them. `lines`
+    are the header lines that every answer has. `answered` is called when an attempt's first token is there.
     """
 
     __slots__ = (
-        "account",
-        "answered",
-        "body",
-        "client",
-        "limits",
-        "monotonic",
-        "prices",
-        "request",
-        "started",
-        "timeouts",
-    )
+        "account", "answered", "body", "client", "demand", "digest", "limits", "lines", "monotonic", "prices",
+        "principal", "request", "started", "timeouts",
+    )  # fmt: skip
 
     def __init__(
         self,
         *,
         client: Client,
         request: Request,
-        body: bytes,
+        principal: Principal,
         account: Account,
         prices: PriceBook,
         limits: Limits,
         timeouts: Timeouts,
+        digest: str,
         monotonic: Callable[[], float],
         started: float,
     ) -> None:
         self.client = client
         self.request = request
-        self.body = body
+        self.principal = principal
         self.account = account
         self.prices = prices
         self.limits = limits
         self.timeouts = timeouts
+        self.digest = digest
         self.monotonic = monotonic
         self.started = started
+        self.lines = client.lines
+        self.body = request.body
+        self.demand = NO_DEMAND
         self.answered: Callable[[], None] = _nothing
 
     async def on(self, upstream: Upstream) -> None:
@@ -230,7 +232,10 @@ class Exchange:
     def _first_byte(self) -> bytes:
         self.answered()
         self.account.first_byte_s = self.monotonic() - self.started
-        return common_line(b"x-tollgate-replica", (self.account.replica or "").encode())
+        told = common_line(b"x-tollgate-replica", (self.account.replica or "").encode())
+        if self.principal.scope == "admin" and self.account.decided is not None:
+            told += line(b"x-tollgate-decision", ascii_json(self.account.decided))
+        return told
 
     def _within(self, seconds: float) -> float:
         """A phase's limit, cut to what is left of the total."""

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
-import msgspec
-
 from gateway.config import Limits, Release, Timeouts
 from gateway.contracts.prices import PriceBook
 from gateway.contracts.usage import Usage
-from gateway.policy.estimate import Estimator
+from gateway.policy.decisions import Routed
+from gateway.policy.estimate import NO_DEMAND, Demand, Estimator
 from gateway.policy.health import candidates
 from gateway.policy.prefixes import BLOCK_BYTES, CAPACITY, MOST_BLOCKS, PrefixIndex, block_hashes, keyed_hash, salt_of
 from gateway.policy.prompt import canonical, output_limit
@@ -20,6 +19,7 @@ from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
 from gateway.policy.routing import READS_AFFINITY, READS_PREFIXES, Ask, Candidate, Choice, Policy
 from gateway.policy.shapes import Request
+from gateway.queueing import PoolQueue
 from gateway.server.head import line
 from gateway.settings.routing import Routing
 from gateway.upstreams.adapters import Adapters
@@ -36,25 +36,6 @@ _salt = lru_cache(maxsize=4096)(salt_of)
 def told(release: str, digest: str) -> bytes:
     """The header lines that say which release answers."""
     return line(b"x-tollgate-release", release.encode()) + line(b"x-tollgate-digest", digest.encode())
-
-
-class Demand(msgspec.Struct, frozen=True, gc=False):
-    """What a request asks of a pool, worked out once for all of its attempts.
-
-    A body of `size` bytes, with the release's prompt; `tokens` of its prompt and `output` tokens to expect; the hashes
-    of its `blocks`, each of `block_tokens`, where the pool's policy reads them; `affinity` as in `routing.Ask`.
-    """
-
-    size: int = 0
-    tokens: int = 0
-    output: int = 0
-    blocks: Sequence[int] = ()
-    block_tokens: int = 0
-    affinity: int = 0
-
-
-NOTHING = Demand()
-"""What is asked where only a replica is wanted."""
 
 
 class Route:
@@ -90,6 +71,10 @@ class Route:
     def cached(self) -> int:
         """Prompt tokens that the replica's cache was expected to hold."""
         return self.candidates[self.choice.position].cached if self.candidates else 0
+
+    def recorded(self, policy: Policy) -> Routed:
+        """The choice, to be made again from what was seen."""
+        return Routed(policy.__name__, tuple(self.candidates), self.ask, self.choice.position, self.choice.reason)
 
     def __enter__(self) -> "Route":
         """The request is on its way."""
@@ -129,6 +114,7 @@ class ReplicaPool:
     turns: Iterator[int] = field(default_factory=itertools.count)
     retries: RetryBudget = field(default_factory=RetryBudget)
     adapters: Adapters = field(default_factory=Adapters)
+    queue: PoolQueue | None = None
     index: PrefixIndex = field(default_factory=lambda: PrefixIndex(CAPACITY))
     estimator: Estimator = field(default_factory=Estimator)
     draw: Callable[[], int] = field(default_factory=lambda: partial(random.Random().getrandbits, 64))  # noqa: S311 (load, not secrets)
@@ -141,9 +127,11 @@ class ReplicaPool:
         system = release.manifest.prompt.system
         size = len(request.body) if system is None else len(request.body) + len(system)
         estimator, policy = self.estimator, self.policy
-        output = estimator.output(output_limit(request, release.manifest.sampling.max_tokens))
+        limit = output_limit(request, release.manifest.sampling.max_tokens)
+        tokens, output = estimator.prompt(size), estimator.output(limit)
+        most = tokens + (output if limit is None else limit)
         if len(self.replicas) == 1 or policy not in _HASHED:
-            return Demand(size, estimator.prompt(size), output)
+            return Demand(size, tokens, output, most)
         affinity, most = 0, MOST_BLOCKS
         if policy in READS_AFFINITY:
             # A release's own prompt is the same for all: the first block that is not only that tells them apart.
@@ -151,20 +139,22 @@ class ReplicaPool:
             session = header(self.session_header)
             if session:
                 affinity = keyed_hash(session, _salt(self.secret, team))
-                return Demand(size, estimator.prompt(size), output, affinity=affinity)
+                return Demand(size, tokens, output, most, affinity=affinity)
         blocks: Sequence[int] = ()
         if size >= BLOCK_BYTES:
             blocks = block_hashes(canonical(request, system), _salt(self.secret, team, release.digest), most)
         if policy in READS_AFFINITY:
             affinity, blocks = blocks[-1] if blocks else 0, ()
         per_block = int(BLOCK_BYTES * estimator.tokens_per_byte)
-        return Demand(size, estimator.prompt(size), output, blocks, per_block, affinity)
+        return Demand(size, tokens, output, most, blocks, per_block, affinity)
 
-    def choose(self, untried: Sequence[Upstream], now: float, demand: Demand = NOTHING) -> Route | None:
+    def choose(self, untried: Sequence[Upstream], now: float, demand: Demand = NO_DEMAND) -> Route | None:
         """The replica to try next, by the pool's policy; None when those that are left sleep or drain."""
         positions, weights = candidates(untried, now)
         if not positions:
             return None
+        if self.queue is not None:
+            positions, weights = self.queue.roomy(untried, positions, weights)
         if len(positions) == 1:
             return Route(positions[0], untried[positions[0]], demand, self.index)
         seen, blocks, tokens, oldest = [], demand.blocks, demand.tokens, now - self.stale_s
@@ -192,13 +182,17 @@ class ReplicaPool:
 
 @dataclass(frozen=True)
 class Serving:
-    """Everything that a request reads and that a reload replaces, as a whole: a request keeps what it began with."""
+    """Everything that a request reads and that a reload replaces, as a whole: a request keeps what it began with.
+
+    `digest` is that of the configuration.
+    """
 
     snapshot: Snapshot
     pools: Mapping[str, ReplicaPool]
     prices: PriceBook
     limits: Limits
     timeouts: Timeouts
+    digest: str = ""
 
 
 _HASHED = READS_PREFIXES | READS_AFFINITY

@@ -43,19 +43,24 @@ class Telemetry:
         self.ungated = Counter(
             "tollgate_ungated", "Requests served without a verdict in `warn` mode.", ["release"], registry=registry
         )
-        self.duration = Histogram(
-            "tollgate_request_seconds",
-            "From admission to the last byte.",
-            ["model"],
-            buckets=_SECONDS,
+        self.rule_errors = Counter(
+            "tollgate_rule_errors",
+            "Requests for which a rule could not be evaluated, and did not hold.",
+            ["model", "rule"],
             registry=registry,
         )
-        self.first_byte = Histogram(
-            "tollgate_first_byte_seconds",
-            "From admission to the first byte sent.",
-            ["model"],
-            buckets=_SECONDS,
+        self.queue_refusals = Counter(
+            "tollgate_queue_refusals",
+            "Requests that found the queue of their pool full, or waited in vain.",
+            ["pool", "reason"],
             registry=registry,
+        )
+        self.duration = self._histogram("request_seconds", "From admission to the last byte.", "model")
+        self.first_byte = self._histogram("first_byte_seconds", "From admission to the first byte sent.", "model")
+        self.queue_wait = self._histogram(
+            "queue_wait_seconds",
+            "What requests waited for a slot of their pool; those that went on at once do not count.",
+            "pool",
         )
         self._replica_gauges = (
             self._gauge("in_flight", "Requests in flight on a replica.", "livesum", "replica"),
@@ -67,6 +72,7 @@ class Telemetry:
             self._gauge("replica_waiting", "Requests that wait in the engine.", "livemax", "replica"),
         )
         self.in_flight, self.breaker, self.up, self.asleep, self.draining, *self._said = self._replica_gauges
+        self.queue_depth = self._gauge("queue_depth", "Requests that wait for a slot of a pool.", "livesum", "pool")
         self.open = self._gauge("open_requests", "Admitted and not yet settled.", "livesum")
         self.ledger_lag = self._gauge("ledger_lag_rows", "Settled rows not yet in the database.", "livesum")
         self.config_reloads = Counter(
@@ -77,9 +83,16 @@ class Telemetry:
         )
         self._uncounted: list[LedgerRow] = []
 
+    def _histogram(self, name: str, text: str, label: str) -> Histogram:
+        return Histogram(f"tollgate_{name}", text, [label], buckets=_SECONDS, registry=self.registry)
+
     def _gauge(self, name: str, text: str, mode: Mode, *labels: str) -> Gauge:
         """`mode` says what the gauges of several workers come to."""
         return Gauge(f"tollgate_{name}", text, labels, registry=self.registry, multiprocess_mode=mode)
+
+    def rule_error(self, model: str, rule: str) -> None:
+        """Count a rule that could not be evaluated for a request."""
+        self.rule_errors.labels(model, rule).inc()
 
     def settled(self, row: LedgerRow) -> None:
         """Note a request that ended. It is counted by `count`, away from the hot path."""

@@ -17,7 +17,8 @@ NOT_TOLD = {
     "pools.replicas.api_key.file",
 }
 """What stands in the file as a comment."""
-NAMED = ("pools", "models", "classes", "teams")
+NAMED = ("pools", "models", "classes", "teams", "regions.calendars", "windows", "seasons")
+"""What holds things by their names."""
 
 
 def _told(value: object, path: str = "", *, inside: bool = False) -> set[str]:
@@ -25,6 +26,8 @@ def _told(value: object, path: str = "", *, inside: bool = False) -> set[str]:
     if isinstance(value, list):
         return {key for each in value for key in _told(each, path)}
     if not isinstance(value, dict):
+        return {path}
+    if path == "regions.calendars.dates":
         return {path}
     if path in NAMED and not inside:
         return {key for each in value.values() for key in _told(each, path, inside=True)}

@@ -19,6 +19,8 @@ FILE_LINES, FUNCTION_LINES, DATA_PLANE_LINES = 299, 60, 199
 BROAD_EXCEPTS = 2
 
 OWNERS = {
+    "cel": "gateway/settings/conditions.py",
+    "holidays": "gateway/settings/public_holidays.py",
     "litellm": "gateway/upstreams/litellm.py",
     "securesystemslib": "gateway/contracts/attestation.py",
     "ragas": "evals/scorers/rag.py",

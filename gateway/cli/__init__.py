@@ -14,11 +14,14 @@ from gateway.contracts.errors import TollgateError
 _COMMANDS = {
     "serve": ("gateway.cli.serve", "Serve models behind one keyed, metered endpoint."),
     "check": ("gateway.cli.check", "Validate a configuration and show what it resolves to."),
+    "explain": ("gateway.cli.explain", "Say which release answers, rule by rule, and how a request was routed."),
     "engines": ("gateway.cli.engines", "Ask the engines what they are, now."),
     "keys": ("gateway.cli.keys", "Make, list and end virtual keys."),
     "releases": ("gateway.cli.releases", "Show releases and their verdicts, and put one live."),
     "costs": ("gateway.cli.costs", "Show tokens and list cost, by team, model, day and more."),
     "ledger": ("gateway.cli.ledger", "Show the latest requests, one row each."),
+    "trace": ("gateway.cli.trace", "Write the ledger's traffic as a trace without names or texts."),
+    "simulate": ("gateway.cli.simulate", "Replay a trace against other policies and fleets."),
 }
 
 

@@ -3,21 +3,34 @@
 import json
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
+from rich.console import Console
+from rich.progress import Progress
 
 from gateway import changes
 from gateway import config as configuration
+from gateway.cli.common import Day
 from gateway.config import Deployment
+from gateway.contracts import documents
+from gateway.contracts.errors import DocumentError, Mistake
 from gateway.policy.gating import judge
+from gateway.policy.rule_cases import Example
+from gateway.policy.rule_proof import HOUR_S, Proof, prove, steps
+from gateway.policy.rules import Rulebook
 from gateway.stores.verdicts import read_verdicts
 
 CHANGES = 3
 """Not 1, a mistake in the file, nor 2, a mistake in the command."""
+RULE_HOURS = 2 * 366 * 24
+"""For so long rules are tried: two years, a leap day included."""
+VALUES = 8
+"""Of the values that a member was tried with, so many are printed."""
 
 
 @click.command()
@@ -27,9 +40,17 @@ CHANGES = 3
     help="Print what would change in a gateway that runs with OTHER.",
 )  # fmt: skip
 @click.option("--exit-code", is_flag=True, help=f"With --against: exit with {CHANGES} when something would change.")
+@click.option(
+    "--rules-from", type=Day(), metavar="DATE", help="First of the two years in which rules are tried.  [default: now]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check(config_path: Path, against_path: Path | None, exit_code: bool, as_json: bool) -> None:
+def check(
+    config_path: Path, against_path: Path | None, exit_code: bool, rules_from: float | None, as_json: bool
+) -> None:
     """Validate CONFIG and everything it names, and print what it resolves to.
+
+    Rules are tried in every hour of two years in every region. One that cannot be evaluated in some case is a mistake;
+    one that never wins, and two that hold at once, are told as warnings.
 
     Exit code 0 when it is valid, 1 with every mistake and its line when it is not.
 
@@ -37,12 +58,21 @@ def check(config_path: Path, against_path: Path | None, exit_code: bool, as_json
     Examples:
       gateway check gateway.yaml
       gateway check gateway.yaml --against deployed.yaml
+      gateway check gateway.yaml --json --rules-from 2027-01-01
     """
     if exit_code and against_path is None:
         raise click.UsageError("--exit-code says whether something changes: name --against OTHER too")
     deployment = configuration.load(config_path, trust=True)
+    since = (time.time() if rules_from is None else rules_from) // HOUR_S * HOUR_S
+    proofs = _proved(deployment, since)
     if against_path is None:
-        _show(deployment, config_path, as_json)
+        _show(deployment, as_json, _rules(proofs, since))
+    for warning in _warnings(proofs):
+        click.echo(f"# warning: {warning}", err=True)
+    _refuse(config_path, proofs)
+    if against_path is None:
+        if not as_json:
+            click.echo(f"# {config_path} is valid", err=True)
         return
     # The keys of what runs may be gone by now: what it resolves to can be told without them.
     other = configuration.load(against_path)
@@ -57,18 +87,101 @@ def check(config_path: Path, against_path: Path | None, exit_code: bool, as_json
         sys.exit(CHANGES)
 
 
-def _show(deployment: Deployment, config_path: Path, as_json: bool) -> None:
+def _proved(deployment: Deployment, since: float) -> dict[str, Proof]:
+    rulebook = Rulebook(deployment.config)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("trying the rules", total=steps(rulebook))
+        return prove(rulebook, since, since + RULE_HOURS * HOUR_S, lambda: progress.advance(task))
+
+
+def _rules(proofs: Mapping[str, Proof], since: float) -> dict[str, Any]:
+    """The proofs as JSON has them."""
+    out = {}
+    for model, proof in proofs.items():
+        tried = proof.samples
+        out[model] = {
+            "grid": {
+                "from": _moment(since),
+                "until": _moment(since + RULE_HOURS * HOUR_S),
+                "moments": proof.moments,
+                "moments_that_differ": proof.distinct,
+                "requests": len(tried.requests),
+                "combinations": tried.of,
+                "values": {
+                    name: [*values[:VALUES], *([f"… {len(values) - VALUES} more"] if len(values) > VALUES else [])]
+                    for name, values in tried.tried.items()
+                },
+            },
+            "wins": proof.wins,
+            "dead": [{"rule": each.rule, "behind": list(each.behind), "hint": each.hint} for each in proof.dead],
+            "overlapping_pairs": proof.pairs,
+            "overlaps": [
+                {"winner": each.winner, "other": each.other, "example": _example(each.example)}
+                for each in proof.overlaps
+            ],
+            "errors": [
+                {"rule": each.rule, "error": each.message, "example": _example(each.example)} for each in proof.failures
+            ],
+        }
+    return out
+
+
+def _example(example: Example) -> dict[str, Any]:
+    return {"at": _moment(example.at), "region": example.region, "request": dict(example.request)}
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _told(example: Example) -> str:
+    asked = ", ".join(f"{name}={value!r}" for name, value in example.request.items())
+    return f"at {_moment(example.at)} in {example.region}" + (f" with {asked}" if asked else "")
+
+
+def _warnings(proofs: Mapping[str, Proof]) -> Iterator[str]:
+    for model, proof in proofs.items():
+        tried = proof.samples
+        if not tried.whole:
+            counts = f"{len(tried.requests)} of {tried.of} combinations of values were tried"
+            yield f"{model}: {counts}: what is told as never winning may win with another"
+        for dead in proof.dead:
+            behind = f"where it holds, these win: {', '.join(dead.behind)}" if dead.behind else "it never holds"
+            yield f"{model}: the rule {dead.rule!r} never wins: {dead.hint or behind}"
+        for each in proof.overlaps:
+            yield f"{model}: {each.winner!r} wins over {each.other!r}, which holds too, {_told(each.example)}"
+        if more := proof.pairs - len(proof.overlaps):
+            yield f"{model}: {more} more pairs of rules hold at once"
+
+
+def _refuse(config_path: Path, proofs: Mapping[str, Proof]) -> None:
+    """Raises DocumentError for rules that could not be evaluated in some case."""
+    found = {
+        ("models", model, "rules", each.place, "when"): each for model in proofs for each in proofs[model].failures
+    }
+    if not found:
+        return
+    _, lines = documents.parse(documents.read_text(config_path), str(config_path))
+    mistakes = [
+        Mistake(lines[at], ".".join(map(str, at)), f"cannot be evaluated {_told(each.example)}: {each.message}")
+        for at, each in found.items()
+    ]
+    raise DocumentError(str(config_path), sorted(mistakes, key=lambda mistake: mistake.line))
+
+
+def _show(deployment: Deployment, as_json: bool, rules: dict[str, Any]) -> None:
     resolved = {
         "config_digest": changes.digest(deployment),
         "config": deployment.config.model_dump(mode="json", by_alias=True),
         "releases": _releases(deployment),
         "prices": {"version": deployment.prices.version, "currency": deployment.prices.currency},
+        "rules": rules,
     }
     if as_json:
         click.echo(json.dumps(resolved, indent=2))
     else:
         click.echo(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), nl=False)
-        click.echo(f"# {config_path} is valid", err=True)
 
 
 def _releases(deployment: Deployment) -> dict[str, dict[str, Any]]:

@@ -64,10 +64,11 @@ def keys() -> None:
 @click.option("--team", default="default", show_default=True, help="Who pays.")
 @click.option(
     "--scope",
-    type=click.Choice(["serve", "evaluate"]),
+    type=click.Choice(["serve", "evaluate", "admin"]),
     default="serve",
     show_default=True,
-    help="`evaluate` reaches releases by name before they have a verdict: for the harness alone.",
+    help="`evaluate` reaches releases by name before they have a verdict: for the harness alone. "
+    "`admin` is told with each answer how it was routed.",
 )
 @click.option("--model", "models", multiple=True, help="A model that the key may use; repeatable.  [default: all]")
 @click.option(
@@ -80,7 +81,7 @@ def keys() -> None:
 def create(
     name: str,
     team: str,
-    scope: Literal["serve", "evaluate"],
+    scope: Literal["serve", "evaluate", "admin"],
     models: tuple[str, ...],
     days: float | None,
     as_json: bool,

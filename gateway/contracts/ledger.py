@@ -17,7 +17,7 @@ Purpose = Literal["serve", "evaluate", "probe"]
 """Who the request was for: a client, the harness, or the gateway itself, which asks a new engine what it is."""
 
 
-class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One request.
 
     Times are seconds since the epoch (UTC); durations are seconds; `cost` is a decimal in text, in `currency`, None

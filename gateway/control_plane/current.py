@@ -36,10 +36,10 @@ class Current:
         self._stores = stores
         self._telemetry = telemetry
         self._clock = clock
-        self._fleet = Fleet(monotonic)
+        self._fleet = Fleet(telemetry, monotonic)
         pools = self._fleet.pools(deployment.config)
         self.deployment, self.digest = deployment, changes.digest(deployment)
-        self.state = State(deployment, stores.keys, stores.releases, clock, pools)
+        self.state = State(deployment, stores.keys, stores.releases, clock, pools, telemetry.rule_error)
         self._fleet.serve(deployment.config, pools)
 
     @property
@@ -80,9 +80,14 @@ class Current:
         """Another state: what a thread still works out for the old one reaches nobody."""
         pools = self._fleet.pools(deployment.config)
         stores = self._stores
-        state = await asyncio.to_thread(State, deployment, stores.keys, stores.releases, self._clock, pools)
+        told = self._telemetry.rule_error
+        state = await asyncio.to_thread(State, deployment, stores.keys, stores.releases, self._clock, pools, told)
         self._fleet.serve(deployment.config, pools)
         self.deployment, self.digest, self.state = deployment, changes.digest(deployment), state
+
+    def tick(self) -> None:
+        """Have the queues look for room that nobody told them of."""
+        self._fleet.tick()
 
     def part(self) -> None:
         """Let go of replicas that were replaced and are done."""

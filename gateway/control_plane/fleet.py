@@ -5,21 +5,25 @@ health stays known, its connections stay open. One that is named no more ends th
 """
 
 import dataclasses
+import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway.config import GatewayConfig, Timeouts
 from gateway.policy.prefixes import derived
 from gateway.policy.routing import POLICIES
 from gateway.providers import ProviderConfig
+from gateway.queueing import PoolQueue
 from gateway.serving import STALE, ReplicaPool
+from gateway.settings.queue import QueueConfig
 from gateway.settings.replicas import ranked
+from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.litellm import Provider
 from gateway.upstreams.vllm import replicas_of
 
-KEPT = ("turns", "retries", "adapters", "index", "estimator", "draw")
+KEPT = ("turns", "retries", "adapters", "index", "estimator", "draw", "queue")
 """What a pool has learned, and keeps when its configuration changes."""
 
 Same = TypeVar("Same", bound=Upstream)
@@ -28,7 +32,8 @@ Same = TypeVar("Same", bound=Upstream)
 class Fleet:
     """Every replica that serves, or still ends what it has begun."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, telemetry: Telemetry, monotonic: Callable[[], float]) -> None:
+        self._telemetry = telemetry
         self._monotonic = monotonic
         self._secret = secrets.token_bytes(32)
         self._pools: Mapping[str, ReplicaPool] = {}
@@ -61,8 +66,20 @@ class Fleet:
                 if each not in before:
                     pool.index.forget(each.name)  # another engine had that name
             pool.index.keep(each.name for each in pool.replicas)
+            if pool.queue is not None:
+                levels = {each.level: each.max_queued for each in config.classes.values()}
+                pool.queue.serve(config.pools[name].queue, levels, pool.replicas)
+        for name in self._pools.keys() - pools.keys():
+            if (queue := self._pools[name].queue) is not None:
+                queue.serve(QueueConfig(), {}, queue.replicas)  # nobody waits for what is no more
         self._pools = pools
         self._leaving += [replica for replica in before if replica not in self._serving()]
+
+    def tick(self) -> None:
+        """Have every queue look whether there is room that nobody told it of."""
+        for pool in self._pools.values():
+            if pool.queue is not None:
+                pool.queue.tick()
 
     def part(self) -> list[Upstream]:
         """Close the replicas that leave and have nothing in flight any more, and return them."""
@@ -90,7 +107,10 @@ class Fleet:
             made = replicas_of(name, wanted, connect_s=config.timeouts.connect, health=config.health)
             engines = _kept(made, before.engines if before else ())
             pool = ReplicaPool(name, engines, policy, wanted.served_model, engines=engines)
-        settings, kept = config.routing, {} if before is None else {name: getattr(before, name) for name in KEPT}
+        queue = PoolQueue(name, self._telemetry, self._monotonic, random.Random())  # noqa: S311 (jitter)
+        settings, kept = config.routing, dict[str, Any](queue=queue)
+        if before is not None:
+            kept = {name: getattr(before, name) for name in KEPT}
         return dataclasses.replace(
             pool,
             secret=self._secret if settings.hash_key is None else derived(settings.hash_key.read().encode()),

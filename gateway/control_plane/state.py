@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gateway import changes
 from gateway.config import Deployment, Release
 from gateway.contracts.errors import ReleaseNotGated, VerdictError
 from gateway.contracts.verdict import Verdict
 from gateway.policy.auth import KeyRecord, with_team
 from gateway.policy.gating import Gate, judge
 from gateway.policy.resolution import Snapshot
+from gateway.policy.rules import Rulebook
 from gateway.serving import ReplicaPool, Serving
 from gateway.stores.keys import KeyStore
 from gateway.stores.releases import ReleaseStore
@@ -33,7 +35,10 @@ def _mark(path: Path) -> Mark:
 
 
 class State:
-    """Holds what is served. `refresh` may run in any thread: it replaces `serving` as a whole, one at a time."""
+    """Holds what is served. `refresh` may run in any thread: it replaces `serving` as a whole, one at a time.
+
+    `on_rule_error` hears (model, rule) of each condition that could not be evaluated for a request.
+    """
 
     def __init__(
         self,
@@ -42,8 +47,11 @@ class State:
         releases: ReleaseStore,
         clock: Callable[[], float],
         pools: Mapping[str, ReplicaPool],
+        on_rule_error: Callable[[str, str], None] = lambda model, rule: None,
     ) -> None:
         self._deployment = deployment
+        self._digest = changes.digest(deployment)
+        self._rules = Rulebook(deployment.config, on_rule_error)
         self._pools = pools
         self._keys = keys
         self._releases = releases
@@ -92,6 +100,7 @@ class State:
             record.id: kept[record.id] if kept.get(record.id) == record else self._with_team(record)
             for record in self._keys.all()
         }
+        self._rules.prepare(self._clock())
         snapshot = Snapshot(
             keys=self._known,
             releases=self._deployment.releases,
@@ -99,8 +108,10 @@ class State:
             gates=self._gates(),
             mode=config.enforcement.mode,
             fallbacks={name: model.fallback for name, model in config.models.items() if model.fallback},
+            rules=self._rules,
         )
-        return Serving(snapshot, self._pools, self._deployment.prices, config.limits, config.timeouts)
+        prices, digest = self._deployment.prices, self._digest
+        return Serving(snapshot, self._pools, prices, config.limits, config.timeouts, digest)
 
     def _with_team(self, record: KeyRecord) -> KeyRecord:
         config = self._deployment.config

@@ -10,7 +10,13 @@ from gateway.contracts.ledger import GATEWAY_LOST, LedgerRow
 from gateway.contracts.prices import PriceBook
 from gateway.contracts.usage import Usage
 from gateway.policy.auth import Principal
+from gateway.policy.decisions import Decided, Routed, Ruled, encode
+from gateway.policy.estimate import Demand
+from gateway.policy.rules import Decision
 from gateway.policy.shapes import Request
+
+KEPT_BLOCKS = 4
+"""Of a prompt's blocks every fourth is kept, about 512 tokens each, as in public traces."""
 
 
 @dataclass(slots=True)
@@ -18,6 +24,7 @@ class Account:
     """What is known of a request so far. Durations in seconds; `usage` is the engine's own count, or None.
 
     `release` answers: another model's than the one asked for, when that could not. Its price counts then.
+    `decided` is None where there was nothing to decide.
     """
 
     admitted: LedgerRow
@@ -28,6 +35,7 @@ class Account:
     attempts: int = 0
     usage: Usage | None = None
     first_byte_s: float | None = None
+    decided: Decided | None = None
     _priced: Usage | None = None
     _cost: Decimal | None = None
 
@@ -36,6 +44,34 @@ class Account:
         if self._priced is not self.usage:
             self._priced, self._cost = self.usage, book.cost(self.release.model, self.usage)
         return self._cost
+
+    def ruled(self, config: str, model: str, decision: Decision) -> None:
+        """The rules of a model decided, by a configuration's digest."""
+        if self.decided is None:
+            self.decided = Decided(config)
+        self.decided.ruled.append(Ruled(model, decision.rule, decision.release, decision.region, dict(decision.inputs)))
+
+    def waited(self, config: str, seconds: float) -> None:
+        """It waited for a replica."""
+        if self.decided is None:
+            self.decided = Decided(config)
+        self.decided.queued_s += seconds
+
+    def routed(self, config: str, demand: Demand, routed: Routed) -> None:
+        """A replica was chosen among several."""
+        if self.decided is None:
+            self.decided = Decided(config)
+        if not self.decided.blocks and demand.blocks:
+            self.decided.blocks = list(demand.blocks[KEPT_BLOCKS - 1 :: KEPT_BLOCKS])
+            self.decided.block_tokens = KEPT_BLOCKS * demand.block_tokens
+        self.decided.routes.append(routed)
+
+    @property
+    def tokens(self) -> int | None:
+        """What the request took: 0 where no engine saw it, None where the engine did not say."""
+        if self.usage is not None:
+            return self.usage.input_tokens + self.usage.output_tokens
+        return None if self.attempts else 0
 
     def settled(self, book: PriceBook, duration_s: float) -> LedgerRow:
         """The final row."""
@@ -54,6 +90,7 @@ class Account:
             cost=None if cost is None else format(cost, "f"),
             first_byte_s=self.first_byte_s,
             duration_s=duration_s,
+            decision=None if self.decided is None else encode(self.decided),
         )
 
 
@@ -67,7 +104,7 @@ def admit(
             started_at=now,
             key_id=principal.key_id,
             team=principal.team,
-            purpose=principal.scope,
+            purpose="evaluate" if principal.scope == "evaluate" else "serve",
             model=release.model,
             release=release.name,
             release_digest=release.digest,

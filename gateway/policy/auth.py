@@ -14,7 +14,8 @@ from typing import Literal
 from gateway.contracts.errors import InvalidKey
 from gateway.settings.limits import CLASSES, STANDARD, ClassConfig, Quota, TeamConfig
 
-Scope = Literal["serve", "evaluate"]
+Scope = Literal["serve", "evaluate", "admin"]
+"""`evaluate` reaches releases by name; `admin` is served, and told how each request was routed."""
 
 _KEY = re.compile(rb"sk-tg-([0-9a-f]{12})-([0-9a-f]{48})")
 _NO_DIGEST = bytes(32)

@@ -3,6 +3,7 @@
 The ledger keeps it as JSON. Names of fields stand only where there is one of a kind: of candidates there are many.
 """
 
+import json
 from typing import Any
 
 import msgspec
@@ -12,8 +13,9 @@ from gateway.policy.routing import POLICIES, Ask, Candidate, Choice
 
 
 class Ruled(msgspec.Struct, frozen=True, array_like=True):
-    """A rule that won: its id, the release that it picked, and the values that the model's conditions read."""
+    """A rule of a model that won: its id, the release that it picked, and the values that the model's rules read."""
 
+    model: str
     rule: str
     release: str
     region: str
@@ -37,16 +39,17 @@ class Routed(msgspec.Struct, frozen=True, array_like=True):
         return POLICIES[self.policy](self.candidates, self.ask)
 
 
-class Decision(msgspec.Struct, omit_defaults=True):
+class Decided(msgspec.Struct, omit_defaults=True):
     """Everything that was decided of a request.
 
-    `config` is the digest of the configuration. `routes` has one choice for each attempt, the fallbacks' too.
-    `queued_s` is how long it waited for a replica, in all. `blocks` are keyed hashes of the prompt's prefix, one for
-    every `block_tokens` tokens or so: what two requests share can be told, and not what it is.
+    `config` is the digest of the configuration. `ruled` has one decision for each model that has rules, those of
+    fallbacks too; `routes` one choice for each attempt that had one. `queued_s` is how long it waited for a replica, in
+    all. `blocks` are keyed hashes of the prompt's prefix, one for every `block_tokens` tokens or so: what two requests
+    share can be told, and not what it is.
     """
 
     config: str = ""
-    ruled: Ruled | None = None
+    ruled: list[Ruled] = []
     routes: list[Routed] = []
     queued_s: float = 0.0
     blocks: list[int] = []
@@ -54,16 +57,21 @@ class Decision(msgspec.Struct, omit_defaults=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Decision).decode
+_decode = msgspec.json.Decoder(Decided).decode
 
 
-def encode(decision: Decision) -> str:
-    """The JSON of a decision."""
-    return _encode(decision).decode()
+def encode(decided: Decided) -> str:
+    """The JSON of what was decided."""
+    return _encode(decided).decode()
 
 
-def decode(text: str) -> Decision:
-    """The decision of a row. Raises InputError when it is none."""
+def ascii_json(decided: Decided) -> bytes:
+    """The same for a header, which takes ASCII alone."""
+    return json.dumps(msgspec.to_builtins(decided), separators=(",", ":")).encode()
+
+
+def decode(text: str) -> Decided:
+    """What was decided of a row's request. Raises InputError when it is none."""
     try:
         return _decode(text)
     except msgspec.DecodeError as error:

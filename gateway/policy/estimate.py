@@ -3,6 +3,10 @@
 One estimator for each pool: its engines have one tokenizer, and its clients write in their languages.
 """
 
+from collections.abc import Sequence
+
+import msgspec
+
 TOKENS_PER_BYTE = 0.25
 """Of a body, before anything is known: four bytes of English a token."""
 OUTPUT_TOKENS = 256
@@ -11,6 +15,27 @@ SMOOTHING = 0.05
 """The part of the newest request in the moving averages: about the last forty count."""
 FIRST_BYTES = 4096.0
 """The size of the body that the first guess is worth."""
+
+
+class Demand(msgspec.Struct, frozen=True, gc=False):
+    """What a request asks of a pool, worked out once for all of its attempts.
+
+    A body of `size` bytes, with the release's prompt; `tokens` of its prompt and `output` tokens to expect, `most` of
+    both if it allows more than that; the hashes of its `blocks`, each of `block_tokens`, where the pool's policy reads
+    them; `affinity` as in `routing.Ask`.
+    """
+
+    size: int = 0
+    tokens: int = 0
+    output: int = 0
+    most: int = 0
+    blocks: Sequence[int] = ()
+    block_tokens: int = 0
+    affinity: int = 0
+
+
+NO_DEMAND = Demand()
+"""What is asked where only a replica is wanted."""
 
 
 class Estimator:

@@ -1,34 +1,23 @@
 """Admission: whether a key and its team may have one more request now, and what of their limits it takes.
 
-A limit per minute is a bucket (the token bucket of RFC 2697): it holds one minute's worth, fills evenly, and a request
-takes from it whole or not at all. A key that was idle may hence use a minute's worth at once, and in any t seconds at
-most
-
-    limit + limit / 60 * t      of it are taken: the burst, and what the bucket fills meanwhile.
-
-Of tokens a request takes at first the most that it may need (`admit`), and when its true number is known the rest goes
-back, or more is taken (`settle`). Each reservation has its place in the order in which the bucket is refilled, the
-oldest first, and only what is not refilled yet goes back: a request that held a minute's worth for ten minutes has cost
-its holder one minute's worth, and giving it back afterwards would let ten of them burst together. So the bound above
-holds for true numbers too. More than was reserved leaves the bucket in debt: the next request waits for that as well.
-
-Limits of a key and of its team are asked together, and nothing is taken of one when the other refuses. Counters live
-here, by the key's id and the team's name, and limits come with each request: a changed one counts at once, and what was
-used stays used. One gateway process counts for itself. Times are seconds of one monotonic clock.
+A limit per minute is a bucket, as `buckets` explains. Those of a key and of its team are asked together, and nothing is
+taken of one when the other refuses. Counters live here, by the key's id and the team's name, and limits come with each
+request: a changed one counts at once, and what was used stays used. One gateway process counts for itself. Times are
+seconds of one monotonic clock.
 """
 
-import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 
 from gateway.contracts.errors import RateLimited
 from gateway.policy.auth import Principal
+from gateway.policy.buckets import MINUTE_S, Bucket
 from gateway.settings.limits import Quota
 
-MINUTE_S = 60.0
 SLACK = 1e-3
 """Of a request or token: what rounding may take from a bucket must refuse nobody who has waited as long as was said."""
 SMOOTHING = 0.1
@@ -37,59 +26,6 @@ SOONEST_S, LATEST_S = 1, 60
 """The bounds of a Retry-After that is an average, and no promise."""
 SWEEP_AT = 1024
 """Holders of counters before the first look for those that are idle; after it, twice as many as were not."""
-
-
-@dataclass(slots=True)
-class Bucket:
-    """One limit per minute of one holder.
-
-    All that is ever taken is laid end to end, up to `charged`, and refilled in that order, up to `paid`. What lies
-    between still weighs, but for the holes in it, (start, size) each: what was given back before its turn came.
-    """
-
-    limit: int = 1
-    charged: float = 0.0
-    paid: float = 0.0
-    at: float = -math.inf
-    holes: list[tuple[float, float]] = field(default_factory=list)
-    spared: float = 0.0
-    """The size of all holes."""
-
-    def room(self, limit: int, now: float) -> float:
-        """What may be taken now under a limit per minute; below 0 in debt."""
-        self.limit = limit
-        return limit - self.weight(now)
-
-    def weight(self, now: float) -> float:
-        """What is taken and not refilled yet; 0 when the bucket is full."""
-        if now > self.at:
-            paid, holes = self.paid + (now - self.at) * self.limit / MINUTE_S, self.holes
-            while holes and holes[0][0] <= paid:
-                paid += self._skip()
-            self.paid = paid if paid < self.charged else self.charged
-            self.at = now
-        return self.charged - self.paid - self.spared
-
-    def true_up(self, end: float, reserved: float, actual: float, now: float) -> None:
-        """Give back what the reservation up to `end` took too much, as far as it still weighs; or take the rest."""
-        spare = reserved - actual
-        if spare <= 0.0:
-            self.charged -= spare
-            return
-        self.weight(now)
-        unpaid = end - self.paid
-        spare = spare if spare < unpaid else unpaid
-        if end == self.charged:
-            self.charged -= spare
-        elif spare > 0.0:
-            heapq.heappush(self.holes, (end - spare, spare))
-            self.spared += spare
-
-    def _skip(self) -> float:
-        """Pass over the first hole. The size of those that are left adds up anew when there is none."""
-        size = heapq.heappop(self.holes)[1]
-        self.spared = self.spared - size if self.holes else 0.0
-        return size
 
 
 @dataclass(slots=True)
@@ -119,10 +55,19 @@ class Holder:
         self.in_flight += 1
         if quota.rpm is not None:
             self.requests.charged += 1.0
+            self.requests.left -= 1.0
         if quota.tpm is None:
             return None
+        self.tokens.left -= tokens
         self.tokens.charged += tokens
         return self.tokens.charged
+
+    def look(self, now: float) -> None:
+        """See how much room its limits have."""
+        if self.quota.rpm is not None:
+            self.requests.room(self.quota.rpm, now)
+        if self.quota.tpm is not None:
+            self.tokens.room(self.quota.tpm, now)
 
     def settle(self, reservation: "Reservation", end: float | None, tokens: int | None, now: float) -> None:
         """One of its requests is over."""
@@ -243,14 +188,30 @@ class Admission:
         """
         if principal.quota is None and principal.team_quota is None:
             return b""
-        requests, tokens = [], []
         key = self.keys.of(principal.key_id, principal.quota, now)
-        for holder in (key, self.teams.of(principal.team, principal.team_quota, now)):
-            if holder is not None and (rpm := holder.quota.rpm) is not None:
-                requests.append((holder.requests.room(rpm, now), rpm))
-            if holder is not None and (tpm := holder.quota.tpm) is not None:
-                tokens.append((holder.tokens.room(tpm, now), tpm))
-        return _lines(b"requests", requests) + _lines(b"tokens", tokens)
+        team = self.teams.of(principal.team, principal.team_quota, now)
+        for holder in (key, team):
+            if holder is not None:
+                holder.look(now)
+        return told(key, team)
+
+
+def told(key: Holder | None, team: Holder | None) -> bytes:
+    """The same, as far as their limits were looked at already: those of a request that was just admitted were."""
+    requests = tokens = limited = metered = None
+    for holder in (key, team):
+        if holder is None:
+            continue
+        if (limit := holder.quota.rpm) is not None and (requests is None or holder.requests.left < requests):
+            requests, limited = holder.requests.left, limit
+        if (limit := holder.quota.tpm) is not None and (tokens is None or holder.tokens.left < tokens):
+            tokens, metered = holder.tokens.left, limit
+    lines = b""
+    if requests is not None and limited is not None:
+        lines = _REQUESTS % (limited, _whole(requests), _reset(limited, requests))
+    if tokens is not None and metered is not None:
+        lines += _TOKENS % (metered, _whole(tokens), _reset(metered, tokens))
+    return lines
 
 
 def _refusal(holders: Sequence[Holder], tokens: int, now: float) -> RateLimited:
@@ -262,20 +223,21 @@ def _refusal(holders: Sequence[Holder], tokens: int, now: float) -> RateLimited:
     return RateLimited(f"{told}: ask again in {wait} s", limit=limit, retry_after=wait)
 
 
-def _lines(of: bytes, rooms: Sequence[tuple[float, int]]) -> bytes:
-    if not rooms:
-        return b""
-    room, limit = min(rooms)
-    left = int(room + SLACK) if room > 0.0 else 0
-    return b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: %b\r\n" % (
-        *(of, limit, of, left),
-        *(of, _duration((limit - room) * MINUTE_S / limit)),
-    )
+_LINES = "x-ratelimit-limit-{0}: %d\r\nx-ratelimit-remaining-{0}: %d\r\nx-ratelimit-reset-{0}: %b\r\n"
+_REQUESTS, _TOKENS = _LINES.format("requests").encode(), _LINES.format("tokens").encode()
 
 
-def _duration(seconds: float) -> bytes:
-    """Rounded up to milliseconds: `0s`, `20ms`, `2.5s`, `1m2.5s`."""
-    milliseconds = math.ceil(seconds * 1000.0 - SLACK)
+def _whole(room: float) -> int:
+    return int(room + SLACK) if room > 0.0 else 0
+
+
+def _reset(limit: int, room: float) -> bytes:
+    return _duration(math.ceil((limit - room) * (MINUTE_S * 1000.0) / limit - SLACK))
+
+
+@lru_cache(maxsize=4096)
+def _duration(milliseconds: int) -> bytes:
+    """`0s`, `20ms`, `2.5s`, `1m2.5s`."""
     if milliseconds <= 0:
         return b"0s"
     if milliseconds < 1000:

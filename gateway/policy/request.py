@@ -96,7 +96,7 @@ def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) ->
         stream=stream,
         wants_usage=wants_usage,
         wants_continuous_usage=bool(wants_usage and options and _read(options, "continuous_usage_stats", _any, "true")),
-        choices=_choices(fields) if stream and "n" in fields else 1,
+        choices=_choices(fields) if "n" in fields else 1,
         fields=fields,
         stream_options=options or {},
     )

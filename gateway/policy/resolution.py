@@ -1,14 +1,20 @@
-"""Which release answers: the live one of the model asked for, or the release that the harness pins by name."""
+"""Which release answers: what the rules of the model asked for say, its live one without any, or the release that the
+harness pins by name."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gateway.config import Release
 from gateway.contracts.errors import ModelNotFound, PermissionDenied, ReleaseNotGated
 from gateway.contracts.release import split_name
 from gateway.policy.auth import KeyRecord, Principal
 from gateway.policy.gating import Gate
+from gateway.policy.inputs import Header
+from gateway.policy.rules import Decision, Rulebook
+from gateway.policy.shapes import Request
+from gateway.settings.rules import LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +23,7 @@ class Snapshot:
 
     `live` maps a model to its release's name; `gates` maps a release's name to its gate, and is empty where
     enforcement is off; `mode` is `require`, `warn` or `off`; `fallbacks` names the models that answer in the place of
-    one whose pool cannot, in their order.
+    one whose pool cannot, in their order; `rules` decide for the models that have some.
     """
 
     keys: Mapping[str, KeyRecord]
@@ -26,32 +32,57 @@ class Snapshot:
     gates: Mapping[str, Gate]
     mode: str
     fallbacks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rules: Rulebook | None = None
 
 
-def resolve(name: str, principal: Principal, snapshot: Snapshot, now: float) -> tuple[Release, str | None]:
-    """The release for a `model` field, and a warning when it serves without a verdict in `warn` mode.
+class Asked(NamedTuple):
+    """What rules may read of a request beside its key."""
+
+    request: Request
+    header: Header
+
+
+class Resolved(NamedTuple):
+    """The release that answers, a warning when it serves without a verdict in `warn` mode, and the rules' decision.
+
+    The decision is None where no rule was asked: for a model without rules, and for a release that was pinned.
+    """
+
+    release: Release
+    ungated: str | None
+    decision: Decision | None = None
+
+
+def resolve(name: str, principal: Principal, snapshot: Snapshot, now: float, asked: Asked | None = None) -> Resolved:
+    """The release for a `model` field. Without `asked` no rule takes part: the live release answers.
 
     Raises ModelNotFound, PermissionDenied or ReleaseNotGated.
     """
     if name in snapshot.live:
         if not principal.may_use(name):
             raise PermissionDenied(f"this key may not use the model {name!r}", param="model")
-        release = snapshot.releases[snapshot.live[name]]
-        return release, _admit(release, snapshot, now)
+        decision = None
+        if asked is not None and snapshot.rules is not None:
+            decision = snapshot.rules.decide(name, asked.request, principal, asked.header, now)
+        named = LIVE if decision is None else decision.release
+        release = snapshot.releases[snapshot.live[name] if named == LIVE else named]
+        return Resolved(release, _admit(release, snapshot, now), decision)
     if name in snapshot.releases:
-        return _pinned(snapshot.releases[name], principal), None
+        return Resolved(_pinned(snapshot.releases[name], principal), None)
     known = ", ".join(repr(model) for model in sorted(snapshot.live) if principal.may_use(model))
     hint = "" if split_name(name) is None else " (a release is pinned as MODEL@VERSION)"
     raise ModelNotFound(f"no model {name!r} here{hint}; this key may use {known or 'none'}", param="model")
 
 
-def fallbacks(name: str, principal: Principal, snapshot: Snapshot, now: float) -> Iterator[tuple[Release, str | None]]:
-    """What may answer in the place of a model, each with its warning: its fallbacks, and theirs after them.
+def fallbacks(
+    name: str, principal: Principal, snapshot: Snapshot, now: float, asked: Asked | None = None
+) -> Iterator[Resolved]:
+    """What may answer in the place of a model: its fallbacks, by their own rules, and theirs after them.
 
     Those that the key may not use, and those that have no verdict where one is required, are left out. The harness gets
     none: what it measures is what it asked for.
     """
-    if principal.scope != "serve" or name not in snapshot.live:
+    if principal.scope == "evaluate" or name not in snapshot.live:
         return
     queue, seen = list(snapshot.fallbacks.get(name, ())), {name}
     while queue:
@@ -61,7 +92,7 @@ def fallbacks(name: str, principal: Principal, snapshot: Snapshot, now: float) -
         seen.add(model)
         queue += snapshot.fallbacks.get(model, ())
         with suppress(PermissionDenied, ReleaseNotGated):
-            yield resolve(model, principal, snapshot, now)
+            yield resolve(model, principal, snapshot, now, asked)
 
 
 def _pinned(release: Release, principal: Principal) -> Release:

@@ -23,6 +23,8 @@ MISS = 3.0
 """What a token that has to be computed counts for, against one that waits already: it also evicts a cached one, which
 somebody computes again later. Preble (ICLR 2025) adds the cost of eviction for the same reason. At 1 the caches of a
 busy fleet churn; from 2 to 10 its time to the first token hardly changes, and 3 recovers best from empty caches."""
+KV_ROOMY = 0.8
+"""Of the KV cache in use: up to here nobody waits for room, and its use is load that is counted already, and sooner."""
 LOAD_FACTOR = 1.25
 """Of the mean requests in flight, this one counted: the bound of consistent hashing (arXiv 1608.01350)."""
 POINTS = 128
@@ -165,13 +167,14 @@ def session_affinity(candidates: Sequence[Candidate], ask: Ask) -> Choice:
 def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
     """The replica from which the first token should come soonest, counted in tokens; ties are taken in turn.
 
-        cost = outstanding + MISS · (tokens - cached) + tokens · (KV usage + requests that wait and are not ours)
+        cost = outstanding + MISS · (tokens - cached) + tokens · (KV pressure + requests that wait and are not ours)
         score = -(cost + 1) / weight
 
     What waits there comes first, then what its cache does not hold has to be computed. A full KV cache counts as one
-    more prompt like this one, since it has to make room first; so does each request that waits in the engine beyond
-    those that this gateway has there, which it counts itself, and sooner. Where one engine does not say, that term is
-    left out for all: a missing word is no zero. The reason says so: `no_kv`, `no_waiting`.
+    more prompt like this one, since it has to make room first: pressure is 0 up to `KV_ROOMY`, and 1 where it is full.
+    So does each request that waits in the engine beyond those that this gateway has there, which it counts itself, and
+    sooner. Where one engine does not say, that term is left out for all: a missing word is no zero. The reason says so:
+    `no_kv`, `no_waiting`.
 
     A prefix does not count on a replica that has more outstanding than `LOAD_CAP` times the mean, this prompt counted,
     and more than this prompt: one hot prefix spreads instead of burying the replica that holds it.
@@ -193,8 +196,8 @@ def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
                 cost -= MISS * each.cached
             elif each.cached > capped:
                 capped = each.cached
-        if kv:
-            cost += tokens * each.kv_usage  # type: ignore[operator]
+        if kv and each.kv_usage > KV_ROOMY:  # type: ignore[operator]
+            cost += tokens * _pressure(each.kv_usage)
         if waiting and each.waiting > each.in_flight:  # type: ignore[operator]
             cost += tokens * (each.waiting - each.in_flight)  # type: ignore[operator]
         scores.append(-cost / each.weight)
@@ -224,7 +227,7 @@ def terms(candidates: Sequence[Candidate], ask: Ask) -> list[dict[str, float | s
                 "cached": each.cached,
                 "capped": capped,
                 "uncached": MISS * (ask.tokens - (0 if capped else each.cached)),
-                "kv": ask.tokens * (each.kv_usage or 0.0) if kv else None,
+                "kv": ask.tokens * _pressure(each.kv_usage) if kv else None,
                 "waiting": ask.tokens * max(0, (each.waiting or 0) - each.in_flight) if waiting else None,
                 "weight": each.weight,
                 "score": reached,
@@ -259,6 +262,11 @@ def _highest(scores: Sequence[float], turn: int) -> int:
     highest = max(scores)
     ties = [position for position, each in enumerate(scores) if each == highest]
     return ties[turn % len(ties)]
+
+
+def _pressure(kv_usage: float | None) -> float:
+    """How far a KV cache is from having room, 0 to 1."""
+    return max(0.0, (kv_usage or 0.0) - KV_ROOMY) / (1.0 - KV_ROOMY)
 
 
 def _rendezvous(candidate: Candidate, affinity: int) -> float:

@@ -3,7 +3,7 @@
 Costs are stored as whole nano-units of the currency, so that the database adds them up without rounding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -110,6 +110,29 @@ class Ledger:
         query = sa.select(*columns).order_by(LEDGER.c.started_at.desc()).limit(limit)
         with self._engine.connect() as connection:
             return [_as_dict(row) for row in connection.execute(query).mappings()]
+
+    def traffic(self, since: float | None, until: float | None, model: str | None) -> Iterator[sa.RowMapping]:
+        """What clients and the harness asked for, the oldest first: when, who, of which model, tokens, and `decision`.
+
+        Read as it is iterated over. Times in seconds since the epoch.
+        """
+        columns = LEDGER.c
+        query = sa.select(
+            columns.started_at,
+            columns.team,
+            columns.model,
+            columns.input_tokens,
+            columns.output_tokens,
+            columns.decision,
+        ).where(columns.purpose != "probe")
+        if since is not None:
+            query = query.where(columns.started_at >= since)
+        if until is not None:
+            query = query.where(columns.started_at < until)
+        if model is not None:
+            query = query.where(columns.model == model)
+        with self._engine.connect() as connection:
+            yield from connection.execute(query.order_by(columns.started_at, columns.request_id)).mappings()
 
     def find(self, request_id: str) -> dict[str, Any] | None:
         """One row, with `cost` as a Decimal; None when there is none of that id."""

@@ -100,10 +100,10 @@ async def _post(replica: Replica, data: bytes, seconds: float) -> tuple[int, byt
         connection.shut()
 
 
-def lost(engines: Sequence[Replica], replica: Upstream, adapter: AdapterConfig) -> None:
+def lost(engines: Sequence[Replica], replica: Upstream, adapter: AdapterConfig | None) -> None:
     """A replica turned out not to hold an adapter: somebody unloaded it."""
     for each in engines:
-        if each is replica and each.facts is not None:
+        if each is replica and each.facts is not None and adapter is not None:
             log.warning("replica %r does not hold the adapter %r any more", each.name, adapter.name)
             held = tuple(name for name in each.facts.adapters if name != adapter.name)
             each.facts = replace(each.facts, adapters=held)

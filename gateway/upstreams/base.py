@@ -1,6 +1,6 @@
 """What the relay asks of an engine, whichever way it is reached: a seam of two methods."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self
 
 from gateway.policy.endpoints import Endpoint
@@ -44,6 +44,8 @@ class Upstream(Protocol):
     signals: Signals | None
     breaker: Breaker
     vitals: Vitals
+    freed: Callable[[], None] | None
+    """Who is told each time that a request is over."""
 
     def begin(
         self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False
@@ -81,6 +83,7 @@ class Counted:
         self.signals: Signals | None = None
         self.vitals = vitals
         self.breaker = vitals.breaker
+        self.freed: Callable[[], None] | None = None
 
     def __enter__(self) -> Self:
         """A request is on its way."""
@@ -92,3 +95,5 @@ class Counted:
         """It is over."""
         self.in_flight -= 1
         self.breaker.ended()
+        if self.freed is not None:
+            self.freed()

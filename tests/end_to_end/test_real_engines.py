@@ -8,6 +8,8 @@ import pytest
 
 from gateway.control_plane.probes import ask_asleep, ask_health
 from gateway.control_plane.registration import ask_facts
+from gateway.policy.decisions import decode
+from gateway.policy.signals import read_signals
 from gateway.settings.health import Health
 from gateway.settings.replicas import AdapterConfig
 from gateway.upstreams.vllm import Replica
@@ -27,6 +29,36 @@ async def test_it_says_everything_that_is_wanted(vllm: str) -> None:
     assert (facts.models, facts.adapters, facts.max_model_len, facts.missing) == (("faq",), (ADAPTER,), 512, ())
     assert facts.version is not None
     assert facts.version[0].isdigit()
+
+
+async def test_its_load_and_the_size_of_its_cache_are_read(vllm: str) -> None:
+    page = (await raw.exchange(vllm, "GET", "/metrics")).body
+    signals = read_signals(page, 1.0)
+    assert signals.missing == []
+    assert (signals.running, signals.waiting, signals.kv_usage, signals.asleep) == (0, 0, 0.0, False)
+    assert signals.capacity is not None
+    assert signals.capacity > 512
+    assert read_signals(page, 1.0, rank=0).waiting == 0
+    assert read_signals(page, 1.0, rank=7).waiting is None
+
+
+async def test_the_cache_that_routing_expects_is_the_one_that_the_engine_has(vllm: str, tmp_path: Path) -> None:
+    """Two replicas that are one engine: what was sent to one is expected there, and the engine has it in its cache."""
+    text = " ".join(f"How much is plan {number}?" for number in range(35))
+    async with serving(deployment({"main": [vllm, vllm]}), tmp_path) as (gateway, key, _):
+        for question in ("Free?", "Team?"):
+            messages = [{"role": "user", "content": text + question}]
+            body = json.dumps({"model": "faq", "messages": messages, "max_tokens": 2}).encode()
+            answer = await raw.post(gateway.url, "/v1/chat/completions", body, {"authorization": f"Bearer {key}"})
+            assert answer.status == 200, answer.body
+        rows = sorted(await gateway.rows(2), key=lambda row: row.started_at)
+        decided = [decode(gateway.stores.ledger.find(row.request_id)["decision"]) for row in rows]
+    assert [each.routes[0].reason.split()[0] for each in decided] == ["load", "prefix"]
+    assert rows[0].replica == rows[1].replica
+    expected = decided[1].routes[0].candidates[decided[1].routes[0].position].cached
+    assert rows[1].cached_tokens is not None
+    assert expected > 0
+    assert rows[1].cached_tokens >= expected // 2
 
 
 async def test_the_one_token_for_its_fingerprint_reconciles(vllm: str, tmp_path: Path) -> None:

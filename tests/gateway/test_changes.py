@@ -8,11 +8,14 @@ import pytest
 
 from gateway import changes, config
 from gateway.changes import Change
-from gateway.config import Deployment
+from gateway.config import Deployment, PoolConfig
+from gateway.settings.replicas import ReplicaConfig
 from tests.gateway.builders import release, write_config
 
 PRICES = {"version": "1", "models": {"faq": {"input": "0.20", "output": "0.60"}}}
 ENGINE = "http://127.0.0.1:1"
+POOL = PoolConfig(replicas=(ReplicaConfig(url="http://c"),)).model_dump(exclude_none=True, exclude={"replicas"})
+DEFAULTS = json.dumps(POOL)[1:-1]
 
 
 def _deployed(folder: Path, prices: dict[str, Any] | None = None, **values: Any) -> Deployment:
@@ -60,7 +63,7 @@ def test_the_same_twice_is_no_change(tmp_path: Path) -> None:
         ),
         (
             {"pools": _pools({"url": ENGINE}) | {"big": {"replicas": [{"url": "http://c"}]}}},
-            ['+ pools.big: {"replicas": {"big-0": {"url": "http://c", "drain": false}}, "policy": "score"}'],
+            [f'+ pools.big: {{"replicas": {{"big-0": {{"url": "http://c", "drain": false}}}}, {DEFAULTS}}}'],
         ),
         ({"models": _models("faq@1", "faq@2", live="faq@2")}, ['~ models.faq.live: "faq@1" → "faq@2"']),
         (

@@ -63,6 +63,7 @@ _scripts = st.builds(
     visits=st.lists(_visits, min_size=1, max_size=8),
     balance=st.sampled_from((0.0, 1.0, 10.0)),
     broken=st.booleans(),
+    cap=st.none() | st.integers(1, 2),
 )
 
 
@@ -112,6 +113,11 @@ def _nothing_is_left(world: World) -> None:
     assert [(replica.in_flight, replica.outstanding) for replica in world.replicas] == [(0, 0)] * len(world.replicas)
     assert not any(replica.breaker.trial for replica in world.replicas)
     assert world.books.open_count == 0
+    assert all(holder.in_flight == 0 for holder in world.admission.keys._held.values())
+    for pool in world.pools.values():
+        assert pool.queue is not None
+        kept = (pool.queue._noted, pool.queue._waiting, pool.queue._granted)
+        assert (pool.queue.depth, [len(each) for each in kept]) == (0, [0, 0, 0])
     assert [engine.running for engine in world.engines] == [0] * len(world.engines), "an engine still works"
     assert [engine.connected for engine in world.engines] == [0] * len(world.engines), "a connection is lost track of"
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -154,7 +160,8 @@ def _the_row_is_what_happened(world: World, visit: Visit, got: Seen, row: Ledger
         assert not visit.stays, "it waited"
     else:
         may = {scripted.OUTCOMES.get(each.kind, "upstream_failed") for each in exchanges}
-        assert row.outcome in may | {"upstream_unavailable", "upstream_timeout"}
+        waits = set() if world.script.cap is None else {"queue_timeout"}
+        assert row.outcome in may | waits | {"upstream_unavailable", "upstream_timeout"}
     if visit.stays:
         assert got.whole
     assert not got.watched

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from gateway.contracts.usage import Usage
 from gateway.policy.endpoints import CHAT
+from gateway.policy.estimate import Demand
 from gateway.policy.health import LIMIT, Vitals
 from gateway.policy.prefixes import BLOCK_BYTES
 from gateway.policy.request import parse
 from gateway.policy.routing import POLICIES
 from gateway.policy.shapes import Request
 from gateway.policy.signals import Signals
-from gateway.serving import Demand, ReplicaPool
+from gateway.serving import ReplicaPool
 from gateway.upstreams.vllm import Replica
 from tests.gateway.builders import release
 

@@ -80,3 +80,10 @@ def test_a_replica_that_is_gone_has_no_series() -> None:
     telemetry.gone("r1")
     assert "r1" not in telemetry.page().decode()
     assert _value(telemetry, "tollgate_in_flight", replica="r2") == 1
+
+
+def test_a_rule_that_could_not_be_evaluated_is_counted() -> None:
+    telemetry = Telemetry()
+    for _ in range(2):
+        telemetry.rule_error("faq", "gold")
+    assert _value(telemetry, "tollgate_rule_errors_total", model="faq", rule="gold") == 2

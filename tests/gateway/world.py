@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,14 @@ from gateway.contracts.prices import PriceBook
 from gateway.data_plane import DataPlane
 from gateway.forwarding import Forwarding
 from gateway.policy.health import LIMIT
+from gateway.policy.limits import Admission
 from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
 from gateway.policy.routing import POLICIES
+from gateway.queueing import PoolQueue
 from gateway.server.protocol import HttpProtocol
 from gateway.serving import ReplicaPool, Serving
+from gateway.settings.queue import QueueConfig
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
 from gateway.upstreams.vllm import Replica
@@ -39,13 +43,15 @@ VISITOR: ContextVar[str] = ContextVar("visitor")
 class Script:
     """A pool's replicas by what they do with connections and requests, the visits, and the retries that are allowed.
 
-    `broken`: every replica is due for the trial of its breaker.
+    `broken`: every replica is due for the trial of its breaker. `cap`: the requests that each replica gets at once; the
+    next ones wait.
     """
 
     pools: dict[str, list[tuple[list[str], list[Behaviour]]]]
     visits: list[Visit]
     balance: float
     broken: bool = False
+    cap: int | None = None
 
 
 class Books(Spool):
@@ -74,7 +80,8 @@ class World:
         self.script, self.telemetry, self.books = script, Telemetry(), Books(folder)
         self.engines: list[Engine] = []
         self.pools = {name: self._pool(loop, name) for name in script.pools}
-        self.key, record = builders.key()
+        self.key, record = builders.key(rpm=10**6, tpm=10**9, concurrency=10**6)
+        self.admission = Admission()
         releases = [builders.release(f"{model}@1", pool) for pool, model in MODELS.items()]
         snapshot = Snapshot(
             keys={record.id: record},
@@ -89,6 +96,7 @@ class World:
             serving=lambda: serving,
             spool=self.books,
             telemetry=self.telemetry,
+            admission=self.admission,
             forwarding=Forwarding(self.telemetry, loop.time),
             clock=lambda: builders.NOW + loop.time(),
             monotonic=loop.time,
@@ -110,7 +118,9 @@ class World:
             replica.breaker.failures = LIMIT if self.script.broken else 0
             replicas.append(replica)
         policy, budget = POLICIES["score"], RetryBudget(self.script.balance, at=0.0)
-        return ReplicaPool(name, replicas, policy, None, engines=replicas, retries=budget)
+        queue = PoolQueue(name, self.telemetry, loop.time, random.Random(0))
+        queue.serve(QueueConfig(max_in_flight=self.script.cap, max_wait=1.5), {0: None}, replicas)
+        return ReplicaPool(name, replicas, policy, None, engines=replicas, retries=budget, queue=queue)
 
     async def run(self) -> list[Seen]:
         """Play the script to its end; returns what each client saw."""

@@ -74,7 +74,7 @@ def test_keys_are_never_alike() -> None:
     assert len({_run("create").stdout for _ in range(5)}) == 5
 
 
-@pytest.mark.parametrize("options", [["--days", "0"], ["--days", "-1"], ["--days", "soon"], ["--scope", "admin"]])
+@pytest.mark.parametrize("options", [["--days", "0"], ["--days", "-1"], ["--days", "soon"], ["--scope", "root"]])
 def test_what_no_key_can_be_is_a_usage_error(options: list[str]) -> None:
     assert CliRunner().invoke(main, ["keys", "create", *options]).exit_code == 2
     assert _listed() == []

@@ -13,6 +13,7 @@ from gateway.policy.health import COLD_WEIGHT
 from gateway.policy.routing import POLICIES
 from gateway.settings.health import Health
 from gateway.settings.routing import Routing
+from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream
 from tests.gateway.builders import NOW, deployment
 
@@ -33,11 +34,14 @@ def _serve(fleet: Fleet, config: GatewayConfig) -> list[Upstream]:
 
 
 def test_a_replica_without_a_name_is_called_after_its_pool() -> None:
-    assert [replica.name for replica in _serve(Fleet(lambda: NOW), _config(_engine(), _engine("b")))] == ["main-0", "b"]
+    assert [replica.name for replica in _serve(Fleet(Telemetry(), lambda: NOW), _config(_engine(), _engine("b")))] == [
+        "main-0",
+        "b",
+    ]
 
 
 def test_a_replica_that_stays_is_the_same_object() -> None:
-    fleet = Fleet(lambda: NOW)
+    fleet = Fleet(Telemetry(), lambda: NOW)
     a, b = _serve(fleet, _config(_engine("a"), _engine("b")))
     assert _serve(fleet, _config(_engine("b"), _engine("c"), _engine("a")))[::2] == [b, a]
 
@@ -46,7 +50,7 @@ def test_a_replica_that_stays_is_the_same_object() -> None:
     "changed", [{"url": "http://b"}, {"name": "b"}, {"api_key": Secret(env="HOME")}], ids=["url", "name", "key"]
 )
 def test_a_replica_that_changed_is_another_one(changed: dict[str, object]) -> None:
-    fleet = Fleet(lambda: NOW)
+    fleet = Fleet(Telemetry(), lambda: NOW)
     (before,) = _serve(fleet, _config(_engine("a")))
     (after,) = _serve(fleet, _config(_engine("a").model_copy(update=changed)))
     assert before is not after
@@ -54,12 +58,12 @@ def test_a_replica_that_changed_is_another_one(changed: dict[str, object]) -> No
 
 
 def test_another_time_to_connect_makes_another_replica() -> None:
-    fleet = Fleet(lambda: NOW)
+    fleet = Fleet(Telemetry(), lambda: NOW)
     assert _serve(fleet, _config(_engine("a"))) != _serve(fleet, _config(_engine("a"), connect=1.0))
 
 
 def test_a_secret_that_was_written_anew_makes_another_replica(tmp_path: Path) -> None:
-    fleet, secret = Fleet(lambda: NOW), tmp_path / "key"
+    fleet, secret = Fleet(Telemetry(), lambda: NOW), tmp_path / "key"
     config = _config(_engine("a", api_key=Secret(file=secret)))
     secret.write_text("one")
     before = _serve(fleet, config)
@@ -69,7 +73,7 @@ def test_a_secret_that_was_written_anew_makes_another_replica(tmp_path: Path) ->
 
 
 def test_what_leaves_ends_what_it_has_begun_first() -> None:
-    fleet = Fleet(lambda: NOW)
+    fleet = Fleet(Telemetry(), lambda: NOW)
     (a,) = _serve(fleet, _config(_engine("a")))
     with a:
         (b,) = _serve(fleet, _config(_engine("b")))
@@ -78,7 +82,7 @@ def test_what_leaves_ends_what_it_has_begun_first() -> None:
 
 
 def test_law_8_pools_that_cannot_be_made_change_nothing(tmp_path: Path) -> None:
-    fleet = Fleet(lambda: NOW)
+    fleet = Fleet(Telemetry(), lambda: NOW)
     (a,) = _serve(fleet, _config(_engine("a")))
     with pytest.raises(DocumentError, match="expected a secret"):
         fleet.pools(_config(_engine("b"), _engine("c", api_key=Secret(env="TOLLGATE_NO_SUCH"))))
@@ -87,7 +91,7 @@ def test_law_8_pools_that_cannot_be_made_change_nothing(tmp_path: Path) -> None:
 
 
 def test_what_is_known_of_a_replica_stays_and_its_settings_follow() -> None:
-    fleet = Fleet(lambda: NOW)
+    fleet = Fleet(Telemetry(), lambda: NOW)
     (a,) = _serve(fleet, _config(_engine("a")))
     a.vitals.missed()
     a.breaker.failed(NOW)
@@ -99,21 +103,21 @@ def test_what_is_known_of_a_replica_stays_and_its_settings_follow() -> None:
 
 
 def test_a_replica_that_joins_others_starts_slowly_and_the_first_ones_do_not() -> None:
-    fleet = Fleet(lambda: NOW)
+    fleet = Fleet(Telemetry(), lambda: NOW)
     (a,) = _serve(fleet, _config(_engine("a")))
     _, b = _serve(fleet, _config(_engine("a"), _engine("b")))
     assert (a.vitals.weight(NOW), b.vitals.weight(NOW)) == (1.0, COLD_WEIGHT)
 
 
 def test_the_retry_budget_of_a_pool_is_no_larger_for_a_reload() -> None:
-    fleet, config = Fleet(lambda: NOW), _config(_engine("a"))
+    fleet, config = Fleet(Telemetry(), lambda: NOW), _config(_engine("a"))
     before = fleet.pools(config)
     fleet.serve(config, before)
     assert fleet.pools(config)["main"].retries is before["main"].retries
 
 
 def test_what_a_pool_has_learned_outlives_a_reload_and_its_settings_follow(tmp_path: Path) -> None:
-    fleet, config = Fleet(lambda: NOW), _config(_engine("a"), _engine("b"))
+    fleet, config = Fleet(Telemetry(), lambda: NOW), _config(_engine("a"), _engine("b"))
     _serve(fleet, config)
     before = fleet.pools(config)["main"]
     before.index.add("a", [1, 2])
@@ -138,17 +142,17 @@ def _secret(folder: Path, text: str) -> Secret:
 def test_gateways_with_one_secret_hash_alike_and_without_one_they_do_not(tmp_path: Path) -> None:
     def key(secret: Secret | None) -> bytes:
         config = _config(_engine("a")).model_copy(update={"routing": Routing(hash_key=secret)})
-        return Fleet(lambda: NOW).pools(config)["main"].secret
+        return Fleet(Telemetry(), lambda: NOW).pools(config)["main"].secret
 
     one, two = _secret(tmp_path, "one"), _secret(tmp_path, "two")
     assert key(one) == key(one) != key(two)
     assert key(None) != key(None)
-    fleet = Fleet(lambda: NOW)
+    fleet = Fleet(Telemetry(), lambda: NOW)
     assert fleet.pools(_config(_engine("a")))["main"].secret == fleet.pools(_config(_engine("b")))["main"].secret
 
 
 def test_who_leaves_or_is_another_engine_takes_no_prefixes_along() -> None:
-    fleet = Fleet(lambda: NOW)
+    fleet = Fleet(Telemetry(), lambda: NOW)
     _serve(fleet, _config(_engine("a"), _engine("b"), _engine("c", "http://c")))
     index = fleet.pools(_config(_engine("a")))["main"].index
     for name in "abc":

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.contracts.errors import InputError
-from gateway.policy.decisions import Decision, Routed, Ruled, decode, encode
+from gateway.policy.decisions import Decided, Routed, Ruled, ascii_json, decode, encode
 from gateway.policy.routing import POLICIES, Ask, Candidate
 
 SHARES = st.none() | st.floats(0.0, 1.0)
@@ -32,19 +32,29 @@ def test_law_10_what_the_ledger_keeps_gives_the_same_choice_again(
     policy: str, candidates: tuple[Candidate, ...], ask: Ask
 ) -> None:
     made = POLICIES[policy](candidates, ask)
-    kept = encode(Decision(config="sha256:0", routes=[Routed(policy, candidates, ask, made.position, made.reason)]))
+    kept = encode(Decided(config="sha256:0", routes=[Routed(policy, candidates, ask, made.position, made.reason)]))
     (route,) = decode(kept).routes
     assert route.again() == made
     assert (route.position, route.reason) == (made.position, made.reason)
 
 
 def test_everything_comes_back() -> None:
-    decision = Decision("sha256:0", Ruled("default", "faq@1", "BR-SP", {"local.hour": 18}), [], 0.25, [2**64 - 1], 512)
-    assert decode(encode(decision)) == decision
+    decided = Decided(
+        "sha256:0", [Ruled("faq", "default", "live", "BR-SP", {"local.hour": 18})], [], 0.25, [2**64 - 1], 512
+    )
+    assert decode(encode(decided)) == decided
+
+
+def test_a_header_takes_ascii_alone() -> None:
+    decided = Decided(ruled=[Ruled("faq", "feriado", "live", "BR-SP", {"headers.x-city": "São\r\nPaulo"})])
+    told = ascii_json(decided)
+    assert told.isascii()
+    assert b"\n" not in told
+    assert decode(told.decode()) == decided
 
 
 def test_what_was_not_decided_takes_no_room() -> None:
-    assert encode(Decision()) == "{}"
+    assert encode(Decided()) == "{}"
 
 
 def test_a_policy_that_is_no_more_is_named() -> None:

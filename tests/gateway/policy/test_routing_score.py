@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gateway.policy.routing import LOAD_CAP, MISS, Ask, Candidate, least_outstanding, score, terms
+from gateway.policy.routing import KV_ROOMY, LOAD_CAP, MISS, Ask, Candidate, least_outstanding, score, terms
 from tests.gateway.policy.test_routing import ASKS, CANDIDATES, alike
 
 LOADS = st.lists(st.integers(0, 10**6), min_size=1, max_size=12)
@@ -67,6 +67,11 @@ def test_the_engines_words_count_where_all_of_them_speak() -> None:
     assert score(full, Ask(tokens=100))[0::2] == (1, "load")
     queue = [Candidate("queue", kv_usage=0.5, waiting=3), Candidate("none", kv_usage=0.5, waiting=0)]
     assert score(queue, Ask(tokens=100))[0::2] == (1, "load")
+
+
+def test_a_cache_with_room_is_as_good_as_an_empty_one() -> None:
+    roomy = [Candidate("half", kv_usage=KV_ROOMY, waiting=0), Candidate("empty", kv_usage=0.0, waiting=0)]
+    assert {score(roomy, Ask(tokens=100, turn=turn)).position for turn in range(2)} == {0, 1}
 
 
 def test_waiting_requests_that_are_the_gateways_own_are_not_counted_twice() -> None:

@@ -1,0 +1,240 @@
+"""Waiting for a slot of a pool: a replica gets so many requests at once, and the next ones wait in a fair queue.
+
+    if queue.ready(now):
+        queue.enter(ticket)
+    else:
+        await queue.wait(ticket, client)
+    ...                                 # choose a replica and enter it, before anything is awaited
+    queue.settle(ticket, input_tokens, cached_tokens, output_tokens)    # once, whatever became of it
+
+A slot is free while a replica that may be tried has fewer requests in flight than it may. Whoever is woken has been
+given one of them: it is kept for the woken one until its task runs, and passed on if that has been cancelled meanwhile.
+While anybody waits nobody passes by.
+
+A pool with room touches no queue. What is in flight there is only noted, and charged once somebody has to wait.
+"""
+
+import asyncio
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+
+from gateway.client import Client, ClientGone
+from gateway.contracts.errors import QueueFull, QueueTimeout
+from gateway.policy.fairness import FairQueue, Ticket, patience
+from gateway.policy.health import candidates
+from gateway.settings.queue import QueueConfig
+from gateway.telemetry import Telemetry
+from gateway.upstreams.base import Upstream
+
+UNBOUNDED = sys.maxsize
+"""Slots of a pool that has no cap, or that nobody can use: then all are told so at once, and may go elsewhere."""
+
+
+class _Turn(Enum):
+    """How a wait ended."""
+
+    SLOT = 1
+    LATE = 2
+    LEFT = 3
+
+
+class PoolQueue:
+    """The slots of one pool, in one process of the gateway, and who waits for one. It lives as long as its pool.
+
+    `monotonic` gives seconds of one clock, that of the tickets; `draws` spreads what a Retry-After says.
+    """
+
+    def __init__(self, pool: str, telemetry: Telemetry, monotonic: Callable[[], float], draws: random.Random) -> None:
+        self.pool = pool
+        self.config = QueueConfig()
+        self.replicas: Sequence[Upstream] = ()
+        self._telemetry = telemetry
+        self._monotonic = monotonic
+        self._draws = draws
+        self._queue = FairQueue(self.config)
+        self._noted: set[Ticket] = set()
+        """In flight, and not charged, because nobody had to wait."""
+        self._waiting: dict[Ticket, asyncio.Future[_Turn]] = {}
+        """Everybody whose `wait` has not ended; a future that is done belongs to a task that is about to run."""
+        self._granted: set[Ticket] = set()
+        """Those among them who were given a slot that they have not taken yet."""
+        self._due = False
+
+    @property
+    def capped(self) -> bool:
+        """Whether anything can wait here; without it no ticket is needed."""
+        return self.config.max_in_flight is not None
+
+    @property
+    def depth(self) -> int:
+        """How many wait."""
+        return len(self._queue)
+
+    def serve(self, config: QueueConfig, limits: Mapping[int, int | None], replicas: Sequence[Upstream]) -> None:
+        """Go on with these settings and replicas; `limits` as for `FairQueue`. Who waits keeps its place."""
+        for replica in self.replicas:
+            replica.freed = None
+        self.config, self.replicas = config, replicas
+        self._queue.configure(config, limits)
+        for replica in replicas:
+            replica.freed = self._freed if self.capped else None
+        if self._waiting:
+            self._hand_over()
+
+    def ready(self, now: float) -> bool:
+        """Whether a request may go on at once: nobody waits, and a replica that may be tried has room."""
+        cap = self.config.max_in_flight
+        if cap is None:
+            return True
+        if self._waiting:
+            return False
+        for replica in self.replicas:
+            if replica.in_flight < cap and replica.vitals.whole(now):
+                return True
+        return self._free(now) > 0
+
+    def enter(self, ticket: Ticket) -> None:
+        """A request goes on without a wait."""
+        self._noted.add(ticket)
+
+    async def wait(self, ticket: Ticket, client: Client) -> None:
+        """Wait for a slot; it is to be taken before anything else is awaited.
+
+        Raises QueueFull, QueueTimeout when the ticket's deadline comes first, and ClientGone when its client leaves.
+        """
+        begun = self._monotonic()
+        self._push(ticket, begun)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(max(0.0, ticket.deadline - begun), self._end, ticket, _Turn.LATE)
+        served = False
+        try:
+            while not served:
+                turn = self._waiting[ticket] = loop.create_future()
+                client.aborts(lambda _: self._end(ticket, _Turn.LEFT))
+                self._hand_over()
+                served = self._takes(ticket, client, await turn)
+        finally:
+            timer.cancel()
+            client.aborts(None)
+            del self._waiting[ticket]
+            self._telemetry.queue_wait.labels(self.pool).observe(self._monotonic() - begun)
+            if not served:
+                self._granted.discard(ticket)
+                self._queue.cancel(ticket)
+                self._queue.settle(ticket, 0, 0, 0.0)
+                self._hand_over()
+
+    def settle(self, ticket: Ticket, input_tokens: int, cached_tokens: int, output_tokens: float) -> None:
+        """What a request took that entered or was woken; zeros for one that no replica served."""
+        if ticket in self._noted:
+            self._noted.remove(ticket)
+        else:
+            self._queue.settle(ticket, input_tokens, cached_tokens, output_tokens)
+
+    def roomy(
+        self, replicas: Sequence[Upstream], positions: Sequence[int], weights: Sequence[float]
+    ) -> tuple[Sequence[int], Sequence[float]]:
+        """Of what `health.candidates` gave, those with room; all of them when none has any.
+
+        Whoever was let in finds one with room. Another attempt of its does not wait again, and may find none: the
+        retry budget bounds by how much that exceeds the cap.
+        """
+        cap = self.config.max_in_flight
+        if cap is None:
+            return positions, weights
+        roomy = [place for place, at in enumerate(positions) if replicas[at].in_flight < cap]
+        if not roomy or len(roomy) == len(positions):
+            return positions, weights
+        return [positions[place] for place in roomy], [weights[place] for place in roomy] if weights else ()
+
+    def tick(self) -> None:
+        """To be called now and then: replicas that are back, and trials that are due, make room without a word."""
+        self._telemetry.queue_depth.labels(self.pool).set(self.depth)
+        if self._waiting:
+            self._hand_over()
+
+    def _push(self, ticket: Ticket, now: float) -> None:
+        for noted in self._noted:
+            self._queue.charge(noted)
+        self._noted.clear()
+        try:
+            self._queue.push(ticket, now)
+        except QueueFull as full:
+            self._refused("full")
+            full.retry_after = self._retry_after(ticket, now)
+            raise
+
+    def _takes(self, ticket: Ticket, client: Client, turn: _Turn) -> bool:
+        """Whether a woken request has its slot. Raises what else woke it."""
+        now = self._monotonic()
+        if turn is _Turn.LATE:
+            self._refused("timeout")
+            busy_s = now - ticket.arrived_at
+            raise QueueTimeout(
+                f"every replica of this model was busy for {busy_s:.1f} s, and nobody waits longer: ask again later",
+                retry_after=self._retry_after(ticket, now),
+            )
+        if turn is _Turn.LEFT or client.gone:
+            raise ClientGone
+        self._granted.discard(ticket)
+        if self._free(now) > len(self._granted):
+            return True
+        self._queue.put_back(ticket)  # its replica has gone down since
+        return False
+
+    def _end(self, ticket: Ticket, turn: _Turn) -> None:
+        """End a wait that has not ended yet."""
+        future = self._waiting.get(ticket)
+        if future is not None and not future.done():
+            self._queue.cancel(ticket)
+            future.set_result(turn)
+
+    def _freed(self) -> None:
+        """A request is over. What it took is settled before the next one is chosen, and many ends are one round."""
+        if self._waiting and not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        """Give every slot that is free to whoever is next."""
+        self._due = False
+        now = self._monotonic()
+        for late in self._queue.expire(now):
+            self._end(late, _Turn.LATE)
+        free = self._free(now) if len(self._queue) else 0
+        while free > len(self._granted) and (ticket := self._queue.pop(now)) is not None:
+            future = self._waiting[ticket]
+            if future.done():  # its task was cancelled, and has not run yet
+                self._queue.settle(ticket, 0, 0, 0.0)
+            else:
+                self._granted.add(ticket)
+                future.set_result(_Turn.SLOT)
+
+    def _free(self, now: float) -> int:
+        """The slots that are not taken, those that were given to somebody among them.
+
+        A replica whose breaker is not closed has one: its trial.
+        """
+        cap = self.config.max_in_flight
+        positions, _ = candidates(self.replicas, now)
+        if cap is None or not positions:
+            return UNBOUNDED
+        free = 0
+        for replica in map(self.replicas.__getitem__, positions):
+            room = cap - replica.in_flight
+            free += max(0, room if replica.breaker.closed else min(1, room))
+        return free
+
+    def _refused(self, reason: str) -> None:
+        self._telemetry.queue_refusals.labels(self.pool, reason).inc()
+
+    def _retry_after(self, ticket: Ticket, now: float) -> int:
+        """By Little's law (L = λW) a replica with L requests in flight that take W seconds each ends L / W a second."""
+        positions, _ = candidates(self.replicas, now)
+        ending_per_s = 0.0
+        for replica in map(self.replicas.__getitem__, positions):
+            if replica.vitals.request_s:
+                ending_per_s += max(1, replica.in_flight) / replica.vitals.request_s
+        return patience(self._queue.ahead(ticket.priority), ending_per_s, self._draws.random())

@@ -1,0 +1,118 @@
+"""`gateway simulate fit`: a profile out of looks at an engine, and what cannot be fitted."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+from gateway.simulation import profile
+from gateway.simulation.jobs import Job
+from gateway.simulation.pages import MARK
+from tests.gateway.modelled import PROFILE, STEP, Modelled
+from tests.gateway.servers import server
+
+
+def fit(*options: str) -> Result:
+    return CliRunner().invoke(main, ["simulate", "fit", *options])
+
+
+def told(*options: str) -> str:
+    """What a run that fails says."""
+    result = fit(*options)
+    assert result.exit_code != 0
+    return result.output
+
+
+@pytest.fixture
+def looks(tmp_path: Path) -> Path:
+    """Sixty looks at a known engine that serves loads of all kinds."""
+    model, random, found = Modelled(), Random(2), []
+    for _ in range(60):
+        many, prompt = random.choice((1, 2, 4, 8, 16, 32)), random.choice((32, 128, 512))
+        model.serve([Job(prompt, 128) for _ in range(many)])
+        model.kv_usage = many * (prompt + 64) / PROFILE.kv_tokens
+        page = model.page()
+        found.append(f"{MARK}{model.now}\n{page}")
+    path = tmp_path / "pages.txt"
+    path.write_text("".join(found))
+    return path
+
+
+def test_looks_become_a_profile_that_the_simulator_reads(looks: Path, tmp_path: Path) -> None:
+    out = tmp_path / "engine.yaml"
+    result = fit("--pages", str(looks), "--out", str(out), "--name", "ours", "--gpus", "2", "--max-num-seqs", "64")
+    assert result.exit_code == 0, result.output
+    found = profile.find(str(out))
+    assert (found.name, found.gpus, found.max_num_seqs, found.kv_tokens) == ("ours", 2, 64, PROFILE.kv_tokens)
+    assert found.source == "fitted to pages.txt"
+    assert found.step.base_s == pytest.approx(STEP.base_s, rel=0.2)
+    assert found.fit is not None
+    assert found.fit.r2 > 0.7
+    assert found.fit.ttft_error is None
+    assert "59 windows: R² 0." in result.output
+    assert "context token" in result.output
+    tried = ("--workload", "llm-d", "--policy", "score", "--seconds", "3", "--rate", "5", "--engine", str(out))
+    used = CliRunner().invoke(main, ["simulate", *tried])
+    assert used.exit_code == 0, used.output
+    assert "fitted: R² 0." in used.output
+
+
+@contextmanager
+def serving(model: Modelled) -> Iterator[str]:
+    """The URL of an engine that answers while a command runs in this thread."""
+    loop, url, started = asyncio.new_event_loop(), [], threading.Event()
+    over = asyncio.Event()
+
+    async def serve() -> None:
+        async with server(model.answer) as address:
+            url.append(address)
+            started.set()
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert started.wait(10)
+        yield url[0]
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
+
+
+def test_looks_are_saved_and_an_idle_engine_tells_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "pages.txt"
+    with serving(Modelled()) as url:
+        found = told("--url", url, "--watch", "1", "--every", "0.2", "--save", str(path))
+    assert "expected 6 windows with load or more, found 0" in found
+    assert path.read_text().startswith(MARK)
+    assert "expected 6 windows with load or more, found 0" in told("--pages", str(path))
+
+
+def test_an_engine_is_asked_for_its_model_and_its_context() -> None:
+    with serving(Modelled()) as url:
+        assert "no burst fits the model's context of 4096 tokens" in told("--url", url, "--prompt-tokens", "5000")
+
+
+def test_an_engine_that_is_not_there_is_told() -> None:
+    assert "http://127.0.0.1:1: " in told("--url", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "name one of --url URL and --pages FILE"),
+        (("--url", "http://h:1", "--pages", "x"), "name one of --url URL and --pages FILE"),
+        (("--pages", "x", "--save", "y"), "--save keeps the looks of --watch"),
+        (("--url", "h:1"), "expected a URL such as http://10.0.0.7:8000"),
+        (("--pages", "nowhere.txt"), "nowhere.txt: line 1: no such file"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told(options: tuple[str, ...], message: str) -> None:
+    assert message in told(*options)

@@ -1,0 +1,57 @@
+"""Engine profiles: the terms of a step, and files of them."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gateway.contracts.errors import DocumentError, InputError
+from gateway.simulation import profile
+from gateway.simulation.profile import PROFILES, EngineProfile, StepTime
+
+
+def test_a_step_is_the_sum_of_its_terms() -> None:
+    step = StepTime(base_s=1.0, prefill_token_s=0.1, sequence_s=0.01, context_token_s=0.001)
+    assert step.of(5, 4, 30) == pytest.approx(1.0 + 0.5 + 0.04 + 0.03)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_profiles_that_are_here_say_where_they_come_from(name: str) -> None:
+    found = profile.find(name)
+    assert found.name == name
+    assert len(found.source) > 40
+
+
+def test_the_large_one_writes_a_token_in_25_ms_at_light_load() -> None:
+    """Thirty sequences with contexts of 7,200 tokens."""
+    assert profile.H100X2.step.of(0, 30, 30 * 7200) == pytest.approx(0.025, rel=0.15)
+
+
+def test_a_profile_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "engine.yaml"
+    path.write_text(yaml.safe_dump(profile.A10G.model_dump(mode="json")))
+    assert profile.find(str(path)) == profile.A10G
+
+
+def test_a_profile_that_is_nowhere_is_told_with_those_that_are_here() -> None:
+    with pytest.raises(InputError, match=r"no engine profile 'h200': expected a10g-llama-7b, h100x2-qwen3-32b"):
+        profile.find("h200")
+
+
+def test_a_mistake_in_a_file_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "engine.yaml"
+    terms = "base_s: -1, prefill_token_s: 0, sequence_s: 0, context_token_s: 0"
+    path.write_text(f"name: x\nkv_tokens: 100\nstep: {{{terms}}}\n")
+    with pytest.raises(DocumentError, match=r"line 3, step\.base_s"):
+        profile.find(str(path))
+
+
+def test_a_step_takes_time() -> None:
+    with pytest.raises(ValueError, match="greater than 0"):
+        EngineProfile.model_validate(
+            {
+                "name": "x",
+                "kv_tokens": 100,
+                "step": {"base_s": 0, "prefill_token_s": 0, "sequence_s": 0, "context_token_s": 0},
+            }
+        )

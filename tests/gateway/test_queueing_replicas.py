@@ -1,0 +1,124 @@
+"""Slots come and go with the replicas of a pool and with its settings."""
+
+import asyncio
+
+from gateway.settings.queue import QueueConfig
+from gateway.upstreams.base import Counted
+from tests.gateway.virtual import pause, turns
+from tests.gateway.waiting import World, now, run
+
+
+def test_a_slot_that_is_gone_before_its_heir_runs_leaves_it_first() -> None:
+    async def work() -> None:
+        world = World(replicas=2)
+        tasks = [world.come("a"), world.come("b", hold=5.0), world.come("c"), world.come("d")]
+        await turns(2)
+        await world.granted()
+        world.befall(0, "break")
+        await pause(0.5)
+        assert world.queue.depth == 2
+        assert world.order == ["a", "b"]
+        world.befall(0, "mend")
+        world.queue.tick()
+        await asyncio.gather(*tasks)
+        assert (world.order, world.most) == (["a", "b", "c", "d"], 1)
+        assert world.at_rest
+
+    run(work)
+
+
+def test_a_replica_that_wakes_makes_room() -> None:
+    async def work() -> None:
+        world = World(replicas=2)
+        world.befall(1, "asleep")
+        tasks = [world.come("a", hold=10.0), world.come("b")]
+        await pause(1.0)
+        world.befall(1, "awake")
+        world.queue.tick()
+        await asyncio.gather(*tasks)
+        assert (world.order, now()) == (["a", "b"], 10.0)
+
+    run(work)
+
+
+def test_a_trial_that_is_due_is_one_slot() -> None:
+    async def work() -> None:
+        world = World(replicas=2, max_in_flight=4)
+        world.befall(1, "break")
+        tasks = [world.come(str(number), hold=10.0) for number in range(7)]
+        await turns(2)
+        assert world.queue.depth == 3
+        await pause(1.5)
+        world.queue.tick()
+        assert len(world.queue._granted) == 1
+        await turns(2)
+        world.queue.tick()
+        await turns(2)
+        assert (world.replicas[1].in_flight, world.queue.depth) == (1, 2)
+        world.befall(1, "mend")
+        world.queue.tick()
+        await asyncio.gather(*tasks)
+        assert world.most == 4
+
+    run(work)
+
+
+def test_where_nobody_can_serve_nobody_waits() -> None:
+    async def work() -> None:
+        world = World()
+        tasks = [world.come("a"), world.come("b")]
+        await turns(2)
+        world.befall(0, "asleep")
+        world.queue.tick()
+        assert world.queue.depth == 0, "it goes on, and is told so"
+        assert not world.queue.ready(now()) or world.queue.depth == 0
+        await asyncio.gather(*tasks)
+        assert world.queue.ready(now())
+        assert world.at_rest
+
+    run(work)
+
+
+def test_other_settings_wake_who_may_go_on_now() -> None:
+    async def work() -> None:
+        world = World()
+        tasks = [world.come(name, hold=10.0) for name in "abcd"]
+        await turns(2)
+        world.queue.serve(QueueConfig(max_in_flight=2), {}, world.replicas)
+        await turns(2)
+        assert world.order == ["a", "b"]
+        world.replicas.append(Counted("r9", (9,), world.replicas[0].vitals))
+        world.queue.serve(QueueConfig(max_in_flight=1), {}, world.replicas)
+        await turns(2)
+        assert world.order == ["a", "b", "c"]
+        world.queue.serve(QueueConfig(), {}, world.replicas)
+        await turns(2)
+        assert world.order == ["a", "b", "c", "d"]
+        await asyncio.gather(*tasks)
+        assert world.at_rest
+
+    run(work)
+
+
+def test_a_replica_that_leaves_the_pool_frees_nothing_here() -> None:
+    async def work() -> None:
+        world = World(replicas=2)
+        old = world.replicas[0]
+        world.queue.serve(world.queue.config, {}, world.replicas[1:])
+        assert old.freed is None
+        assert world.replicas[1].freed is not None
+
+    run(work)
+
+
+def test_another_attempt_prefers_room_and_does_without() -> None:
+    async def work() -> None:
+        world = World(replicas=3)
+        roomy, offered = world.queue.roomy, world.replicas
+        assert roomy(offered, range(3), ()) == (range(3), ())
+        with offered[1]:
+            assert roomy(offered, range(3), ()) == ([0, 2], ())
+            assert roomy(offered, [1, 2], [0.5, 1.0]) == ([2], [1.0])
+            assert roomy(offered, [1], [1.0]) == ([1], [1.0])
+
+    run(work)
