@@ -116,36 +116,39 @@ def portkey(place: Place) -> Launch:
     return Launch(PORTKEY.rpartition("@")[2], command, env, (f"x-portkey-config: {routing}",), verbatim=False)
 
 
-def _router(place: Place, command: Sequence[str], version: str, level: str) -> Launch:
-    flags = ["--host", "127.0.0.1", "--port", str(place.port), "--worker-urls", *place.engines]
-    flags += ["--policy", "round_robin", "--log-level", level, "--max-concurrent-requests", "4096"]
+def _router(place: Place, command: Sequence[str], version: str, flags: Sequence[str]) -> Launch:
+    flags = ["--host", "127.0.0.1", "--port", str(place.port), "--worker-urls", *place.engines, *flags]
     return Launch(version, [*command, *flags, "--prometheus-port", str(free_port())])
 
 
-def vllm_router(place: Place) -> Launch:
+IN_TURN = ("--policy", "round_robin", "--max-concurrent-requests", "4096")
+
+
+def vllm_router(place: Place, flags: Sequence[str] = IN_TURN) -> Launch:
     """vLLM's router in Rust: no keys, no money."""
     program = install.python_package(VLLM_ROUTER) / "vllm-router"
-    return _router(place, [str(program)], _version(VLLM_ROUTER), "warning")
+    return _router(place, [str(program)], _version(VLLM_ROUTER), [*flags, "--log-level", "warning"])
 
 
-def sglang_router(place: Place) -> Launch:
+def sglang_router(place: Place, flags: Sequence[str] = IN_TURN) -> Launch:
     """SGLang's router in Rust: no keys, no money."""
     python = install.python_package(SGLANG_ROUTER) / "python"
-    return _router(place, [str(python), "-m", "sglang_router.launch_router"], _version(SGLANG_ROUTER), "warn")
+    command = [str(python), "-m", "sglang_router.launch_router"]
+    return _router(place, command, _version(SGLANG_ROUTER), [*flags, "--log-level", "warn"])
 
 
 def ours(place: Place) -> Launch:
     """Tollgate with everything on: keys, limits, verdicts, rules, a queue, scores, usage, prices, the ledger."""
-    return _ours(place, plain=False)
+    return _ours(place, tollgate.EVERYTHING)
 
 
 def ours_plain(place: Place) -> Launch:
     """Tollgate without rules, limits, queue and scores: keys, verdicts, usage, prices and the ledger."""
-    return _ours(place, plain=True)
+    return _ours(place, tollgate.PLAIN)
 
 
-def _ours(place: Place, *, plain: bool) -> Launch:
-    gate = tollgate.prepare(place.folder, place.port, place.engines, plain=plain)
+def _ours(place: Place, setup: tollgate.Setup) -> Launch:
+    gate = tollgate.prepare(place.folder, place.port, place.engines, setup)
     return Launch(gate.version, gate.command, headers=(f"authorization: Bearer {gate.key}",), audit=gate.audit)
 
 

@@ -101,8 +101,8 @@ class Inside:
         route, queue = pool.choose(pool.replicas, now, demand), pool.queue
         assert route is not None
         assert queue is not None
-        if route.candidates:
-            account.routed(serving.digest, demand, route.recorded(pool.policy))
+        if route.routed is not None:
+            account.routed(serving.digest, demand, route.routed)
         row = account.settled(prices, 0.1)
 
         def rows() -> None:
@@ -212,9 +212,9 @@ def _alone(step: Callable[[], object], count: int) -> float:
     return min(once() for _ in range(BEST_OF))
 
 
-async def measure(folder: Path, count: int, *, plain: bool = False) -> dict[str, dict[str, float]]:
+async def measure(folder: Path, count: int, setup: tollgate.Setup = tollgate.EVERYTHING) -> dict[str, dict[str, float]]:
     """`steps`, `whole` and `drain`, in microseconds."""
-    gate = tollgate.prepare(folder, 1, ["http://127.0.0.1:1", "http://127.0.0.1:2"], plain=plain)
+    gate = tollgate.prepare(folder, 1, ["http://127.0.0.1:1", "http://127.0.0.1:2"], setup)
     deployed = config.load(gate.config)
     stores = open_stores(deployed.config.database)
     inside = Inside(build(deployed, stores), stores, gate.key.encode())
@@ -236,9 +236,10 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="without rules, limits, queue and scores")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    setup = tollgate.PLAIN if options.plain else tollgate.EVERYTHING
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         os.chdir(folder)
-        figures = runner.run(measure(Path(folder), options.requests, plain=options.plain))
+        figures = runner.run(measure(Path(folder), options.requests, setup))
     if options.json:
         print(json.dumps(figures))
         return

@@ -28,22 +28,22 @@ enforcement: {{mode: require, trusted_keys: [gate.pub], verdicts: verdicts}}
 pools:
   bench:
     served_model: bench
-    {routing}
+    {pool}
     replicas:
 {replicas}
 models:
   bench:
     live: bench@1
     releases: [{{manifest: release.yaml, pool: bench}}]
-{more}"""
-PLAIN = "policy: least_in_flight"
-ROUTING = "queue: {max_in_flight: 10000}"
-MORE = """\
+{model}{top}"""
+RULES = """\
     rules:
       - {id: holiday, when: 'local.is_holiday && key.team == "nobody"', release: bench@1}
       - {id: gold, when: 'headers["x-tier"] == "gold"', release: bench@1}
       - {id: peak, when: '"peak" in local.windows && req.max_tokens > 100000', release: bench@1}
       - {id: default, release: live}
+"""
+TOP = """\
 headers: [x-tier]
 regions:
   default: BR-SP
@@ -69,6 +69,19 @@ engine: {name: vllm, version: 0.32.0}
 
 
 @dataclass(frozen=True)
+class Setup:
+    """What configurations differ in: a line of the pool, lines of the model and of the top level, a key's limits."""
+
+    pool: str = "policy: least_in_flight"
+    model: str = ""
+    top: str = ""
+    limits: Sequence[str] = ()
+
+
+PLAIN, EVERYTHING = Setup(), Setup("queue: {max_in_flight: 10000}", RULES, TOP, LIMITS)
+
+
+@dataclass(frozen=True)
 class Gate:
     """A gateway that can be started: its command, and a key that it takes."""
 
@@ -83,10 +96,10 @@ class Gate:
         return totals
 
 
-def prepare(folder: Path, port: int, engines: Sequence[str], *, plain: bool = False) -> Gate:
-    """Write configuration, prices, manifest and verdict into a folder, and make a key; `plain` as told above."""
+def prepare(folder: Path, port: int, engines: Sequence[str], setup: Setup = EVERYTHING) -> Gate:
+    """Write configuration, prices, manifest and verdict into a folder, and make a key."""
     replicas = "\n".join(f'      - {{name: engine-{number}, url: "{url}"}}' for number, url in enumerate(engines))
-    text = CONFIG.format(port=port, replicas=replicas, routing=PLAIN if plain else ROUTING, more="" if plain else MORE)
+    text = CONFIG.format(port=port, replicas=replicas, pool=setup.pool, model=setup.model, top=setup.top)
     (folder / "gateway.yaml").write_text(text, encoding="utf-8")
     (folder / "prices.yaml").write_text(PRICES, encoding="utf-8")
     (folder / "release.yaml").write_text(RELEASE, encoding="utf-8")
@@ -95,8 +108,7 @@ def prepare(folder: Path, port: int, engines: Sequence[str], *, plain: bool = Fa
     signed = attestation.sign(_waiver(folder / "release.yaml"), attestation.load_private(folder / "gate.pem"))
     (folder / "verdicts/bench@1.dsse.json").write_bytes(signed)
     config = folder / "gateway.yaml"
-    limits = () if plain else LIMITS
-    key = json.loads(_gateway(config, "keys", "create", "--team", "bench", "--json", *limits))["key"]
+    key = json.loads(_gateway(config, "keys", "create", "--team", "bench", "--json", *setup.limits))["key"]
     return Gate(metadata.version("tollgate"), [_program(), "serve", "--config", str(config)], key, config)
 
 

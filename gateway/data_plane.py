@@ -123,8 +123,10 @@ class DataPlane:
             raise
         finally:
             client.unwatch()
-            self.admission.settle(reservation, account.tokens, self.monotonic())
-            row = account.settled(exchange.prices, self.monotonic() - started)
+            ended = self.monotonic()
+            if reservation.open:
+                self.admission.settle(reservation, account.tokens, ended)
+            row = account.settled(exchange.prices, ended - started)
             self.spool.settle(row)
             self.telemetry.settled(row)
 
@@ -146,13 +148,13 @@ class DataPlane:
 
     def _aim(self, exchange: Exchange, resolved: Resolved, serving: Serving) -> ReplicaPool:
         """The request as a release's pool takes it; its client is told which release that is."""
-        release, ungated, ruled = resolved
+        release, decision, ungated = resolved.release, resolved.decision, resolved.ungated
         pool = serving.pools[release.pool]
         exchange.account.release, request, client = release, exchange.request, exchange.client
         exchange.body = prepare(request, release, release.called(pool.served_model))
         exchange.demand = pool.demand(request, release, exchange.principal.team, client.header)
-        if ruled is not None:
-            exchange.account.ruled(serving.digest, release.model, ruled)
+        if decision is not None and decision.ruled is not None:
+            exchange.account.ruled(serving.digest, decision.ruled)
         client.lines = exchange.lines + told(release.name, release.digest)
         if ungated is not None:
             self.telemetry.ungated.labels(release.name).inc()

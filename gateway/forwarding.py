@@ -4,10 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.contracts.errors import QueueFull, QueueTimeout, RequestError, UpstreamOverloaded, UpstreamUnavailable
-from gateway.policy.accounting import Account
 from gateway.policy.fairness import Ticket
 from gateway.policy.health import absence, retry_after
-from gateway.queueing import PoolQueue
 from gateway.relay import AnotherReplica, EngineLacks, Exchange
 from gateway.serving import ReplicaPool
 from gateway.telemetry import Telemetry
@@ -31,48 +29,55 @@ class Forwarding:
         Returns why none of them could answer, if so; raises what no other replica can mend, and every failure after the
         first byte.
         """
-        adapter, queue = exchange.account.release.adapter, pool.queue
+        account, queue = exchange.account, pool.queue
+        adapter = account.release.adapter
         untried = list(pool.replicas) if adapter is None else await self._holders(exchange, pool)
+        now = self.monotonic()
         if queue is None or not queue.capped:
-            return await self._attempts(exchange, pool, untried)
-        ticket = self._ticket(exchange, queue)
+            return await self._attempts(exchange, pool, untried, now)
+        who, demand, deadline = exchange.principal, exchange.demand, now + queue.config.max_wait
+        ticket = Ticket(who.team, who.priority, who.weight, demand.tokens, 0, demand.output, now, deadline)
         try:
-            if queue.ready(ticket.arrived_at):
+            if queue.ready(now):
                 queue.enter(ticket)
             else:
                 await queue.wait(ticket, exchange.client)
-                exchange.account.waited(exchange.digest, self.monotonic() - ticket.arrived_at)
+                now = self.monotonic()
+                account.waited(exchange.digest, now - ticket.arrived_at)
         except (QueueFull, QueueTimeout) as error:
             return error
         if adapter is None:
             untried = list(queue.replicas)  # a reload may have changed them while it waited
         failure: RequestError | None = None
         try:
-            failure = await self._attempts(exchange, pool, untried)
+            failure = await self._attempts(exchange, pool, untried, now)
             return failure
         finally:
-            _settle(ticket, exchange.account, queue, shed=isinstance(failure, UpstreamOverloaded))
+            if (usage := account.usage) is not None:
+                queue.settle(ticket, usage.input_tokens, usage.cached_tokens or 0, usage.output_tokens)
+            elif account.attempts and not isinstance(failure, UpstreamOverloaded):  # nobody says: what was expected
+                queue.settle(ticket, ticket.input_tokens, ticket.cached_tokens, ticket.output_tokens)
+            else:  # engines shed it, or none was asked: that is nothing of its team's share
+                queue.settle(ticket, 0, 0, 0.0)
 
-    def _ticket(self, exchange: Exchange, queue: PoolQueue) -> Ticket:
-        who, demand, now = exchange.principal, exchange.demand, self.monotonic()
-        deadline = now + queue.config.max_wait
-        return Ticket(who.team, who.priority, who.weight, demand.tokens, 0, demand.output, now, deadline)
-
-    async def _attempts(self, exchange: Exchange, pool: ReplicaPool, untried: list[Upstream]) -> RequestError | None:
+    async def _attempts(
+        self, exchange: Exchange, pool: ReplicaPool, untried: list[Upstream], now: float
+    ) -> RequestError | None:
         account, demand, failure = exchange.account, exchange.demand, None
-        pool.retries.deposit(self.monotonic())
+        pool.retries.deposit(now)
         for attempt in range(MAX_ATTEMPTS):
-            route = pool.choose(untried, self.monotonic(), demand)
+            route = pool.choose(untried, self.monotonic() if attempt else now, demand)
             if route is None or (attempt and not self._may_retry(pool)):
                 break
             replica, exchange.answered = untried.pop(route.position), route.answered
-            if route.candidates:
-                account.routed(exchange.digest, demand, route.recorded(pool.policy))
+            if route.routed is not None:
+                account.routed(exchange.digest, demand, route.routed)
             account.attempts, account.replica, account.usage = account.attempts + 1, replica.name, None
             try:
                 with route:
                     await exchange.on(replica)
-                pool.settled(demand, account.usage)
+                if (usage := exchange.account.usage) is not None:
+                    pool.estimator.settled(demand.size, usage.input_tokens, usage.output_tokens)
                 return None
             except AnotherReplica as failed:
                 failure = failed.error
@@ -103,14 +108,3 @@ class Forwarding:
         allowed = pool.retries.withdraw(self.monotonic())
         (self.telemetry.retries if allowed else self.telemetry.retries_denied).labels(pool.name).inc()
         return allowed
-
-
-def _settle(ticket: Ticket, account: Account, queue: PoolQueue, *, shed: bool) -> None:
-    """What the request took of its team's share: nothing where engines shed it, what is expected where none says."""
-    usage = account.usage
-    if usage is not None:
-        queue.settle(ticket, usage.input_tokens, usage.cached_tokens or 0, usage.output_tokens)
-    elif account.attempts and not shed:
-        queue.settle(ticket, ticket.input_tokens, ticket.cached_tokens, ticket.output_tokens)
-    else:
-        queue.settle(ticket, 0, 0, 0.0)

@@ -49,6 +49,10 @@ class PoolQueue:
     def __init__(self, pool: str, telemetry: Telemetry, monotonic: Callable[[], float], draws: random.Random) -> None:
         self.pool = pool
         self.config = QueueConfig()
+        self.cap = UNBOUNDED
+        """Requests that a replica gets at once."""
+        self.capped = False
+        """Whether anything can wait here; without it no ticket is needed."""
         self.replicas: Sequence[Upstream] = ()
         self._telemetry = telemetry
         self._monotonic = monotonic
@@ -56,16 +60,13 @@ class PoolQueue:
         self._queue = FairQueue(self.config)
         self._noted: set[Ticket] = set()
         """In flight, and not charged, because nobody had to wait."""
+        self.enter: Callable[[Ticket], None] = self._noted.add
+        """A request goes on without a wait."""
         self._waiting: dict[Ticket, asyncio.Future[_Turn]] = {}
         """Everybody whose `wait` has not ended; a future that is done belongs to a task that is about to run."""
         self._granted: set[Ticket] = set()
         """Those among them who were given a slot that they have not taken yet."""
         self._due = False
-
-    @property
-    def capped(self) -> bool:
-        """Whether anything can wait here; without it no ticket is needed."""
-        return self.config.max_in_flight is not None
 
     @property
     def depth(self) -> int:
@@ -77,6 +78,8 @@ class PoolQueue:
         for replica in self.replicas:
             replica.freed = None
         self.config, self.replicas = config, replicas
+        self.capped = config.max_in_flight is not None
+        self.cap = UNBOUNDED if config.max_in_flight is None else config.max_in_flight
         self._queue.configure(config, limits)
         for replica in replicas:
             replica.freed = self._freed if self.capped else None
@@ -85,19 +88,13 @@ class PoolQueue:
 
     def ready(self, now: float) -> bool:
         """Whether a request may go on at once: nobody waits, and a replica that may be tried has room."""
-        cap = self.config.max_in_flight
-        if cap is None:
-            return True
         if self._waiting:
-            return False
+            return not self.capped
+        cap = self.cap
         for replica in self.replicas:
             if replica.in_flight < cap and replica.vitals.whole(now):
                 return True
         return self._free(now) > 0
-
-    def enter(self, ticket: Ticket) -> None:
-        """A request goes on without a wait."""
-        self._noted.add(ticket)
 
     async def wait(self, ticket: Ticket, client: Client) -> None:
         """Wait for a slot; it is to be taken before anything else is awaited.
@@ -132,22 +129,6 @@ class PoolQueue:
             self._noted.remove(ticket)
         else:
             self._queue.settle(ticket, input_tokens, cached_tokens, output_tokens)
-
-    def roomy(
-        self, replicas: Sequence[Upstream], positions: Sequence[int], weights: Sequence[float]
-    ) -> tuple[Sequence[int], Sequence[float]]:
-        """Of what `health.candidates` gave, those with room; all of them when none has any.
-
-        Whoever was let in finds one with room. Another attempt of its does not wait again, and may find none: the
-        retry budget bounds by how much that exceeds the cap.
-        """
-        cap = self.config.max_in_flight
-        if cap is None:
-            return positions, weights
-        roomy = [place for place, at in enumerate(positions) if replicas[at].in_flight < cap]
-        if not roomy or len(roomy) == len(positions):
-            return positions, weights
-        return [positions[place] for place in roomy], [weights[place] for place in roomy] if weights else ()
 
     def tick(self) -> None:
         """To be called now and then: replicas that are back, and trials that are due, make room without a word."""
@@ -217,9 +198,9 @@ class PoolQueue:
 
         A replica whose breaker is not closed has one: its trial.
         """
-        cap = self.config.max_in_flight
+        cap = self.cap
         positions, _ = candidates(self.replicas, now)
-        if cap is None or not positions:
+        if not self.capped or not positions:
             return UNBOUNDED
         free = 0
         for replica in map(self.replicas.__getitem__, positions):

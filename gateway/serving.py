@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 
+import msgspec
+
 from gateway.config import Limits, Release, Timeouts
 from gateway.contracts.prices import PriceBook
-from gateway.contracts.usage import Usage
 from gateway.policy.decisions import Routed
 from gateway.policy.estimate import NO_DEMAND, Demand, Estimator
 from gateway.policy.health import candidates
@@ -17,9 +18,9 @@ from gateway.policy.prefixes import BLOCK_BYTES, CAPACITY, MOST_BLOCKS, PrefixIn
 from gateway.policy.prompt import canonical, output_limit
 from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
-from gateway.policy.routing import READS_AFFINITY, READS_PREFIXES, Ask, Candidate, Choice, Policy
+from gateway.policy.routing import READS_AFFINITY, READS_PREFIXES, Ask, Candidate, Policy
 from gateway.policy.shapes import Request
-from gateway.queueing import PoolQueue
+from gateway.queueing import UNBOUNDED, PoolQueue
 from gateway.server.head import line
 from gateway.settings.routing import Routing
 from gateway.upstreams.adapters import Adapters
@@ -38,63 +39,43 @@ def told(release: str, digest: str) -> bytes:
     return line(b"x-tollgate-release", release.encode()) + line(b"x-tollgate-digest", digest.encode())
 
 
-class Route:
+class Route(msgspec.Struct, eq=False, gc=False):
     """One attempt's replica, at `position` among those that were offered, and how it was chosen.
 
     `with route:` counts the request on its replica: in flight, and with its outstanding tokens, those of the prompt
-    until `answered` says that the first token is there. `candidates` and `ask` are all that the policy saw, so that the
-    same choice can be made again; empty where there was nothing to choose.
+    until `answered` says that the first token is there; `prefill` and `output` are what is counted. `cached` prompt
+    tokens the replica's cache is expected to hold, by the pool's `index`. `routed` is the choice with all that the
+    policy saw, so that it can be made again; None where there was nothing to choose.
     """
 
-    __slots__ = ("_index", "_output", "_prefill", "ask", "candidates", "choice", "demand", "position", "replica")
-
-    def __init__(
-        self,
-        position: int,
-        replica: Upstream,
-        demand: Demand,
-        index: PrefixIndex,
-        candidates: Sequence[Candidate] = (),
-        ask: Ask = Ask(),  # noqa: B008 (frozen)
-        choice: Choice = Choice(0, (), "only"),  # noqa: B008 (frozen)
-    ) -> None:
-        self.position = position
-        self.replica = replica
-        self.demand = demand
-        self.candidates = candidates
-        self.ask = ask
-        self.choice = choice
-        self._index = index
-        self._prefill = self._output = 0
-
-    @property
-    def cached(self) -> int:
-        """Prompt tokens that the replica's cache was expected to hold."""
-        return self.candidates[self.choice.position].cached if self.candidates else 0
-
-    def recorded(self, policy: Policy) -> Routed:
-        """The choice, to be made again from what was seen."""
-        return Routed(policy.__name__, tuple(self.candidates), self.ask, self.choice.position, self.choice.reason)
+    position: int
+    replica: Upstream
+    demand: Demand
+    index: PrefixIndex
+    cached: int = 0
+    routed: Routed | None = None
+    prefill: int = 0
+    output: int = 0
 
     def __enter__(self) -> "Route":
         """The request is on its way."""
-        demand = self.demand
-        self._prefill, self._output = demand.tokens - self.cached, demand.output
-        self.replica.outstanding += self._prefill + self._output
+        demand, replica = self.demand, self.replica
+        self.prefill, self.output = demand.tokens - self.cached, demand.output
+        replica.outstanding += self.prefill + self.output
         if demand.blocks:
-            self._index.add(self.replica.name, demand.blocks)
-        self.replica.__enter__()
+            self.index.add(replica.name, demand.blocks)
+        replica.__enter__()
         return self
 
     def answered(self) -> None:
         """Its first token is there: nothing of its prompt is left to compute."""
-        self.replica.outstanding -= self._prefill
-        self._prefill = 0
+        self.replica.outstanding -= self.prefill
+        self.prefill = 0
 
     def __exit__(self, *exc: object) -> None:
         """It is over."""
-        self.replica.outstanding -= self._prefill + self._output
-        self._prefill = self._output = 0
+        self.replica.outstanding -= self.prefill + self.output
+        self.prefill = self.output = 0
         self.replica.__exit__(*exc)
 
 
@@ -128,35 +109,39 @@ class ReplicaPool:
         size = len(request.body) if system is None else len(request.body) + len(system)
         estimator, policy = self.estimator, self.policy
         limit = output_limit(request, release.manifest.sampling.max_tokens)
-        tokens, output = estimator.prompt(size), estimator.output(limit)
+        tokens, output = estimator.expected(size, limit)
         most = tokens + (output if limit is None else limit)
         if len(self.replicas) == 1 or policy not in _HASHED:
             return Demand(size, tokens, output, most)
-        affinity, most = 0, MOST_BLOCKS
+        affinity, count = 0, MOST_BLOCKS
         if policy in READS_AFFINITY:
             # A release's own prompt is the same for all: the first block that is not only that tells them apart.
-            most = 1 + (0 if system is None else len(system) // BLOCK_BYTES)
+            count = 1 + (0 if system is None else len(system) // BLOCK_BYTES)
             session = header(self.session_header)
             if session:
                 affinity = keyed_hash(session, _salt(self.secret, team))
                 return Demand(size, tokens, output, most, affinity=affinity)
         blocks: Sequence[int] = ()
         if size >= BLOCK_BYTES:
-            blocks = block_hashes(canonical(request, system), _salt(self.secret, team, release.digest), most)
+            blocks = block_hashes(canonical(request, system), _salt(self.secret, team, release.digest), count)
         if policy in READS_AFFINITY:
             affinity, blocks = blocks[-1] if blocks else 0, ()
+        if not blocks:
+            return Demand(size, tokens, output, most, affinity=affinity)
         per_block = int(BLOCK_BYTES * estimator.tokens_per_byte)
         return Demand(size, tokens, output, most, blocks, per_block, affinity)
 
     def choose(self, untried: Sequence[Upstream], now: float, demand: Demand = NO_DEMAND) -> Route | None:
-        """The replica to try next, by the pool's policy; None when those that are left sleep or drain."""
+        """The replica to try next, by the pool's policy; None when those that are left sleep or drain.
+
+        Those with as many requests as they may have are left out, unless all of them have. Whoever was let in finds
+        one with room. Another attempt of its does not wait again, and may find none: the retry budget bounds by how
+        much that exceeds the cap.
+        """
         positions, weights = candidates(untried, now)
-        if not positions:
-            return None
-        if self.queue is not None:
-            positions, weights = self.queue.roomy(untried, positions, weights)
-        if len(positions) == 1:
-            return Route(positions[0], untried[positions[0]], demand, self.index)
+        if len(positions) <= 1:
+            return Route(positions[0], untried[positions[0]], demand, self.index) if positions else None
+        cap, full = UNBOUNDED if self.queue is None else self.queue.cap, 0
         seen, blocks, tokens, oldest = [], demand.blocks, demand.tokens, now - self.stale_s
         for place, position in enumerate(positions):
             replica, cached, kv_usage, waiting = untried[position], 0, None, None
@@ -165,19 +150,21 @@ class ReplicaPool:
             signals = replica.signals
             if signals is not None and signals.at >= oldest:
                 kv_usage, waiting = signals.kv_usage, signals.waiting
-            weight = weights[place] if weights else 1.0
-            seen.append(
-                Candidate(replica.name, weight, replica.in_flight, replica.outstanding, cached, kv_usage, waiting)
-            )
-        ask = Ask(tokens, demand.affinity, next(self.turns), self.draw())
-        choice = self.policy(seen, ask)
-        position = positions[choice.position]
-        return Route(position, untried[position], demand, self.index, seen, ask, choice)
-
-    def settled(self, demand: Demand, usage: Usage | None) -> None:
-        """Learn from a request that was answered here."""
-        if usage is not None:
-            self.estimator.settled(demand.size, usage.input_tokens, usage.output_tokens)
+            weight, in_flight = weights[place] if weights else 1.0, replica.in_flight
+            if in_flight >= cap:
+                full += 1
+            seen.append(Candidate(replica.name, weight, in_flight, replica.outstanding, cached, kv_usage, waiting))
+        if full and full < len(seen):
+            positions = [position for position, each in zip(positions, seen, strict=True) if each.in_flight < cap]
+            seen = [each for each in seen if each.in_flight < cap]
+            if len(seen) == 1:
+                return Route(positions[0], untried[positions[0]], demand, self.index)
+        policy, ask = self.policy, Ask(tokens, demand.affinity, next(self.turns), self.draw())
+        choice = policy(seen, ask)
+        place = choice.position
+        routed = Routed(policy.__name__, tuple(seen), ask, place, choice.reason)
+        position = positions[place]
+        return Route(position, untried[position], demand, self.index, seen[place].cached, routed)
 
 
 @dataclass(frozen=True)

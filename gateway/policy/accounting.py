@@ -1,6 +1,5 @@
 """The facts of one admitted request, and the ledger row that they make."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
@@ -10,17 +9,15 @@ from gateway.contracts.ledger import GATEWAY_LOST, LedgerRow
 from gateway.contracts.prices import PriceBook
 from gateway.contracts.usage import Usage
 from gateway.policy.auth import Principal
-from gateway.policy.decisions import Decided, Routed, Ruled, encode
+from gateway.policy.decisions import Deciding, Routed, encode
 from gateway.policy.estimate import Demand
-from gateway.policy.rules import Decision
 from gateway.policy.shapes import Request
 
 KEPT_BLOCKS = 4
 """Of a prompt's blocks every fourth is kept, about 512 tokens each, as in public traces."""
 
 
-@dataclass(slots=True)
-class Account:
+class Account(msgspec.Struct, eq=False, gc=False):
     """What is known of a request so far. Durations in seconds; `usage` is the engine's own count, or None.
 
     `release` answers: another model's than the one asked for, when that could not. Its price counts then.
@@ -35,7 +32,7 @@ class Account:
     attempts: int = 0
     usage: Usage | None = None
     first_byte_s: float | None = None
-    decided: Decided | None = None
+    decided: Deciding | None = None
     _priced: Usage | None = None
     _cost: Decimal | None = None
 
@@ -45,26 +42,27 @@ class Account:
             self._priced, self._cost = self.usage, book.cost(self.release.model, self.usage)
         return self._cost
 
-    def ruled(self, config: str, model: str, decision: Decision) -> None:
-        """The rules of a model decided, by a configuration's digest."""
+    def ruled(self, config: str, ruled: msgspec.Raw) -> None:
+        """The rules of a model decided (`rules.Decision.ruled`), by a configuration's digest."""
         if self.decided is None:
-            self.decided = Decided(config)
-        self.decided.ruled.append(Ruled(model, decision.rule, decision.release, decision.region, dict(decision.inputs)))
+            self.decided = Deciding(config)
+        self.decided.ruled.append(ruled)
 
     def waited(self, config: str, seconds: float) -> None:
         """It waited for a replica."""
         if self.decided is None:
-            self.decided = Decided(config)
+            self.decided = Deciding(config)
         self.decided.queued_s += seconds
 
     def routed(self, config: str, demand: Demand, routed: Routed) -> None:
         """A replica was chosen among several."""
-        if self.decided is None:
-            self.decided = Decided(config)
-        if not self.decided.blocks and demand.blocks:
-            self.decided.blocks = list(demand.blocks[KEPT_BLOCKS - 1 :: KEPT_BLOCKS])
-            self.decided.block_tokens = KEPT_BLOCKS * demand.block_tokens
-        self.decided.routes.append(routed)
+        decided = self.decided
+        if decided is None:
+            decided = self.decided = Deciding(config)
+        if demand.blocks and not decided.blocks:
+            decided.blocks = list(demand.blocks[KEPT_BLOCKS - 1 :: KEPT_BLOCKS])
+            decided.block_tokens = KEPT_BLOCKS * demand.block_tokens
+        decided.routes.append(routed)
 
     @property
     def tokens(self) -> int | None:
@@ -75,7 +73,8 @@ class Account:
 
     def settled(self, book: PriceBook, duration_s: float) -> LedgerRow:
         """The final row."""
-        cost, usage = self.cost(book), self.usage
+        usage = self.usage
+        cost = self._cost if self._priced is usage else self.cost(book)
         return msgspec.structs.replace(
             self.admitted,
             release=self.release.name,

@@ -4,22 +4,14 @@ The ledger keeps it as JSON. Names of fields stand only where there is one of a 
 """
 
 import json
-from typing import Any
 
 import msgspec
 
 from gateway.contracts.errors import InputError
 from gateway.policy.routing import POLICIES, Ask, Candidate, Choice
+from gateway.policy.rules import Ruled
 
-
-class Ruled(msgspec.Struct, frozen=True, array_like=True):
-    """A rule of a model that won: its id, the release that it picked, and the values that the model's rules read."""
-
-    model: str
-    rule: str
-    release: str
-    region: str
-    inputs: dict[str, Any] = {}
+__all__ = ["Decided", "Deciding", "Routed", "Ruled", "ascii_json", "decode", "encode"]
 
 
 class Routed(msgspec.Struct, frozen=True, array_like=True):
@@ -56,18 +48,29 @@ class Decided(msgspec.Struct, omit_defaults=True):
     block_tokens: int = 0
 
 
+class Deciding(msgspec.Struct, omit_defaults=True, gc=False):
+    """The same while it is decided; what rules decided is JSON already. Its own JSON is that of a `Decided`."""
+
+    config: str = ""
+    ruled: list[msgspec.Raw] = []
+    routes: list[Routed] = []
+    queued_s: float = 0.0
+    blocks: list[int] = []
+    block_tokens: int = 0
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Decided).decode
 
 
-def encode(decided: Decided) -> str:
+def encode(decided: Decided | Deciding) -> str:
     """The JSON of what was decided."""
     return _encode(decided).decode()
 
 
-def ascii_json(decided: Decided) -> bytes:
+def ascii_json(decided: Decided | Deciding) -> bytes:
     """The same for a header, which takes ASCII alone."""
-    return json.dumps(msgspec.to_builtins(decided), separators=(",", ":")).encode()
+    return json.dumps(json.loads(_encode(decided)), separators=(",", ":")).encode()
 
 
 def decode(text: str) -> Decided:

@@ -57,11 +57,16 @@ class Estimator:
 
     def prompt(self, size: int) -> int:
         """The prompt tokens of a body of so many bytes; at least 1."""
-        return int(size * self._tokens / self._bytes) or 1
+        return self.expected(size, None)[0]
 
     def output(self, limit: int | None = None) -> int:
         """The output tokens to expect of a request that allows so many, or does not say."""
-        return int(self._output if limit is None or limit > self._output else limit)
+        return self.expected(0, limit)[1]
+
+    def expected(self, size: int, limit: int | None) -> tuple[int, int]:
+        """Both (`prompt`, `output`), at once: every request is asked for them."""
+        output = self._output
+        return int(size * self._tokens / self._bytes) or 1, int(output if limit is None or limit > output else limit)
 
     def settled(self, size: int, input_tokens: int, output_tokens: int) -> None:
         """An engine has counted a request whose body had so many bytes. One without a prompt teaches nothing of it."""

@@ -1,7 +1,9 @@
 """What rules know of a request: each member that a condition may read, and how it is read."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from gateway.policy.auth import Principal
@@ -13,21 +15,30 @@ HEADER_BYTES = 512
 WIDE = frozenset({"req.body_bytes"})
 """Members that hardly ever have the same value twice: what was decided for one is not worth remembering."""
 _MOST = 2**53 - 1
+_SHORT = 16
+"""Digits that are fewer make a number below `_MOST`."""
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 Header = Callable[[bytes], bytes | None]
 """The first value of a request header by its name in lower case; None where there is none."""
-Read = Callable[[Request, Principal, Header], Hashable]
 Values = Mapping[str, Any]
 """Values by their dotted names (`key.team`, `local.windows`, `region`)."""
 
 
-def _number(request: Request, names: Sequence[str], default: int) -> int:
+def _number(names: Sequence[str], default: int, request: Request) -> int:
     """A whole number of the body; what is none is the engine's to refuse."""
+    fields, form = request.fields, request.form
     for name in names:
-        told = _told(request, name)
-        if told in (None, b"null"):
+        if form is None:
+            if name not in fields:
+                continue
+            told = bytes(fields[name])
+        else:
+            told = (form.text(name) or "null").encode()
+        if told == b"null":
             continue
+        if len(told) < _SHORT and told.isdigit():  # nearly every one
+            return int(told)
         try:
             return max(-_MOST, min(int(float(told.strip(b'"'))), _MOST))
         except (ValueError, OverflowError):
@@ -35,34 +46,44 @@ def _number(request: Request, names: Sequence[str], default: int) -> int:
     return default
 
 
-def _told(request: Request, name: str) -> bytes | None:
-    if request.form is None:
-        return bytes(request.fields[name]) if name in request.fields else None
-    text = request.form.text(name)
-    return None if text is None else text.encode()
-
-
-REQUEST: dict[str, Read] = {
-    "model": lambda request, _, __: request.model,
-    "endpoint": lambda request, _, __: request.endpoint.path,
-    "stream": lambda request, _, __: request.stream,
-    "body_bytes": lambda request, _, __: len(request.body),
-    "choices": lambda request, _, __: _number(request, ("n",), 1),
-    "max_tokens": lambda request, _, __: _number(request, _LIMITS, 0),
+REQUEST: dict[str, Callable[[Request], Hashable]] = {
+    "model": attrgetter("model"),
+    "endpoint": attrgetter("endpoint.path"),
+    "stream": attrgetter("stream"),
+    "body_bytes": lambda request: len(request.body),
+    "choices": partial(_number, ("n",), 1),
+    "max_tokens": partial(_number, _LIMITS, 0),
 }
 """How each member of `req` is read."""
 
 
-def reader(name: str) -> Read:
-    """How a member of `req`, `key` or `headers` is read, by its dotted name."""
-    root, _, member = name.partition(".")
-    if root == "req":
-        return REQUEST[member]
-    if root == "key":
-        attribute = KEY[member][0]
-        return lambda _, principal, __: getattr(principal, attribute)
-    wanted = member.encode()
-    return lambda _, __, header: (header(wanted) or b"")[:HEADER_BYTES]
+class Reader:
+    """Reads members of `req`, `key` and `headers`, all of them at once, since every request is read.
+
+    `names` are their dotted names, in the order of what it finds.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        found: dict[str, list[str]] = {"headers": [], "key": [], "req": []}
+        for name in sorted(names):
+            root, _, member = name.partition(".")
+            found[root].append(member)
+        self.names = [f"{root}.{member}" for root, members in found.items() for member in members]
+        self._headers = [member.encode() for member in found["headers"]]
+        self._key = [KEY[member][0] for member in found["key"]]
+        self._request = [REQUEST[member] for member in found["req"]]
+
+    def read(self, request: Request, principal: Principal, header: Header) -> list[Hashable]:
+        """What they are, the headers in bytes: `value` makes text of them."""
+        found: list[Hashable] = []
+        for wanted in self._headers:
+            told = header(wanted)
+            found.append(told[:HEADER_BYTES] if told else b"")
+        for attribute in self._key:
+            found.append(getattr(principal, attribute))
+        for read in self._request:
+            found.append(read(request))
+        return found
 
 
 def value(raw: Any) -> Any:

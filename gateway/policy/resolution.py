@@ -4,7 +4,8 @@ harness pins by name."""
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+
+import msgspec
 
 from gateway.config import Release
 from gateway.contracts.errors import ModelNotFound, PermissionDenied, ReleaseNotGated
@@ -35,14 +36,14 @@ class Snapshot:
     rules: Rulebook | None = None
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """What rules may read of a request beside its key."""
 
     request: Request
     header: Header
 
 
-class Resolved(NamedTuple):
+class Resolved(msgspec.Struct, frozen=True, gc=False):
     """The release that answers, a warning when it serves without a verdict in `warn` mode, and the rules' decision.
 
     The decision is None where no rule was asked: for a model without rules, and for a release that was pinned.
@@ -59,14 +60,17 @@ def resolve(name: str, principal: Principal, snapshot: Snapshot, now: float, ask
     Raises ModelNotFound, PermissionDenied or ReleaseNotGated.
     """
     if name in snapshot.live:
-        if not principal.may_use(name):
+        if principal.models is not None and name not in principal.models:
             raise PermissionDenied(f"this key may not use the model {name!r}", param="model")
-        decision = None
-        if asked is not None and snapshot.rules is not None:
-            decision = snapshot.rules.decide(name, asked.request, principal, asked.header, now)
-        named = LIVE if decision is None else decision.release
+        decision, named = None, LIVE
+        if asked is not None and snapshot.rules is not None and (book := snapshot.rules.books.get(name)) is not None:
+            decision = book.decide(asked.request, principal, asked.header, now)
+            named = decision.release
         release = snapshot.releases[snapshot.live[name] if named == LIVE else named]
-        return Resolved(release, _admit(release, snapshot, now), decision)
+        refusal = None if snapshot.mode == "off" else snapshot.gates[release.name].closed(now)
+        if refusal is not None and snapshot.mode == "require":
+            raise ReleaseNotGated(refusal, param="model")
+        return Resolved(release, refusal, decision)
     if name in snapshot.releases:
         return Resolved(_pinned(snapshot.releases[name], principal), None)
     known = ", ".join(repr(model) for model in sorted(snapshot.live) if principal.may_use(model))
@@ -104,12 +108,3 @@ def _pinned(release: Release, principal: Principal) -> Release:
             param="model",
         )
     return release
-
-
-def _admit(release: Release, snapshot: Snapshot, now: float) -> str | None:
-    if snapshot.mode == "off":
-        return None
-    refusal = snapshot.gates[release.name].closed(now)
-    if refusal is not None and snapshot.mode == "require":
-        raise ReleaseNotGated(refusal, param="model")
-    return refusal

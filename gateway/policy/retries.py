@@ -28,20 +28,17 @@ class RetryBudget:
     balance: float = RESERVE
     at: float = -math.inf
 
-    def deposit(self, now: float) -> None:
-        """A request came."""
-        self._settle(now)
-        self.balance += SHARE
+    def deposit(self, now: float, share: float = SHARE) -> None:
+        """A request came, and adds its share."""
+        if now > self.at:
+            self.balance = RESERVE + (self.balance - RESERVE) * math.exp((self.at - now) / WINDOW_S)
+            self.at = now
+        self.balance += share
 
     def withdraw(self, now: float) -> bool:
         """Whether one more retry is within the budget; then it is taken."""
-        self._settle(now)
+        self.deposit(now, 0.0)
         if self.balance < 1.0:
             return False
         self.balance -= 1.0
         return True
-
-    def _settle(self, now: float) -> None:
-        if now > self.at:
-            self.balance = RESERVE + (self.balance - RESERVE) * math.exp((self.at - now) / WINDOW_S)
-            self.at = now

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
-from typing import NamedTuple
 
 import msgspec
 
@@ -65,7 +64,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False, array_like=True):
     draw: int = 0
 
 
-class Choice(NamedTuple):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """A position among the candidates; a score for each, higher is better, none where a policy has none; and why."""
 
     position: int
@@ -260,8 +259,10 @@ _UNSAID = {
 def _highest(scores: Sequence[float], turn: int) -> int:
     """The position of the highest score; of several, in turn."""
     highest = max(scores)
-    ties = [position for position, each in enumerate(scores) if each == highest]
-    return ties[turn % len(ties)]
+    position = scores.index(highest)
+    for _ in range(turn % scores.count(highest)):
+        position = scores.index(highest, position + 1)
+    return position
 
 
 def _pressure(kv_usage: float | None) -> float:

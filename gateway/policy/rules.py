@@ -12,16 +12,18 @@ A condition that cannot be evaluated does not hold. The decision names the rules
 import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from gateway.config import GatewayConfig
 from gateway.contracts.errors import InputError
 from gateway.policy import inputs as facts
 from gateway.policy.auth import Principal
 from gateway.policy.calendar import MINUTE_S, Calendars
-from gateway.policy.inputs import WIDE, Header, Values
+from gateway.policy.inputs import WIDE, Header, Reader, Values
 from gateway.policy.rule_groups import Member, Memory, Spans, grouped
 from gateway.policy.shapes import Request
 from gateway.settings import conditions
@@ -33,6 +35,17 @@ REMEMBERED = 65_536
 AT_LEAST = 64
 SINCE = "since"
 """The input that says which rules had their time: the last `from` or `until` that had passed."""
+_encode = msgspec.json.Encoder().encode
+
+
+class Ruled(msgspec.Struct, frozen=True, array_like=True):
+    """A rule of a model that won: its id, the release that it picked, and the values that the model's rules read."""
+
+    model: str
+    rule: str
+    release: str
+    region: str
+    inputs: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +53,8 @@ class Decision:
     """The rule that won and the release that it names (`live`: the one that serves by promotion).
 
     `inputs` are the values that the model's rules read, as JSON has them: `Rulebook.replay` decides the same from them.
-    `errors` are the rules before this one that could not be evaluated.
+    `errors` are the rules before this one that could not be evaluated. `ruled` is the JSON of a `Ruled`, for the
+    ledger: written once, since most requests get a decision that is remembered; None where none was asked for.
     """
 
     rule: str
@@ -48,6 +62,7 @@ class Decision:
     region: str
     inputs: Values
     errors: tuple[str, ...] = ()
+    ruled: msgspec.Raw | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +86,17 @@ class Moment:
 
 
 class Book:
-    """The rules of one model."""
+    """The rules of one model. `on_error` hears (model, rule) of each that could not be evaluated."""
 
-    def __init__(self, rules: Sequence[RuleConfig], headers: tuple[str, ...], calendars: Calendars) -> None:
+    def __init__(
+        self,
+        model: str,
+        rules: Sequence[RuleConfig],
+        headers: tuple[str, ...],
+        calendars: Calendars,
+        on_error: Callable[[str, str], None],
+    ) -> None:
+        self.model = model
         self.rules = rules
         self.spans = Spans(rules)
         compiled = (None if rule.when is None else conditions.condition(rule.when, headers) for rule in rules)
@@ -81,11 +104,12 @@ class Book:
         self.members = [Member(at, each, *span) for at, (each, span) in enumerate(zip(compiled, spans, strict=True))]
         self.groups = grouped(self.members[:-1])
         reads = sorted({name for group in self.groups for name in group.reads})
-        self.of_request = [name for name in reads if name.startswith(("req.", "key.", "headers."))]
+        self._reader = Reader(name for name in reads if name.startswith(("req.", "key.", "headers.")))
+        self.of_request = self._reader.names
         self.of_moment = [name for name in reads if name not in self.of_request]
-        self._readers = [facts.reader(name) for name in self.of_request]
         self._wide = not WIDE.isdisjoint(reads)
         self._calendars = calendars
+        self._on_error = on_error
         self._numbers = itertools.count()
         self._now: dict[str, tuple[float, float, Moment]] = {}
         self._decisions = self._moments = Memory(AT_LEAST)
@@ -96,20 +120,25 @@ class Book:
         for group in self.groups:
             group.remember(answers)
 
-    def decide(self, region: str, request: Request, principal: Principal, header: Header, now: float) -> Decision:
+    def decide(self, request: Request, principal: Principal, header: Header, now: float) -> Decision:
         """The decision for a request."""
+        calendars = self._calendars
+        region = calendars.default if calendars.header is None else calendars.region(header(calendars.header))
         turn = self._now.get(region)
         if turn is None or not turn[0] <= now < turn[1]:
             turn = self._turn(region, now)
         moment = turn[2]
-        raw = [read(request, principal, header) for read in self._readers]
-        if self._wide:
-            return self._decide(moment, raw)
+        raw = self._reader.read(request, principal, header)
         key = (moment.number, *raw)
-        found: Decision | None = self._decisions.recall(key)
-        if found is None:
+        found: Decision | None = self._decisions.get(key)
+        if found is not None:
+            self._decisions.move_to_end(key)
+        else:
             found = self._decide(moment, raw)
-            self._decisions.keep(key, found)
+            if not self._wide:
+                self._decisions.keep(key, found)
+        for rule in found.errors:
+            self._on_error(self.model, rule)
         return found
 
     def seen(self, region: str, now: float, local: Mapping[str, Any]) -> Moment:
@@ -147,7 +176,9 @@ class Book:
 
     def _decide(self, moment: Moment, raw: Sequence[Any]) -> Decision:
         asked = zip(self.of_request, map(facts.value, raw), strict=True)
-        return self.settle(moment.region, moment.span, {**moment.values, **dict(asked)})
+        made = self.settle(moment.region, moment.span, {**moment.values, **dict(asked)})
+        ruled = Ruled(self.model, made.rule, made.release, made.region, made.inputs)
+        return replace(made, ruled=msgspec.Raw(_encode(ruled)))
 
     def _turn(self, region: str, now: float) -> tuple[float, float, Moment]:
         """Look at the clock and the calendar anew. What is as it was before is the same moment."""
@@ -178,14 +209,13 @@ class Rulebook:
     def __init__(self, config: GatewayConfig, on_error: Callable[[str, str], None] = lambda _, __: None) -> None:
         self.calendars = Calendars(config.regions, config.windows, config.seasons)
         self.books = {
-            name: Book(model.rules, config.headers, self.calendars)
+            name: Book(name, model.rules, config.headers, self.calendars, on_error)
             for name, model in config.models.items()
             if model.rules
         }
         groups = sum(len(book.groups) for book in self.books.values())
         for book in self.books.values():
             book.remember(max(AT_LEAST, REMEMBERED // len(self.books)), max(AT_LEAST, REMEMBERED // max(1, groups)))
-        self._on_error = on_error
 
     def prepare(self, now: float) -> None:
         """Work out the years that are near, so that no request waits for it."""
@@ -195,14 +225,7 @@ class Rulebook:
     def decide(self, model: str, request: Request, principal: Principal, header: Header, now: float) -> Decision | None:
         """The decision of a model's rules; None for a model without rules."""
         book = self.books.get(model)
-        if book is None:
-            return None
-        calendars = self.calendars
-        region = calendars.default if calendars.header is None else calendars.region(header(calendars.header))
-        decision = book.decide(region, request, principal, header, now)
-        for rule in decision.errors:
-            self._on_error(model, rule)
-        return decision
+        return None if book is None else book.decide(request, principal, header, now)
 
     def replay(self, model: str, inputs: Values) -> Decision:
         """The decision for inputs as a decision has them, whether or not they went through JSON.

@@ -88,12 +88,14 @@ class Counted:
     def __enter__(self) -> Self:
         """A request is on its way."""
         self.in_flight += 1
-        self.breaker.begin()
+        if self.breaker.failures:  # without a failure there is no trial, neither to begin nor to end
+            self.breaker.begin()
         return self
 
     def __exit__(self, *exc: object) -> None:
         """It is over."""
         self.in_flight -= 1
-        self.breaker.ended()
+        if self.breaker.trial:
+            self.breaker.ended()
         if self.freed is not None:
             self.freed()

@@ -113,7 +113,7 @@ def _nothing_is_left(world: World) -> None:
     assert [(replica.in_flight, replica.outstanding) for replica in world.replicas] == [(0, 0)] * len(world.replicas)
     assert not any(replica.breaker.trial for replica in world.replicas)
     assert world.books.open_count == 0
-    assert all(holder.in_flight == 0 for holder in world.admission.keys._held.values())
+    assert all(holder.in_flight == 0 for holder in world.admission.keys.held.values())
     for pool in world.pools.values():
         assert pool.queue is not None
         kept = (pool.queue._noted, pool.queue._waiting, pool.queue._granted)

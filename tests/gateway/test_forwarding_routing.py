@@ -103,8 +103,9 @@ async def test_what_engines_say_of_their_load_reaches_the_decision(tmp_path: Pat
             pool = gateway.app.state.serving.pools["main"]
             route = pool.choose(pool.replicas, replicas[0].signals.at if replicas[0].signals else 0.0)
             assert route is not None
-            assert route.choice.reason == "load"
-            assert [each.waiting for each in route.candidates] == [0, 0]
+            assert route.routed is not None
+            assert route.routed.reason == "load"
+            assert [each.waiting for each in route.routed.candidates] == [0, 0]
             await ask(gateway, key, "hello")
 
 
@@ -115,5 +116,6 @@ async def test_without_probes_no_engine_is_asked_and_the_reason_says_so(tmp_path
             pool = gateway.app.state.serving.pools["main"]
             route = pool.choose(pool.replicas, 0.0)
             assert route is not None
-            assert route.choice.reason == "load no_kv no_waiting"
+            assert route.routed is not None
+            assert route.routed.reason == "load no_kv no_waiting"
         assert one.received("/metrics") + two.received("/metrics") == []

@@ -109,16 +109,3 @@ def test_a_replica_that_leaves_the_pool_frees_nothing_here() -> None:
         assert world.replicas[1].freed is not None
 
     run(work)
-
-
-def test_another_attempt_prefers_room_and_does_without() -> None:
-    async def work() -> None:
-        world = World(replicas=3)
-        roomy, offered = world.queue.roomy, world.replicas
-        assert roomy(offered, range(3), ()) == (range(3), ())
-        with offered[1]:
-            assert roomy(offered, range(3), ()) == ([0, 2], ())
-            assert roomy(offered, [1, 2], [0.5, 1.0]) == ([2], [1.0])
-            assert roomy(offered, [1], [1.0]) == ([1], [1.0])
-
-    run(work)

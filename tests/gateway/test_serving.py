@@ -1,6 +1,7 @@
 """A pool chooses among the replicas that may be tried, by its policy, and counts what it sends there."""
 
 import json
+import random
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -9,16 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.contracts.usage import Usage
 from gateway.policy.endpoints import CHAT
 from gateway.policy.estimate import Demand
-from gateway.policy.health import LIMIT, Vitals
+from gateway.policy.health import COLD_WEIGHT, LIMIT, Vitals
 from gateway.policy.prefixes import BLOCK_BYTES
 from gateway.policy.request import parse
 from gateway.policy.routing import POLICIES
 from gateway.policy.shapes import Request
 from gateway.policy.signals import Signals
+from gateway.queueing import PoolQueue
 from gateway.serving import ReplicaPool
+from gateway.settings.queue import QueueConfig
+from gateway.telemetry import Telemetry
+from gateway.upstreams.base import Upstream
 from gateway.upstreams.vllm import Replica
 from tests.gateway.builders import release
 
@@ -78,6 +82,37 @@ def test_a_broken_replica_is_tried_when_it_is_the_only_one() -> None:
     assert _chosen(pool, now=0.5) == 0
 
 
+def _seen(pool: ReplicaPool, offered: Sequence[Upstream] | None = None, now: float = 0.0) -> list[tuple[str, float]]:
+    """What the policy chose among: (name, weight); nothing where there was no choice."""
+    route = pool.choose(pool.replicas if offered is None else offered, now)
+    assert route is not None
+    routed = route.routed
+    assert routed is None or route.replica.name == routed.candidates[routed.position].name
+    return [] if routed is None else [(each.name, each.weight) for each in routed.candidates]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_replica_with_room_is_preferred_and_without_any_one_is_taken(policy: str) -> None:
+    queue = PoolQueue("main", Telemetry(), lambda: 0.0, random.Random(7))
+    pool = _pool(policy, queue=queue)
+    queue.serve(QueueConfig(max_in_flight=1), {}, pool.replicas)
+    assert _seen(pool) == [("r0", 1.0), ("r1", 1.0), ("r2", 1.0)]
+    with pool.replicas[1]:
+        assert _seen(pool) == [("r0", 1.0), ("r2", 1.0)]
+        assert _seen(pool, pool.replicas[1:2]) == []
+        with pool.replicas[0]:
+            assert {_chosen(pool) for _ in range(4)} == {2}
+            assert _seen(pool) == []
+            with pool.replicas[2]:
+                assert _seen(pool) == [("r0", 1.0), ("r1", 1.0), ("r2", 1.0)]
+    pool.replicas[2].vitals.warm_up(0.0)
+    with pool.replicas[0]:
+        assert _seen(pool) == [("r1", 1.0), ("r2", COLD_WEIGHT)], "weights stay with their replicas"
+    queue.serve(QueueConfig(), {}, pool.replicas)
+    with pool.replicas[0]:
+        assert len(_seen(pool)) == 3
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 500), st.booleans(), st.booleans()), max_size=20))
 def test_law_3_outstanding_tokens_return_to_zero(requests: list[tuple[int, int, bool, bool]]) -> None:
@@ -110,7 +145,10 @@ def test_a_choice_can_be_made_again_from_what_it_kept() -> None:
         demand = pool.demand(_request(PROMPT, str(turn)), RELEASE, "team", _no_header)
         route = pool.choose(pool.replicas, 0.0, demand)
         assert route is not None
-        assert pool.policy(route.candidates, route.ask) == route.choice
+        assert route.routed is not None
+        again = route.routed.again()
+        assert (again.position, again.reason) == (route.routed.position, route.routed.reason)
+        assert route.replica.name == route.routed.candidates[again.position].name
         route.__enter__()
 
 
@@ -125,7 +163,7 @@ def test_a_prefix_is_sent_where_it_was_sent_before() -> None:
         for n in range(4)
     ]
     assert {route.replica.name for route in again if route} == {first.replica.name}
-    assert {route.choice.reason.split()[0] for route in again if route} == {"prefix"}
+    assert {route.routed.reason.split()[0] for route in again if route and route.routed} == {"prefix"}
     assert all(0 < route.cached <= route.demand.tokens for route in again if route)
 
 
@@ -193,7 +231,8 @@ def _signals(pool: ReplicaPool, told: Sequence[Signals | None]) -> list[tuple[fl
         replica.signals = signals
     route = pool.choose(pool.replicas, 100.0)
     assert route is not None
-    return [(each.kv_usage, each.waiting) for each in route.candidates]
+    assert route.routed is not None
+    return [(each.kv_usage, each.waiting) for each in route.routed.candidates]
 
 
 def test_what_an_engine_said_counts_while_it_is_fresh() -> None:
@@ -211,18 +250,23 @@ def test_what_was_answered_teaches_what_to_expect() -> None:
     assert pool.demand(request, RELEASE, "team", _no_header).output == 9
     for _ in range(200):
         demand = pool.demand(request, RELEASE, "team", _no_header)
-        pool.settled(demand, Usage(input_tokens=demand.size, output_tokens=5))
-    pool.settled(demand, None)
+        pool.estimator.settled(demand.size, demand.size, 5)
     learned = pool.demand(request, RELEASE, "team", _no_header)
     assert learned.tokens == pytest.approx(learned.size, rel=0.01)
     assert learned.output == 5
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("session", [None, b"s1"])
+def test_the_most_that_a_request_may_take_does_not_depend_on_the_policy(policy: str, session: bytes | None) -> None:
+    pool, large = _pool(policy), release(prompt={"system": "s" * (3 * BLOCK_BYTES)})
+    for of in (RELEASE, large):
+        demand = pool.demand(_request(PROMPT, max_tokens=7000), of, "team", lambda _: session)
+        assert demand.most == demand.tokens + 7000
+
+
 def test_power_of_two_draws_for_each_request() -> None:
     draws = iter([0, 2**63, 2**64 - 1])
     pool = _pool("power_of_two", draw=draws.__next__)
-    assert [route.ask.draw for route in (pool.choose(pool.replicas, 0.0) for _ in range(3)) if route] == [
-        0,
-        2**63,
-        2**64 - 1,
-    ]
+    routes = [pool.choose(pool.replicas, 0.0) for _ in range(3)]
+    assert [route.routed.ask.draw for route in routes if route and route.routed] == [0, 2**63, 2**64 - 1]

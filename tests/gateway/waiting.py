@@ -80,7 +80,7 @@ class World:
             self.ends[name] = "cancelled"
 
     async def _on_a_replica(self, name: str, hold: float) -> None:
-        positions, _ = self.queue.roomy(self.replicas, *candidates(self.replicas, now()))
+        positions, _ = candidates(self.replicas, now())
         if not positions:
             return
         replica = min((self.replicas[at] for at in positions), key=lambda each: each.in_flight)

@@ -15,8 +15,10 @@ from tests.gateway.ruled import header, request
 
 
 def _value(name: str, asked: object = None, **headers: str) -> object:
-    read = inputs.reader(name)
-    return inputs.value(read(asked or request(), principal(team="sales"), header(**headers)))  # type: ignore[arg-type]
+    reader = inputs.Reader([name])
+    assert reader.names == [name]
+    (raw,) = reader.read(asked or request(), principal(team="sales"), header(**headers))  # type: ignore[arg-type]
+    return inputs.value(raw)
 
 
 def test_every_member_of_a_condition_is_read_and_has_its_type() -> None:
@@ -74,9 +76,18 @@ def test_responses_and_forms_have_limits_of_their_own() -> None:
 
 
 def test_a_header_is_read_to_a_limit_and_is_always_text() -> None:
-    read = inputs.reader("headers.x-tier")
-    raw = read(request(), principal(), {b"x-tier": b"\xff" + b"a" * 10_000}.get)
+    reader = inputs.Reader(["headers.x-tier"])
+    (raw,) = reader.read(request(), principal(), {b"x-tier": b"\xff" + b"a" * 10_000}.get)
     assert inputs.value(raw) == "\ufffd" + "a" * (HEADER_BYTES - 1)
+
+
+def test_what_is_read_together_is_in_the_order_of_its_names() -> None:
+    reader = inputs.Reader(["req.model", "key.team", "headers.x-tier", "key.id", "req.choices", "headers.x-intent"])
+    raw = reader.read(request(n=2), principal(team="sales", key_id="k1"), header(x_tier="gold"))
+    assert dict(zip(reader.names, map(inputs.value, raw), strict=True)) == {
+        "headers.x-intent": "", "headers.x-tier": "gold", "key.id": "k1", "key.team": "sales",
+        "req.choices": 2, "req.model": "faq",
+    }  # fmt: skip
 
 
 def test_what_is_recorded_can_be_read_back_through_json() -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from gateway.contracts.errors import RateLimited
 from gateway.policy.auth import Principal
-from gateway.policy.limits import SWEEP_AT, UNLIMITED, Admission, Reservation
+from gateway.policy.holders import SWEEP_AT
+from gateway.policy.limits import UNLIMITED, Admission, Reservation
 from gateway.settings.limits import Quota
 from tests.gateway.builders import principal
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from gateway.contracts.errors import RateLimited
 from gateway.policy.auth import Principal
-from gateway.policy.limits import MINUTE_S, SLACK, Admission, Holders, Reservation
+from gateway.policy.buckets import MINUTE_S
+from gateway.policy.holders import SLACK, Holders
+from gateway.policy.limits import Admission, Reservation, told
 from gateway.settings.limits import Quota
 from tests.gateway.builders import principal
 
@@ -148,6 +150,20 @@ def test_a_refused_request_takes_nothing_of_anyone(
         world.play([("ask", key, tokens, 0.0, 0.0)])
         if len(world.admitted) == count:
             assert [world.admission.told(each, world.now) for each in askers] == before
+
+
+@settings(deadline=None)
+@given(QUOTAS, QUOTAS, STEPS)
+def test_what_an_admitted_request_is_told_is_what_a_look_at_its_limits_finds(
+    key_quota: Quota, team_quota: Quota, steps: list[tuple[str, str, int, float, float]]
+) -> None:
+    world = World(key_quota, team_quota)
+    for step in steps:
+        count, now = len(world.admitted), world.now
+        world.play([step])
+        for each in world.admitted[count:]:
+            found = told(each.reservation.key, each.reservation.team)
+            assert found == world.admission.told(each.asker, now)
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 600)), max_size=30), st.randoms(use_true_random=False))

@@ -61,5 +61,12 @@ def test_durations_are_in_go_s_notation(used: int, reset: str) -> None:
     assert found["remaining-tokens"] == str(max(0, 3000 - used))
 
 
+@pytest.mark.parametrize(("rpm", "reset"), [(7000, "10ms"), (6000, "10ms"), (5990, "20ms"), (61, "990ms"), (1, "1m0s")])
+def test_a_reset_is_rounded_up_to_ten_milliseconds(rpm: int, reset: str) -> None:
+    admission, asker = Admission(), _asker(rpm=rpm)
+    admission.admit(asker, 0, 0.0)
+    assert _told(admission, asker, 0.0)["reset-requests"] == reset
+
+
 def test_no_header_is_told_of_what_is_not_limited() -> None:
     assert _told(Admission(), _asker(concurrency=3), 0.0) == {}

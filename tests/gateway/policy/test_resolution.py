@@ -7,7 +7,7 @@ import pytest
 from gateway.contracts.errors import ModelNotFound, PermissionDenied, ReleaseNotGated, RequestError
 from gateway.policy.auth import Principal
 from gateway.policy.gating import Gate
-from gateway.policy.resolution import Asked, Snapshot, fallbacks, resolve
+from gateway.policy.resolution import Asked, Resolved, Snapshot, fallbacks, resolve
 from gateway.policy.rules import Rulebook
 from tests.gateway.builders import NOW, principal, release, snapshot
 from tests.gateway.ruled import header, request, ruled
@@ -30,13 +30,13 @@ def _refused(kind: type[RequestError], name: str, who: object = None, state: Sna
 
 
 def test_a_model_is_answered_by_its_live_release() -> None:
-    assert resolve("faq", principal(), _snapshot(), NOW)[:2] == (ONE, None)
+    assert resolve("faq", principal(), _snapshot(), NOW) == Resolved(ONE, None)
     promoted = snapshot([ONE, TWO], live={"faq": "faq@2"})
-    assert resolve("faq", principal(), promoted, NOW)[:2] == (TWO, None)
+    assert resolve("faq", principal(), promoted, NOW) == Resolved(TWO, None)
 
 
 def test_require_serves_an_open_gate_and_refuses_a_closed_one() -> None:
-    assert resolve("faq", principal(), _snapshot("require"), NOW)[:2] == (ONE, None)
+    assert resolve("faq", principal(), _snapshot("require"), NOW) == Resolved(ONE, None)
     assert "evals gate" in _refused(ReleaseNotGated, "faq", state=_snapshot("require", CLOSED))
 
 
@@ -47,14 +47,12 @@ def test_a_gate_closes_while_the_snapshot_stays() -> None:
 
 
 def test_warn_serves_and_says_so() -> None:
-    assert resolve("faq", principal(), _snapshot("warn"), NOW)[:2] == (ONE, None)
-    found, warning, _ = resolve("faq", principal(), _snapshot("warn", CLOSED), NOW)
-    assert found == ONE
-    assert warning == CLOSED.refusal
+    assert resolve("faq", principal(), _snapshot("warn"), NOW) == Resolved(ONE, None)
+    assert resolve("faq", principal(), _snapshot("warn", CLOSED), NOW) == Resolved(ONE, CLOSED.refusal)
 
 
 def test_off_asks_for_no_gate() -> None:
-    assert resolve("faq", principal(), _snapshot("off"), NOW)[:2] == (ONE, None)
+    assert resolve("faq", principal(), _snapshot("off"), NOW) == Resolved(ONE, None)
 
 
 def test_the_harness_is_held_to_the_gate_when_it_asks_for_the_model() -> None:
@@ -63,7 +61,7 @@ def test_the_harness_is_held_to_the_gate_when_it_asks_for_the_model() -> None:
 
 @pytest.mark.parametrize("mode", ["require", "warn", "off"])
 def test_the_harness_alone_pins_a_release_before_it_has_a_verdict(mode: str) -> None:
-    assert resolve("faq@2", HARNESS, _snapshot(mode), NOW)[:2] == (TWO, None)
+    assert resolve("faq@2", HARNESS, _snapshot(mode), NOW) == Resolved(TWO, None)
     message = _refused(PermissionDenied, "faq@2", state=_snapshot(mode))
     assert "evaluate" in message
     assert "'faq'" in message
@@ -71,13 +69,13 @@ def test_the_harness_alone_pins_a_release_before_it_has_a_verdict(mode: str) -> 
 
 def test_a_key_reaches_the_models_of_its_list_alone() -> None:
     limited = principal(models=frozenset({"shop"}))
-    assert resolve("shop", limited, _snapshot(), NOW)[:2] == (OTHER, None)
+    assert resolve("shop", limited, _snapshot(), NOW) == Resolved(OTHER, None)
     assert "'faq'" in _refused(PermissionDenied, "faq", limited)
 
 
 def test_a_pinned_release_counts_as_its_model() -> None:
     limited = principal(scope="evaluate", models=frozenset({"shop"}))
-    assert resolve("shop@1", limited, _snapshot(), NOW)[:2] == (OTHER, None)
+    assert resolve("shop@1", limited, _snapshot(), NOW) == Resolved(OTHER, None)
     _refused(PermissionDenied, "faq@2", limited)
     # The name of a release in the list is not the name of a model.
     _refused(PermissionDenied, "faq@2", principal(scope="evaluate", models=frozenset({"faq@2"})))
@@ -130,9 +128,9 @@ def test_the_default_is_what_was_promoted() -> None:
 
 
 def test_without_a_request_or_without_rules_the_live_release_answers() -> None:
-    assert resolve("faq", principal(team="sales"), _ruled(), NOW) == (ONE, None, None)
-    assert resolve("shop", principal(team="sales"), _ruled(), NOW, ASKED) == (OTHER, None, None)
-    assert resolve("faq", principal(team="sales"), _snapshot(), NOW, ASKED) == (ONE, None, None)
+    assert resolve("faq", principal(team="sales"), _ruled(), NOW) == Resolved(ONE, None)
+    assert resolve("shop", principal(team="sales"), _ruled(), NOW, ASKED) == Resolved(OTHER, None)
+    assert resolve("faq", principal(team="sales"), _snapshot(), NOW, ASKED) == Resolved(ONE, None)
 
 
 def test_the_release_of_a_rule_needs_its_verdict_too() -> None:
@@ -144,7 +142,7 @@ def test_the_release_of_a_rule_needs_its_verdict_too() -> None:
 
 def test_no_rule_takes_part_where_a_release_is_pinned() -> None:
     harness = principal(scope="evaluate", team="sales")
-    assert resolve("faq@1", harness, _ruled(), NOW, ASKED) == (ONE, None, None)
+    assert resolve("faq@1", harness, _ruled(), NOW, ASKED) == Resolved(ONE, None)
 
 
 def _chain(of: dict[str, tuple[str, ...]], who: Principal, **changes: Gate) -> list[str]:

@@ -23,7 +23,8 @@ def test_unique_prompts_are_routed_as_by_the_fewest_outstanding_tokens(loads: li
 def test_a_prefix_beyond_the_cap_changes_nothing(seen: list[Candidate], ask: Ask) -> None:
     cap = max(ask.tokens, LOAD_CAP * (ask.tokens + sum(each.outstanding for each in seen)) / len(seen))
     without = [msgspec.structs.replace(each, cached=0) if each.outstanding > cap else each for each in seen]
-    assert score(seen, ask)[:2] == score(without, ask)[:2]
+    capped, plain = score(seen, ask), score(without, ask)
+    assert (capped.position, capped.scores) == (plain.position, plain.scores)
 
 
 @settings(deadline=None)
@@ -64,9 +65,10 @@ def test_a_prefix_is_worth_its_tokens_and_no_more() -> None:
 
 def test_the_engines_words_count_where_all_of_them_speak() -> None:
     full = [Candidate("full", kv_usage=1.0, waiting=0), Candidate("empty", kv_usage=0.1, waiting=0)]
-    assert score(full, Ask(tokens=100))[0::2] == (1, "load")
     queue = [Candidate("queue", kv_usage=0.5, waiting=3), Candidate("none", kv_usage=0.5, waiting=0)]
-    assert score(queue, Ask(tokens=100))[0::2] == (1, "load")
+    for seen in (full, queue):
+        choice = score(seen, Ask(tokens=100))
+        assert (choice.position, choice.reason) == (1, "load")
 
 
 def test_a_cache_with_room_is_as_good_as_an_empty_one() -> None:

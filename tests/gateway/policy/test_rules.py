@@ -6,13 +6,14 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.contracts.errors import InputError
 from gateway.policy.calendar import Calendars
-from gateway.policy.rules import Decision, Rulebook
+from gateway.policy.rules import Decision, Rulebook, Ruled
 from gateway.settings import conditions
 from gateway.settings.conditions import ERRORS
 from tests.gateway.builders import principal
@@ -154,6 +155,18 @@ def test_every_rule_is_explained() -> None:
         ("yes", True, True, False),
         ("default", True, True, False),
     ]
+
+
+@pytest.mark.parametrize("when", ['headers["x-tier"] == "São"', "req.body_bytes > 1 && local.hour > 30"])
+def test_a_decision_has_its_json_for_the_ledger(when: str) -> None:
+    book = Rulebook(ruled(when))
+    for tier in ("São", "gold", "São"):
+        found = _decide(book, x_tier=tier)
+        assert found.ruled is not None
+        read = msgspec.json.decode(found.ruled, type=Ruled)
+        assert read == Ruled("faq", found.rule, found.release, found.region, json.loads(json.dumps(found.inputs)))
+        assert book.replay(read.model, read.inputs) == found
+        assert book.replay(read.model, read.inputs).ruled is None, "what is only tried is not written"
 
 
 def test_models_do_not_know_of_each_other() -> None:

@@ -1,0 +1,157 @@
+"""The counters of one key or team under its limits, and those of all of them, by name.
+
+Limits come with each request: a changed one counts at once, and what was used stays used. Times are seconds of one
+monotonic clock.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gateway.policy.buckets import MINUTE_S, Bucket
+from gateway.settings.limits import Quota
+
+SLACK = 1e-3
+"""Of a request or token: what rounding may take from a bucket must refuse nobody who has waited as long as was said."""
+SOONEST_S, LATEST_S = 1, 60
+"""The bounds of a Retry-After that is an average, and no promise."""
+SWEEP_AT = 1024
+"""Holders of counters before the first look for those that are idle; after it, twice as many as were not."""
+UNMETERED = -1.0
+"""The end of a request that no limit of tokens counts."""
+
+
+@dataclass(slots=True)
+class Holder:
+    """The counters of one key or team, and its limits as of the newest request.
+
+    `request_s`: a moving average of how long its requests take.
+    """
+
+    kind: str
+    name: str
+    quota: Quota
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+    requests: Bucket = field(default_factory=Bucket)
+    tokens: Bucket = field(default_factory=Bucket)
+    in_flight: int = 0
+    request_s: float | None = None
+
+    def under(self, quota: Quota) -> None:
+        """Count by these limits from now on; what was used stays used."""
+        self.quota = quota
+        self.rpm, self.tpm, self.concurrency = quota.rpm, quota.tpm, quota.concurrency
+        self.requests.limit = self.rpm or self.requests.limit
+        self.tokens.limit = self.tpm or self.tokens.limit
+
+    def take(self, tokens: int, now: float) -> float | None:
+        """Take one request of so many tokens from every limit: where it ends in the bucket of tokens.
+
+        `UNMETERED` without a limit of tokens; None, and nothing is taken, where a limit has no room. `Bucket.room` is
+        written out, since every request comes by: the bucket of requests never has holes.
+        """
+        if self.concurrency is not None and self.in_flight >= self.concurrency:
+            return None
+        requests, rpm = self.requests, self.rpm
+        asked = room = 0.0
+        if rpm is not None:
+            asked, paid = requests.charged, requests.paid
+            if now > requests.at:
+                paid += (now - requests.at) * rpm / MINUTE_S
+                requests.paid = paid = paid if paid < asked else asked
+                requests.at = now
+            room = rpm - (asked - paid)
+            if room < 1.0 - SLACK:
+                return None
+        end = UNMETERED
+        if (tpm := self.tpm) is not None:
+            bucket = self.tokens
+            charged, paid = bucket.charged, bucket.paid
+            if bucket.holes:
+                left = bucket.room(tpm, now)
+            else:
+                if now > bucket.at:
+                    paid += (now - bucket.at) * tpm / MINUTE_S
+                    bucket.paid = paid = paid if paid < charged else charged
+                    bucket.at = now
+                left = tpm - (charged - paid)
+            if left < tokens - SLACK:
+                return None
+            bucket.left = left - tokens
+            bucket.charged = end = charged + tokens
+        if rpm is not None:
+            requests.left = room - 1.0
+            requests.charged = asked + 1.0
+        self.in_flight += 1
+        return end
+
+    def put_back(self, tokens: int) -> None:
+        """Undo `take`, before anything else happens. The next look sees what is left."""
+        self.in_flight -= 1
+        if self.rpm is not None:
+            self.requests.charged -= 1.0
+        if self.tpm is not None:
+            self.tokens.charged -= tokens
+
+    def look(self, now: float) -> None:
+        """See how much room its limits have."""
+        if self.rpm is not None:
+            self.requests.room(self.rpm, now)
+        if self.tpm is not None:
+            self.tokens.room(self.tpm, now)
+
+    def idle(self, now: float) -> bool:
+        """Whether forgetting it changes nothing that is limited."""
+        return not self.in_flight and self.requests.weight(now) <= 0.0 and self.tokens.weight(now) <= 0.0
+
+    def waits(self, tokens: int, now: float) -> Iterator[tuple[float, str, str]]:
+        """(seconds, limit, message) of every limit that refuses; infinite for what can never pass."""
+        whose = f"{self.kind} {self.name!r}"
+        if self.concurrency is not None and self.in_flight >= self.concurrency:
+            # Little's law: L requests that take W seconds each end at L / W per second.
+            soon = SOONEST_S if self.request_s is None else self.request_s / self.in_flight
+            told = f"{whose} may have {self.concurrency} requests in flight, and has them: wait until one has ended"
+            yield min(max(soon, SOONEST_S), LATEST_S), f"{self.kind}.concurrency", told
+        if self.rpm is not None and (lacking := 1.0 - SLACK - self.requests.room(self.rpm, now)) > 0.0:
+            told = f"{whose} is limited to {self.rpm} requests per minute, and they are used up"
+            yield lacking * MINUTE_S / self.rpm, f"{self.kind}.requests", told
+        if self.tpm is not None and (lacking := tokens - SLACK - (room := self.tokens.room(self.tpm, now))) > 0.0:
+            told = f"{whose} is limited to {self.tpm} tokens per minute, and this request may take {tokens}"
+            if tokens > self.tpm:
+                yield math.inf, f"{self.kind}.tokens", f"{told}: it can never pass, ask for fewer tokens"
+            else:
+                left = max(0, math.floor(room))
+                yield lacking * MINUTE_S / self.tpm, f"{self.kind}.tokens", f"{told}, of which {left} are left now"
+
+
+class Holders:
+    """The counters of all keys, or of all teams. Those that are idle are forgotten: memory is bounded by who asks."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self.held: dict[str, Holder] = {}
+        self._sweep_at = SWEEP_AT
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def of(self, name: str, quota: Quota | None, now: float) -> Holder | None:
+        """The counters of one, under its limits of now; None without limits."""
+        if quota is None:
+            return None
+        found = self.held.get(name)
+        if found is None:
+            if len(self.held) >= self._sweep_at:
+                self.sweep(now)
+            found = self.held[name] = Holder(self._kind, name, quota)
+            found.under(quota)
+        elif found.quota is not quota:
+            found.under(quota)
+        return found
+
+    def sweep(self, now: float) -> None:
+        """Forget those that are idle."""
+        self.held = {name: holder for name, holder in self.held.items() if not holder.idle(now)}
+        self._sweep_at = max(SWEEP_AT, 2 * len(self.held))
