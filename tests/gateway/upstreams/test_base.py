@@ -2,7 +2,11 @@
 
 import inspect
 
-from gateway.upstreams.base import Answer, Upstream
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.policy.health import Vitals
+from gateway.upstreams.base import Answer, Counted, Upstream
 from gateway.upstreams.vllm import Replica
 from tests.engine.simulator import Engine
 
@@ -24,3 +28,23 @@ async def test_a_replica_and_its_connections_have_the_shape() -> None:
                     assert list(inspect.signature(getattr(part, name)).parameters) == [*expected.parameters][1:]
         replica.end(connection)
         replica.close()
+
+
+@given(st.lists(st.sampled_from(["begins", "ends", "fails", "succeeds"]), max_size=40))
+def test_a_breaker_hears_of_every_request_that_can_matter_to_it(events: list[str]) -> None:
+    """Where it is not told of one, telling it would have changed nothing."""
+    counted, told = Counted("one", (), Vitals()), Vitals().breaker
+    for now, event in enumerate(events):
+        if event == "begins":
+            counted.__enter__()
+            told.begin()
+        elif event == "ends" and counted.in_flight:
+            counted.__exit__()
+            told.ended()
+        elif event == "fails":
+            counted.breaker.failed(now)
+            told.failed(now)
+        elif event == "succeeds":
+            counted.breaker.succeeded(now)
+            told.succeeded(now)
+        assert counted.breaker == told
