@@ -11,16 +11,28 @@ A mistake in a condition is found when it is read: CEL itself finds an unknown v
 comes to evaluate it.
 """
 
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
-
-import cel
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from typing import TYPE_CHECKING, Any
 
 from gateway.settings import tokens
 from gateway.settings.tokens import Reference, Token
+
+if TYPE_CHECKING:
+    import cel
+else:
+    # The extension alone: its package also loads a command line, which takes half a second of every start. It stands
+    # under its own name, since it can be loaded once in a process.
+    cel = sys.modules.get("cel.cel")
+    if cel is None:
+        _found = PathFinder.find_spec("cel.cel", find_spec("cel").submodule_search_locations)
+        cel = sys.modules["cel.cel"] = module_from_spec(_found)
+        _found.loader.exec_module(cel)
 
 Context = cel.Context
 """The variables of a condition, as CEL has them."""
