@@ -18,9 +18,10 @@ import argparse
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from benchmarks.inside import alone
 from gateway.config import GatewayConfig
 from gateway.policy.auth import Principal
 from gateway.policy.endpoints import CHAT
@@ -32,7 +33,6 @@ MODELS = (1, 100, 1000)
 RULES = (1, 10, 100, 1000, 10_000)
 START = 1_793_000_400.0
 """A full minute of October 2026."""
-BEST_OF = 5
 REQUEST = parse(b'{"model":"m","messages":[{"role":"user","content":"hello"}],"max_tokens":50}', CHAT)
 PRINCIPAL = Principal("k", "support", "serve", None)
 
@@ -97,21 +97,11 @@ def measure(models: int, rules: int, count: int) -> dict[str, float]:
     for name in rulebook.books:
         decide(name)
     return {
-        "same": _best(lambda: decide(next(names)), count),
-        "new minute": _best(later, count),
-        "new header": _best(other, count),
+        "same": alone(lambda: decide(next(names)), count),
+        "new minute": alone(later, count),
+        "new header": alone(other, count),
         "build": built,
     }
-
-
-def _best(step: Callable[[], object], count: int) -> float:
-    def once() -> float:
-        since = time.process_time()
-        for _ in range(count):
-            step()
-        return (time.process_time() - since) / count * 1e6
-
-    return min(once() for _ in range(BEST_OF))
 
 
 def main() -> None:

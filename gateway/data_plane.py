@@ -105,6 +105,10 @@ class DataPlane:
         account = exchange.account
         try:
             self.spool.admit(account.admitted)
+        except OSError:  # not admitted, so there is no row
+            self.admission.settle(reservation, 0, started)
+            raise
+        try:
             client.watch()
             failure = await self.forwarding.to(exchange, pool)
             if failure is not None:

@@ -100,7 +100,7 @@ class Forwarding:
             return found
         replica: Replica = pool.engines[route.position]
         request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.first_byte
-        await pool.adapters.load(replica, adapter, pool.engines, request_id, seconds)
+        await pool.adapters.load(replica, adapter, pool.engines, exchange.client, request_id, seconds)
         return holders(pool.replicas, pool.engines, adapter)
 
     def _may_retry(self, pool: ReplicaPool) -> bool:

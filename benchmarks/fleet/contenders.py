@@ -10,16 +10,8 @@ from dataclasses import dataclass
 
 from benchmarks import gateways, tollgate
 from benchmarks.gateways import Launch, Place
+from gateway.policy.routing import POLICIES
 
-POLICIES = (
-    "score",
-    "least_outstanding",
-    "least_in_flight",
-    "power_of_two",
-    "consistent_hash",
-    "session_affinity",
-    "round_robin",
-)
 EAGER = ("--balance-abs-threshold", "8", "--balance-rel-threshold", "1.1")
 """A variant of the peers' cache_aware that looks at load sooner: by default they do when 64 requests lie between."""
 

@@ -24,7 +24,7 @@ class Again:
     """
 
     values: Mapping[str, Any]
-    decided: Decided
+    decided: Decided[Ruled]
     routes: list[tuple[Routed, Choice]]
     rules: list[tuple[Ruled, str | None]]
     config: str | None
@@ -38,7 +38,7 @@ class Again:
 
 def again(values: Mapping[str, Any], rulebook: Rulebook | None, digest: str | None) -> Again:
     """Decide a row's request again; the rules only with a `rulebook`, of a configuration with that digest."""
-    decided = Decided() if values["decision"] is None else decode(values["decision"])
+    decided = Decided[Ruled]() if values["decision"] is None else decode(values["decision"])
     routes = [(each, each.again()) for each in decided.routes]
     rules = [(each, None if rulebook is None else _rule(each, rulebook)) for each in decided.ruled]
     return Again(values, decided, routes, rules, digest)

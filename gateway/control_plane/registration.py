@@ -23,7 +23,7 @@ from gateway.settings.health import Health
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
 from gateway.upstreams.http1 import ExchangeError
-from gateway.upstreams.vllm import Replica, translate, whole_body
+from gateway.upstreams.vllm import Replica, exchange, translate
 
 NOBODY, TEAM = "-", "tollgate"
 """The key and the team of what the gateway asks for itself."""
@@ -162,8 +162,9 @@ async def _one_token(replica: Replica, account: Account, model: str) -> str | No
     body = msgspec.json.encode({"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0})
     data = replica.request(COMPLETIONS, body, b"application/json", account.admitted.request_id)
     try:
-        async with asyncio.timeout(FINGERPRINT_S):
-            status, answer = await _post(replica, data)
+        with replica:
+            async with asyncio.timeout(FINGERPRINT_S):
+                status, answer = await exchange(replica, data, FINGERPRINT_S, LARGEST)
     except TimeoutError as error:
         raise UpstreamTimeout(f"no token within {FINGERPRINT_S:g} s") from error
     except ExchangeError as error:
@@ -175,17 +176,6 @@ async def _one_token(replica: Replica, account: Account, model: str) -> str | No
     account.outcome, account.status = COMPLETED, 200
     fingerprint = told.get("system_fingerprint")
     return fingerprint if isinstance(fingerprint, str) else None
-
-
-async def _post(replica: Replica, data: bytes) -> tuple[int, bytes]:
-    with replica:
-        connection = replica.pool.take(fresh=True)
-        try:
-            connection.send(data)
-            status = await connection.head(FINGERPRINT_S)
-            return status, await whole_body(connection, FINGERPRINT_S, LARGEST)
-        finally:
-            connection.shut()
 
 
 def _tell(name: str, facts: Facts) -> None:

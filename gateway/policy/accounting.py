@@ -9,7 +9,7 @@ from gateway.contracts.ledger import GATEWAY_LOST, LedgerRow
 from gateway.contracts.prices import PriceBook
 from gateway.contracts.usage import Usage
 from gateway.policy.auth import Principal
-from gateway.policy.decisions import Deciding, Routed, encode
+from gateway.policy.decisions import Decided, Routed, encode
 from gateway.policy.estimate import Demand
 from gateway.policy.shapes import Request
 
@@ -32,7 +32,7 @@ class Account(msgspec.Struct, eq=False, gc=False):
     attempts: int = 0
     usage: Usage | None = None
     first_byte_s: float | None = None
-    decided: Deciding | None = None
+    decided: Decided[msgspec.Raw] | None = None
     _priced: Usage | None = None
     _cost: Decimal | None = None
 
@@ -45,20 +45,20 @@ class Account(msgspec.Struct, eq=False, gc=False):
     def ruled(self, config: str, ruled: msgspec.Raw) -> None:
         """The rules of a model decided (`rules.Decision.ruled`), by a configuration's digest."""
         if self.decided is None:
-            self.decided = Deciding(config)
+            self.decided = Decided(config)
         self.decided.ruled.append(ruled)
 
     def waited(self, config: str, seconds: float) -> None:
         """It waited for a replica."""
         if self.decided is None:
-            self.decided = Deciding(config)
+            self.decided = Decided(config)
         self.decided.queued_s += seconds
 
     def routed(self, config: str, demand: Demand, routed: Routed) -> None:
         """A replica was chosen among several."""
         decided = self.decided
         if decided is None:
-            decided = self.decided = Deciding(config)
+            decided = self.decided = Decided(config)
         if demand.blocks and not decided.blocks:
             decided.blocks = list(demand.blocks[KEPT_BLOCKS - 1 :: KEPT_BLOCKS])
             decided.block_tokens = KEPT_BLOCKS * demand.block_tokens

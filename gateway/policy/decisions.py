@@ -4,6 +4,7 @@ The ledger keeps it as JSON. Names of fields stand only where there is one of a 
 """
 
 import json
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -11,7 +12,9 @@ from gateway.contracts.errors import InputError
 from gateway.policy.routing import POLICIES, Ask, Candidate, Choice
 from gateway.policy.rules import Ruled
 
-__all__ = ["Decided", "Deciding", "Routed", "Ruled", "ascii_json", "decode", "encode"]
+__all__ = ["Decided", "Routed", "Ruled", "ascii_json", "decode", "encode"]
+
+Rules = TypeVar("Rules", Ruled, msgspec.Raw)
 
 
 class Routed(msgspec.Struct, frozen=True, array_like=True):
@@ -31,28 +34,17 @@ class Routed(msgspec.Struct, frozen=True, array_like=True):
         return POLICIES[self.policy](self.candidates, self.ask)
 
 
-class Decided(msgspec.Struct, omit_defaults=True):
+class Decided(msgspec.Struct, Generic[Rules], omit_defaults=True, gc=False):
     """Everything that was decided of a request.
 
     `config` is the digest of the configuration. `ruled` has one decision for each model that has rules, those of
-    fallbacks too; `routes` one choice for each attempt that had one. `queued_s` is how long it waited for a replica, in
-    all. `blocks` are keyed hashes of the prompt's prefix, one for every `block_tokens` tokens or so: what two requests
-    share can be told, and not what it is.
+    fallbacks too: as JSON while more is decided, since each is written once. `routes` has one choice for each attempt
+    that had one. `queued_s` is how long it waited for a replica, in all. `blocks` are keyed hashes of the prompt's
+    prefix, one for every `block_tokens` tokens or so: what two requests share can be told, and not what it is.
     """
 
     config: str = ""
-    ruled: list[Ruled] = []
-    routes: list[Routed] = []
-    queued_s: float = 0.0
-    blocks: list[int] = []
-    block_tokens: int = 0
-
-
-class Deciding(msgspec.Struct, omit_defaults=True, gc=False):
-    """The same while it is decided; what rules decided is JSON already. Its own JSON is that of a `Decided`."""
-
-    config: str = ""
-    ruled: list[msgspec.Raw] = []
+    ruled: list[Rules] = []
     routes: list[Routed] = []
     queued_s: float = 0.0
     blocks: list[int] = []
@@ -60,20 +52,20 @@ class Deciding(msgspec.Struct, omit_defaults=True, gc=False):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Decided).decode
+_decode = msgspec.json.Decoder(Decided[Ruled]).decode
 
 
-def encode(decided: Decided | Deciding) -> str:
+def encode(decided: Decided[Rules]) -> str:
     """The JSON of what was decided."""
     return _encode(decided).decode()
 
 
-def ascii_json(decided: Decided | Deciding) -> bytes:
+def ascii_json(decided: Decided[Rules]) -> bytes:
     """The same for a header, which takes ASCII alone."""
     return json.dumps(json.loads(_encode(decided)), separators=(",", ":")).encode()
 
 
-def decode(text: str) -> Decided:
+def decode(text: str) -> Decided[Ruled]:
     """What was decided of a row's request. Raises InputError when it is none."""
     try:
         return _decode(text)

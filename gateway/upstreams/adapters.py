@@ -12,12 +12,13 @@ from typing import TypeVar
 
 import msgspec
 
+from gateway.client import Client, ClientGone
 from gateway.contracts.errors import RequestError, UpstreamUnavailable
 from gateway.policy.facts import json_object
 from gateway.settings.replicas import AdapterConfig
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.http1 import ExchangeError
-from gateway.upstreams.vllm import NOT_A_ROUTE, Replica, translate, whole_body
+from gateway.upstreams.vllm import NOT_A_ROUTE, Replica, exchange, translate
 
 LOAD = "/v1/load_lora_adapter"
 LARGEST = 1024 * 1024
@@ -35,17 +36,25 @@ def holders(replicas: Sequence[Each], engines: Sequence[Replica], adapter: Adapt
 
 
 class Adapters:
-    """The loads under way in one pool. `request_id` gives each load an id for the engine's log."""
+    """The loads under way in one pool."""
 
     def __init__(self) -> None:
         self._loading: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def load(
-        self, replica: Replica, adapter: AdapterConfig, engines: Sequence[Replica], request_id: str, seconds: float
+        self,
+        replica: Replica,
+        adapter: AdapterConfig,
+        engines: Sequence[Replica],
+        client: Client,
+        request_id: str,
+        seconds: float,
     ) -> None:
-        """Have a replica hold an adapter. Requests that need the same load wait for one.
+        """Have a replica hold an adapter. Requests that need the same load wait for one; an engine knows it by
+        `request_id`, that of the first.
 
-        It goes on when its request ends: the next one will want it. Raises UpstreamUnavailable.
+        It goes on when its request ends: the next one will want it. Raises UpstreamUnavailable, and ClientGone as soon
+        as the client leaves.
         """
         if adapter.path is None:
             raise UpstreamUnavailable(
@@ -57,7 +66,20 @@ class Adapters:
             task = asyncio.create_task(_load(replica, adapter, engines, request_id, seconds))
             self._loading[key] = task
             task.add_done_callback(self._done(key))
-        await asyncio.shield(task)
+        waiting = asyncio.shield(task)
+
+        def left(_: str) -> None:
+            waiting.cancel()
+
+        client.aborts(left)
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            if client.gone:
+                raise ClientGone from None
+            raise
+        finally:
+            client.aborts(None)
 
     def _done(self, key: tuple[str, str]) -> Callable[[asyncio.Task[None]], None]:
         def done(task: asyncio.Task[None]) -> None:
@@ -72,10 +94,11 @@ async def _load(
     replica: Replica, adapter: AdapterConfig, engines: Sequence[Replica], request_id: str, seconds: float
 ) -> None:
     body = msgspec.json.encode({"lora_name": adapter.name, "lora_path": adapter.path})
+    data = replica.request(LOAD, body, b"application/json", request_id)
     refused = f"no replica holds the adapter {adapter.name!r}, and {replica.name!r} does not load it"
     try:
         async with asyncio.timeout(seconds):
-            status, answer = await _post(replica, replica.request(LOAD, body, b"application/json", request_id), seconds)
+            status, answer = await exchange(replica, data, seconds, LARGEST)
     except TimeoutError as error:
         raise UpstreamUnavailable(f"{refused}: no answer within {seconds:g} s") from error
     except (ExchangeError, RequestError) as error:
@@ -88,16 +111,6 @@ async def _load(
     for each in engines:
         if each.url == replica.url and each.facts is not None and adapter.name not in each.facts.adapters:
             each.facts = replace(each.facts, adapters=(*each.facts.adapters, adapter.name))
-
-
-async def _post(replica: Replica, data: bytes, seconds: float) -> tuple[int, bytes]:
-    connection = replica.pool.take(fresh=True)
-    try:
-        connection.send(data)
-        status = await connection.head(seconds)
-        return status, await whole_body(connection, seconds, LARGEST)
-    finally:
-        connection.shut()
 
 
 def lost(engines: Sequence[Replica], replica: Upstream, adapter: AdapterConfig | None) -> None:

@@ -110,10 +110,18 @@ def replicas_of(name: str, pool: PoolConfig, *, connect_s: float, health: Health
 
 
 async def fetch(replica: Replica, path: str, seconds: float, limit: int = 8 * 1024 * 1024) -> tuple[int, bytes]:
-    """(status, body) of a GET. Raises ExchangeError, or UpstreamFailed when the body is larger than `limit`."""
+    """(status, body) of a GET, as `exchange` gives it."""
+    return await exchange(replica, replica.query(path), seconds, limit)
+
+
+async def exchange(replica: Replica, data: bytes, seconds: float, limit: int) -> tuple[int, bytes]:
+    """(status, body) that a whole request is answered with, over a connection of its own; `seconds` for each wait.
+
+    Raises ExchangeError, or UpstreamFailed when the body is larger than `limit` bytes.
+    """
     connection = replica.pool.take(fresh=True)
     try:
-        connection.send(replica.query(path))
+        connection.send(data)
         status = await connection.head(seconds)
         return status, await whole_body(connection, seconds, limit)
     finally:

@@ -1,8 +1,9 @@
 """Servers that answer with given bytes, and a transport that is no socket: what an engine may do to its client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,29 @@ async def server(handler: Handler, **options: Any) -> AsyncIterator[str]:
                 writer.transport.abort()
         await asyncio.gather(*(task for task in serving if task is not None))
         await listening.wait_closed()
+
+
+@contextmanager
+def beside(handler: Handler) -> Iterator[str]:
+    """The URL of such a server that answers while a command runs in this thread."""
+    loop, url, started = asyncio.new_event_loop(), list[str](), threading.Event()
+    over = asyncio.Event()
+
+    async def serve() -> None:
+        async with server(handler) as address:
+            url.append(address)
+            started.set()
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert started.wait(10)
+        yield url[0]
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        loop.close()
 
 
 def says(answer: bytes, *, stay: bool = False) -> Handler:

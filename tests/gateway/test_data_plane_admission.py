@@ -16,6 +16,7 @@ from gateway.settings.queue import QueueConfig
 from gateway.settings.rules import RuleConfig
 from tests.engine import raw
 from tests.engine.simulator import Engine
+from tests.gateway.builders import room_for
 from tests.gateway.serving import Gateway, deployment, make_key, serving
 
 PATH = "/v1/chat/completions"
@@ -84,6 +85,21 @@ async def test_concurrency_comes_back_when_requests_end_and_when_clients_leave(t
             await gateway.rows(1)
             engine.resume()
             assert (await ask(gateway, key)).status == 200
+
+
+async def test_a_disk_without_room_admits_nobody_and_holds_no_limit(tmp_path: Path) -> None:
+    async with Engine("faq") as engine:
+        made = with_config(deployment({"main": [engine.url]}), teams={"search": TeamConfig(concurrency=1)})
+        async with serving(made, tmp_path) as (gateway, key, _):
+            spool = gateway.app.data_plane.spool
+            spool._size = len(spool._map) - 10  # the next line needs a larger file
+            with room_for(gateway.stores.spool_folder, 0):
+                answer = await ask(gateway, key)
+            page = (await raw.exchange(gateway.url, "GET", "/metrics")).body.decode()
+            assert (answer.status, error(answer)["code"]) == (500, "internal_error")
+            assert engine.received(PATH) == []
+            assert gateway.app.data_plane.admission.teams.held["search"].in_flight == 0
+            assert 'outcome="internal_error"' not in page, "what was not admitted is not counted as admitted"
 
 
 async def test_a_saturated_pool_makes_the_next_one_wait_and_the_ledger_says_how_long(tmp_path: Path) -> None:

@@ -1,10 +1,8 @@
 """`gateway engines`: what running engines say, as a table and as JSON."""
 
-import asyncio
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from click.testing import CliRunner, Result
 from gateway.cli import main
 from tests.engine import recordings
 from tests.gateway.builders import write_config
-from tests.gateway.servers import pages, server
+from tests.gateway.servers import beside, pages
 
 METRICS = recordings.load("metrics").body
 CARDS = {
@@ -29,27 +27,9 @@ WELL: Mapping[str, tuple[int, bytes]] = {
 }
 
 
-@contextmanager
-def engine(answers: Mapping[str, tuple[int, bytes]]) -> Iterator[str]:
-    """The URL of an engine that answers while a command runs in this thread."""
-    loop, url, started = asyncio.new_event_loop(), [], threading.Event()
-    over = asyncio.Event()
-
-    async def serve() -> None:
-        async with server(pages(answers)) as address:
-            url.append(address)
-            started.set()
-            await over.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert started.wait(10)
-        yield url[0]
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join()
-        loop.close()
+def engine(answers: Mapping[str, tuple[int, bytes]]) -> AbstractContextManager[str]:
+    """The URL of an engine with such pages."""
+    return beside(pages(answers))
 
 
 def engines(*options: str) -> Result:

@@ -1,9 +1,5 @@
 """`gateway simulate fit`: a profile out of looks at an engine, and what cannot be fitted."""
 
-import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -15,7 +11,7 @@ from gateway.simulation import profile
 from gateway.simulation.jobs import Job
 from gateway.simulation.pages import MARK
 from tests.gateway.modelled import PROFILE, STEP, Modelled
-from tests.gateway.servers import server
+from tests.gateway.servers import beside
 
 
 def fit(*options: str) -> Result:
@@ -63,32 +59,9 @@ def test_looks_become_a_profile_that_the_simulator_reads(looks: Path, tmp_path: 
     assert "fitted: R² 0." in used.output
 
 
-@contextmanager
-def serving(model: Modelled) -> Iterator[str]:
-    """The URL of an engine that answers while a command runs in this thread."""
-    loop, url, started = asyncio.new_event_loop(), [], threading.Event()
-    over = asyncio.Event()
-
-    async def serve() -> None:
-        async with server(model.answer) as address:
-            url.append(address)
-            started.set()
-            await over.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    try:
-        assert started.wait(10)
-        yield url[0]
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join()
-        loop.close()
-
-
 def test_looks_are_saved_and_an_idle_engine_tells_nothing(tmp_path: Path) -> None:
     path = tmp_path / "pages.txt"
-    with serving(Modelled()) as url:
+    with beside(Modelled().answer) as url:
         found = told("--url", url, "--watch", "1", "--every", "0.2", "--save", str(path))
     assert "expected 6 windows with load or more, found 0" in found
     assert path.read_text().startswith(MARK)
@@ -96,7 +69,7 @@ def test_looks_are_saved_and_an_idle_engine_tells_nothing(tmp_path: Path) -> Non
 
 
 def test_an_engine_is_asked_for_its_model_and_its_context() -> None:
-    with serving(Modelled()) as url:
+    with beside(Modelled().answer) as url:
         assert "no burst fits the model's context of 4096 tokens" in told("--url", url, "--prompt-tokens", "5000")
 
 

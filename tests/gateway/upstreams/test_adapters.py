@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gateway.client import ClientGone
 from gateway.contracts.errors import UpstreamUnavailable
 from gateway.control_plane.registration import ask_facts
 from gateway.policy.facts import Facts
@@ -12,6 +13,7 @@ from gateway.upstreams.adapters import LOAD, Adapters, holders, lost
 from gateway.upstreams.vllm import Replica
 from tests.engine.adapters import NOWHERE
 from tests.engine.simulator import Engine, Fault
+from tests.gateway.waiting import client
 
 INVOICES = AdapterConfig(name="invoices", path="/adapters/invoices")
 
@@ -38,7 +40,7 @@ async def test_a_load_makes_every_rank_of_the_engine_a_holder() -> None:
     async with Engine("faq", runtime_loras=True) as engine:
         ranks = [_replica(f"r.{rank}", engine.url, rank=rank) for rank in range(2)]
         other = _replica("other", "http://elsewhere:8000")
-        await Adapters().load(ranks[0], INVOICES, [*ranks, other], "tg-1", 5.0)
+        await Adapters().load(ranks[0], INVOICES, [*ranks, other], client(), "tg-1", 5.0)
         assert holders([*ranks, other], [*ranks, other], INVOICES) == ranks
         (received,) = engine.received(LOAD)
         assert received.json == {"lora_name": "invoices", "lora_path": "/adapters/invoices"}
@@ -49,14 +51,14 @@ async def test_requests_that_need_the_same_load_wait_for_one() -> None:
     adapters = Adapters()
     async with Engine("faq", runtime_loras=True) as engine:
         replica = _replica("r", engine.url)
-        await asyncio.gather(*(adapters.load(replica, INVOICES, [replica], f"tg-{n}", 5.0) for n in range(5)))
+        await asyncio.gather(*(adapters.load(replica, INVOICES, [replica], client(), f"tg-{n}", 5.0) for n in range(5)))
         assert len(engine.received(LOAD)) == 1
 
 
 async def test_what_the_engine_holds_already_is_held() -> None:
     async with Engine("faq", runtime_loras=True, loras="invoices") as engine:
         replica = _replica("r", engine.url)
-        await Adapters().load(replica, INVOICES, [replica], "tg-1", 5.0)
+        await Adapters().load(replica, INVOICES, [replica], client(), "tg-1", 5.0)
         assert holders([replica], [replica], INVOICES) == [replica]
 
 
@@ -64,13 +66,29 @@ async def test_a_load_outlives_the_request_that_wanted_it() -> None:
     adapters = Adapters()
     async with Engine("faq", runtime_loras=True) as engine:
         replica = _replica("r", engine.url)
-        waiting = asyncio.create_task(adapters.load(replica, INVOICES, [replica], "tg-1", 5.0))
+        waiting = asyncio.create_task(adapters.load(replica, INVOICES, [replica], client(), "tg-1", 5.0))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await adapters.load(replica, INVOICES, [replica], "tg-2", 5.0)
+        await adapters.load(replica, INVOICES, [replica], client(), "tg-2", 5.0)
         assert len(engine.received(LOAD)) == 1
+
+
+async def test_a_client_that_leaves_does_not_wait_for_the_load_which_goes_on() -> None:
+    adapters, leaving = Adapters(), client()
+    async with Engine("faq", runtime_loras=True) as engine:
+        engine.faults.append(Fault("stall", path=LOAD))
+        replica = _replica("r", engine.url)
+        waiting = asyncio.create_task(adapters.load(replica, INVOICES, [replica], leaving, "tg-1", 5.0))
+        await engine.wait_for(lambda engine: engine.received(LOAD))
+        leaving.departed()
+        with pytest.raises(ClientGone):
+            await waiting
+        assert len(adapters._loading) == 1
+        await engine.stop()
+        with pytest.raises(UpstreamUnavailable):
+            await adapters.load(replica, INVOICES, [replica], client(), "tg-2", 5.0)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +103,7 @@ async def test_a_load_that_fails_says_why(adapter: AdapterConfig, runtime: bool,
     async with Engine("faq", runtime_loras=runtime) as engine:
         replica = _replica("r", engine.url)
         with pytest.raises(UpstreamUnavailable, match="no replica holds the adapter") as caught:
-            await Adapters().load(replica, adapter, [replica], "tg-1", 5.0)
+            await Adapters().load(replica, adapter, [replica], client(), "tg-1", 5.0)
         assert expected in caught.value.message
         assert holders([replica], [replica], adapter) == []
 
@@ -96,9 +114,9 @@ async def test_an_engine_that_breaks_off_fails_the_load_and_may_be_asked_again()
         engine.faults.append(Fault("close", path=LOAD))
         replica = _replica("r", engine.url)
         with pytest.raises(UpstreamUnavailable):
-            await adapters.load(replica, INVOICES, [replica], "tg-1", 5.0)
+            await adapters.load(replica, INVOICES, [replica], client(), "tg-1", 5.0)
         engine.faults.clear()
-        await adapters.load(replica, INVOICES, [replica], "tg-2", 5.0)
+        await adapters.load(replica, INVOICES, [replica], client(), "tg-2", 5.0)
         assert holders([replica], [replica], INVOICES) == [replica]
 
 

@@ -1,9 +1,7 @@
 """What is left of a connection that was closed: nothing, at once, without the collector's help."""
 
 import asyncio
-import gc
 import weakref
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,15 +11,7 @@ from tests.gateway.servers import exchange, pool, post
 
 BODY = b'{"model":"faq","prompt":"one two","stream":true}'
 
-
-@pytest.fixture(autouse=True)
-def _no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+pytestmark = pytest.mark.usefixtures("no_collector")
 
 
 async def _leaves(engine: Engine, connection: Connection) -> None:
