@@ -38,7 +38,7 @@ $(VENV)/.ready: pyproject.toml configs/locks/dev.txt
 	@touch $@
 
 locks: $(VENV)/.ready ## resolve the locks anew
-	$(BIN)/uv pip compile $(LOCK) --extra evals --extra providers --group dev pyproject.toml -o configs/locks/dev.txt
+	$(BIN)/uv pip compile $(LOCK) --extra evals --extra providers --extra postgres --extra redis --extra parquet --group dev pyproject.toml -o configs/locks/dev.txt
 	$(BIN)/uv pip compile $(LOCK) -c configs/locks/dev.txt pyproject.toml -o configs/locks/gateway.txt
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header

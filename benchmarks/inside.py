@@ -135,7 +135,7 @@ class Inside:
             "turn": turn,
             "route": lambda: pool.choose(pool.replicas, now, demand),
             "meter": lambda: read_answer(ANSWER),
-            "price": lambda: prices.cost("bench", account.usage),
+            "price": lambda: prices.cost("bench", account.usage, now),
             "settle": lambda: account.settled(prices, 0.1),
             "record": rows,
         }

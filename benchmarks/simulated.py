@@ -17,9 +17,9 @@ from random import Random
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from gateway.policy.routing import POLICIES
+from gateway.settings.profile import A10G, H100X2
 from gateway.settings.queue import QueueConfig
 from gateway.simulation.fleet import Setup, replay
-from gateway.simulation.profile import A10G, H100X2
 from gateway.simulation.report import Line, services, summary
 from gateway.simulation.workloads import VTC_TOKENS, WORKLOADS
 

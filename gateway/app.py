@@ -5,16 +5,18 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 
 from gateway.client import Client, Receive, Send
 from gateway.config import Deployment
-from gateway.control_plane import loops
+from gateway.contracts.errors import InputError
+from gateway.control_plane import closer, counting, loops
 from gateway.control_plane.api import Pages, build_api
 from gateway.control_plane.current import Current
 from gateway.control_plane.probes import Probes, readiness
@@ -26,6 +28,7 @@ from gateway.forwarding import Forwarding
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.policy.limits import Admission
 from gateway.serving import ReplicaPool
+from gateway.settings.ledger import LedgerConfig
 from gateway.stores import spool as spools
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
@@ -70,17 +73,17 @@ def build(
     monotonic: Callable[[], float] = time.monotonic,
     new_id: Callable[[], str] | None = None,
     drain_s: float = loops.DRAIN_S,
+    closes: bool = True,
 ) -> Application:
     """Build the application: recover what a dead gateway left, open this one's spool. Connections open on demand.
 
-    `drain_s`: seconds between two drains of settled rows into the database.
+    `drain_s`: seconds between two drains of settled rows into the database; `closes`: whether it closes past hours.
     """
     telemetry = Telemetry()
     current = Current(deployment, stores, telemetry, clock, monotonic)
-    if new_id is None:
-        new_id = _request_ids(clock).__next__
+    new_id = new_id or _request_ids(clock).__next__
     spools.recover(stores.spool_folder, stores.ledger.insert)
-    spool = spools.Spool(stores.spool_folder, owner=f"{time.time_ns()}-{os.getpid()}")
+    spool = _spool(stores.spool_folder, deployment.config.ledger)
     data_plane = DataPlane(
         serving=lambda: current.state.serving,
         spool=spool,
@@ -91,35 +94,65 @@ def build(
         monotonic=monotonic,
         new_id=new_id,
     )
-    watching = _watching(current, spool, telemetry, clock, monotonic, new_id)
+    count = _counting(current, stores, telemetry, clock)
 
     async def drain() -> None:
         await loops.drain(spool, stores.ledger, telemetry, current.replicas)
         current.part()
         current.tick()
 
+    work: list[Work] = [
+        (loops.REFRESH_S, lambda: loops.refresh(current.state)),
+        (drain_s, drain),
+        (loops.FOLD_S, lambda: loops.fold(stores.database, deployment.config.ledger.retention_days, clock())),
+        (counting.PERIOD_S, count),
+        *_closing(current, stores, clock, closes=closes),
+        *_watching(current, spool, telemetry, clock, monotonic, new_id),
+    ]
+
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
-        work = [(loops.REFRESH_S, lambda: loops.refresh(current.state)), (drain_s, drain), *watching]
-        tasks = [asyncio.create_task(loops.every(seconds, each)) for seconds, each in work]
         try:
-            yield
+            async with _at_work(work):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             await loops.attempt(drain)
+            await loops.attempt(lambda: count(counting.LAST_S))
             spool.close()
             current.close()
 
-    pages = Pages(
+    pages = _pages(current, stores, telemetry, clock)
+    return Application(data_plane, current, build_api(pages, running))
+
+
+@asynccontextmanager
+async def _at_work(work: Sequence[Work]) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(loops.every(seconds, each)) for seconds, each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _spool(folder: Path, config: LedgerConfig) -> spools.Spool:
+    try:
+        return spools.Spool(folder, owner=f"{time.time_ns()}-{os.getpid()}", when_full=config.when_full)
+    except OSError as error:
+        raise InputError(f"the spool {str(folder)!r} cannot be written: {error.strerror}") from error
+
+
+def _pages(current: Current, stores: Stores, telemetry: Telemetry, clock: Callable[[], float]) -> Pages:
+    """What is answered beside the data plane."""
+    return Pages(
         snapshot=lambda: current.state.snapshot,
         telemetry=telemetry,
         clock=clock,
         ready=lambda: readiness(current.state.serving.pools.values(), current.health.timeout),
         digest=lambda: current.digest,
+        costs=stores.costs,
     )
-    return Application(data_plane, current, build_api(pages, running))
 
 
 def _request_ids(clock: Callable[[], float]) -> Iterator[str]:
@@ -131,6 +164,15 @@ def _request_ids(clock: Callable[[], float]) -> Iterator[str]:
         drawn = secrets.token_hex(8 * 1024)
         for start in range(0, len(drawn), 16):
             yield f"tg-{int(clock() * 1000):012x}{drawn[start : start + 16]}"
+
+
+def _closing(current: Current, stores: Stores, clock: Callable[[], float], *, closes: bool) -> list[Work]:
+    """What closes the books of past hours: in one of several workers."""
+
+    async def close_hours() -> None:
+        await closer.close_hours(stores, clock(), current.costed)
+
+    return [(loops.CLOSE_S, close_hours)] if closes else []
 
 
 def _watching(
@@ -182,6 +224,27 @@ def _watching(
             await replace(registration, settings=current.health).round()
 
     return [(0.0, probe), (0.0, scrape), (loops.REFRESH_S, register)]
+
+
+def _counting(
+    current: Current, stores: Stores, telemetry: Telemetry, clock: Callable[[], float]
+) -> Callable[..., Coroutine[Any, Any, None]]:
+    """One round of what engines count, as the configuration of the moment says."""
+    counts = counting.Counting(
+        replicas=lambda: [replica for pool in current.state.serving.pools.values() for replica in pool.engines],
+        counters=stores.counters,
+        settings=current.health,
+        longest_s=current.deployment.config.timeouts.total,
+        telemetry=telemetry,
+        clock=clock,
+    )
+
+    async def count(apart_s: float = counting.APART_S) -> None:
+        if current.health.probes:
+            longest_s = current.deployment.config.timeouts.total
+            await replace(counts, settings=current.health, longest_s=longest_s).round(apart_s)
+
+    return count
 
 
 def _engines(pool: ReplicaPool, deployment: Deployment) -> Engines:

@@ -17,7 +17,7 @@ from typing import Any
 from gateway.config import Deployment
 from gateway.contracts import canonical
 
-AT_START_ONLY = frozenset({"listen", "database"})
+AT_START_ONLY = frozenset({"listen", "database", "ledger"})
 """Keys that a running gateway cannot follow: its socket and its ledger are open."""
 
 _ABSENT = object()
@@ -81,7 +81,7 @@ def _facts(deployment: Deployment) -> dict[str, Any]:
             for release in deployment.releases.values()
             if release.model == name
         }
-    facts["prices"] = deployment.prices.model_dump(mode="json", exclude_none=True)
+    facts["prices"] = deployment.prices.model_dump(mode="json", by_alias=True, exclude_none=True)
     return facts
 
 

@@ -17,21 +17,17 @@ from gateway.contracts.errors import DocumentError, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
 from gateway.providers import ProviderConfig, fallback_mistakes
 from gateway.settings.calendars import Name, Regions, SeasonConfig, WindowConfig
+from gateway.settings.gpu_price import GpuPrice, gpu_mistakes
 from gateway.settings.health import Health, Seconds
+from gateway.settings.ledger import LedgerConfig, anchored_database, database_url
 from gateway.settings.limits import CLASSES, ClassConfig, TeamConfig, limit_mistakes
 from gateway.settings.queue import QueueConfig
 from gateway.settings.replicas import AdapterConfig, ReplicaConfig, ranked
 from gateway.settings.routing import PolicyName, Routing
 from gateway.settings.rules import Headers, RuleConfig, release_mistakes, rule_mistakes
+from gateway.settings.tags import Tags
 
-SQLITE = "sqlite:///"
 Keyed = TypeVar("Keyed", "ReplicaConfig", ProviderConfig)
-
-
-def _database(value: str) -> str:
-    if not value.startswith(SQLITE) or value == SQLITE:
-        raise ValueError(f"expected {SQLITE}FILE, found {value!r}")
-    return value
 
 
 class Listen(documents.Frozen):
@@ -63,19 +59,21 @@ class Timeouts(documents.Frozen):
 
 
 class PoolConfig(documents.Frozen):
-    """Engines of one configuration, or a provider. `served_model` is the name that engines know the model by."""
+    """Engines of one configuration, or a provider. `served_model` is the name that engines know the model by, and `gpu`
+    what each replica costs, if that is known."""
 
     replicas: tuple[ReplicaConfig, ...] = ()
     provider: ProviderConfig | None = None
     served_model: str | None = None
     policy: PolicyName = "score"
     queue: QueueConfig = QueueConfig()
+    gpu: GpuPrice | None = None
 
     @model_validator(mode="after")
     def _one(self) -> "PoolConfig":
         if (self.provider is None) == (not self.replicas):
             raise ValueError("expected exactly one of `replicas: [{url: …}]` and `provider: {model: …}`")
-        if self.provider is not None and (misplaced := self.model_fields_set & {"served_model", "policy"}):
+        if self.provider is not None and (misplaced := self.model_fields_set & {"served_model", "policy", "gpu"}):
             names = ", ".join(f"`{name}`" for name in sorted(misplaced))
             raise ValueError(f"{names}: for replicas alone; a provider's model stands under `provider`")
         called = [name for name, replica, _ in ranked("", self.replicas) if replica.name]
@@ -121,7 +119,8 @@ class GatewayConfig(documents.Frozen):
     """The whole file."""
 
     listen: Listen = Listen()
-    database: Annotated[str, AfterValidator(_database)] = "sqlite:///tollgate.db"
+    database: Annotated[str, AfterValidator(database_url)] = "sqlite:///tollgate.db"
+    ledger: LedgerConfig = LedgerConfig()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     health: Health = Health()
@@ -129,6 +128,7 @@ class GatewayConfig(documents.Frozen):
     enforcement: Enforcement = Enforcement()
     prices: Path | None = None
     headers: Headers = ()
+    tags: Tags = Field(default_factory=dict)
     regions: Regions = Regions()
     windows: dict[Name, WindowConfig] = Field(default_factory=dict)
     seasons: dict[Name, SeasonConfig] = Field(default_factory=dict)
@@ -180,6 +180,7 @@ def load(path: Path, *, trust: bool = False) -> Deployment:
         yield from _references(config)
         yield from _read_releases(_anchored(config, base), releases)
         yield from _read_prices(_anchored(config, base))
+        yield from gpu_mistakes(_anchored(config, base).pools)
         if trust and config.enforcement.mode != "off":
             yield from _read_keys(_anchored(config, base))
 
@@ -270,7 +271,8 @@ def _anchored(config: GatewayConfig, base: Path) -> GatewayConfig:
     pools = {
         name: pool.model_copy(
             update={
-                "replicas": tuple(_anchored_key(replica, base) for replica in pool.replicas),
+                "replicas": tuple(_anchored_key(replica.anchored(base), base) for replica in pool.replicas),
+                "gpu": None if pool.gpu is None else pool.gpu.anchored(base),
                 "provider": None if pool.provider is None else _anchored_key(pool.provider, base),
             }
         )
@@ -278,7 +280,8 @@ def _anchored(config: GatewayConfig, base: Path) -> GatewayConfig:
     }
     changes = {
         "enforcement": enforcement,
-        "database": SQLITE + str(base / config.database.removeprefix(SQLITE)),
+        "database": anchored_database(config.database, base),
+        "ledger": config.ledger.anchored(base, config.database),
         "models": models,
         "pools": pools,
         "routing": config.routing.anchored(base),

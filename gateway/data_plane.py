@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from gateway.asgi import AsgiClient
 from gateway.client import Client, ClientGone, Message, Receive, Send
-from gateway.contracts.errors import GatewayStopping, InternalError, MethodNotAllowed, RequestError, let_go
+from gateway.contracts.errors import GatewayStopping, InternalError, LedgerFull, MethodNotAllowed, RequestError, let_go
 from gateway.contracts.ledger import CLIENT_CLOSED
 from gateway.forwarding import Forwarding
 from gateway.policy.accounting import admit
@@ -85,11 +85,12 @@ class DataPlane:
             received = await client.read_body(serving.limits.max_body_bytes)
             request = parse(received, ENDPOINTS[client.path], client.header(b"content-type"))
             resolved = resolve(request.model, principal, snapshot, now, Asked(request, client.header))
+            region, tags = serving.tagging.of(principal, client.header)
             exchange = Exchange(
                 client=client,
                 request=request,
                 principal=principal,
-                account=admit(request_id, now, principal, request, resolved.release, serving.prices),
+                account=admit(request_id, now, principal, request, resolved.release, serving.prices, region, tags),
                 prices=serving.prices,
                 limits=serving.limits,
                 timeouts=serving.timeouts,
@@ -105,8 +106,9 @@ class DataPlane:
         account = exchange.account
         try:
             self.spool.admit(account.admitted)
-        except OSError:  # not admitted, so there is no row
+        except LedgerFull as error:  # not admitted, so there is no row
             self.admission.settle(reservation, 0, started)
+            self.telemetry.refusals.labels(error.code).inc()
             raise
         try:
             client.watch()
@@ -140,14 +142,17 @@ class DataPlane:
         When they cannot either, the failure that is told and recorded is that of the first.
         """
         account, client, model = exchange.account, exchange.client, exchange.account.admitted.model
-        first = account.release, account.replica, account.usage, client.lines
+        first, dispatched_s = (account.release, account.replica, account.usage, client.lines), account.dispatched_s
         asked = Asked(exchange.request, client.header)
         for resolved in fallbacks(model, exchange.principal, serving.snapshot, self.clock(), asked):
             pool = self._aim(exchange, resolved, serving)
             self.telemetry.fallbacks.labels(model, account.release.name).inc()
+            if first[2] is None:
+                dispatched_s = None  # the first attempt is over: it stands among the tries, with its end
             if await self.forwarding.to(exchange, pool) is None:
                 return
         account.release, account.replica, account.usage, client.lines = first
+        account.dispatched_s = dispatched_s
         raise error
 
     def _aim(self, exchange: Exchange, resolved: Resolved, serving: Serving) -> ReplicaPool:

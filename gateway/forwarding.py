@@ -14,6 +14,8 @@ from gateway.upstreams.base import Upstream
 from gateway.upstreams.vllm import Replica
 
 MAX_ATTEMPTS = 3
+IDLE = UpstreamOverloaded, UpstreamUnavailable
+"""Failures for which a replica computed nothing: it shed the request, or could not be reached."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,10 @@ class Forwarding:
                     raise failure from failed
                 if isinstance(failed, EngineLacks):
                     lost(pool.engines, replica, account.release.adapter)
+                if isinstance(failed, EngineLacks) or isinstance(failure, IDLE):
+                    account.dispatched_s = None
+                else:
+                    account.failed(self.monotonic() - exchange.started)
         error = failure or UpstreamUnavailable(f"no replica takes requests: {absence(pool.replicas)}")
         error.retry_after = retry_after(pool.replicas, self.monotonic())
         return error

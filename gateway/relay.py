@@ -91,6 +91,7 @@ class Exchange:
     async def on(self, upstream: Upstream) -> None:
         """Relay the answer of one replica. Raises RequestError, AnotherReplica or ClientGone."""
         begun = self.monotonic()
+        self.account.dispatched_s = begun - self.started
         try:
             await self._attempt(upstream)
         except (ExchangeError, Malformed) as error:

@@ -20,6 +20,7 @@ from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
 from gateway.policy.routing import READS_AFFINITY, READS_PREFIXES, Ask, Candidate, Policy
 from gateway.policy.shapes import Request
+from gateway.policy.tagging import UNTAGGED, Tagging
 from gateway.queueing import UNBOUNDED, PoolQueue
 from gateway.server.head import line
 from gateway.settings.routing import Routing
@@ -180,6 +181,7 @@ class Serving:
     limits: Limits
     timeouts: Timeouts
     digest: str = ""
+    tagging: Tagging = UNTAGGED
 
 
 _HASHED = READS_PREFIXES | READS_AFFINITY

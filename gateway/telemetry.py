@@ -16,7 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from gateway.contracts.ledger import LedgerRow
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-Mode = Literal["livesum", "livemax", "livemin"]
+Mode = Literal["livesum", "livemax", "livemin", "livemostrecent"]
 WORKERS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which workers share their metrics. It counts when this module is loaded."""
 
@@ -33,6 +33,7 @@ class Telemetry:
         self.tokens = Counter(
             "tollgate_tokens", "Tokens as the engines count them.", ["model", "kind"], registry=registry
         )
+        self.unpriced = Counter("tollgate_unpriced", "Metered, without a price.", ["model"], registry=registry)
         self.retries = Counter("tollgate_retries", "Attempts after the first one.", ["pool"], registry=registry)
         self.retries_denied = Counter(
             "tollgate_retries_denied", "Attempts that the retry budget did not allow.", ["pool"], registry=registry
@@ -75,13 +76,15 @@ class Telemetry:
         self.queue_depth = self._gauge("queue_depth", "Requests that wait for a slot of a pool.", "livesum", "pool")
         self.open = self._gauge("open_requests", "Admitted and not yet settled.", "livesum")
         self.ledger_lag = self._gauge("ledger_lag_rows", "Settled rows not yet in the database.", "livesum")
-        self.config_reloads = Counter(
-            "tollgate_config_reloads",
-            "Configurations that a process took over or refused.",
-            ["result"],
-            registry=registry,
-        )
+        text = "What a replica's own counters have more than the ledger of the last hour; below zero, less."
+        self._unaccounted = self._gauge("unaccounted_tokens", text, "livemostrecent", "replica", "kind")
+        self.unspooled = self._counter("unspooled", "Requests served while memory alone could hold their rows.")
+        text = "Configurations that a process took over or refused."
+        self.config_reloads = self._counter("config_reloads", text, "result")
         self._uncounted: list[LedgerRow] = []
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"tollgate_{name}", text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, label: str) -> Histogram:
         return Histogram(f"tollgate_{name}", text, [label], buckets=_SECONDS, registry=self.registry)
@@ -111,12 +114,18 @@ class Telemetry:
             for kind in ("input", "cached", "output"):
                 if number := sum(getattr(row, f"{kind}_tokens") or 0 for row in rows_of_model):
                     self.tokens.labels(model, kind).inc(number)
+            if number := sum(row.cost is None and row.input_tokens is not None for row in rows_of_model):
+                self.unpriced.labels(model).inc(number)
         return bool(self._uncounted)
 
     def said(self, replica: str, kv_usage: float | None, waiting: int | None) -> None:
         """What an engine says of its load. What it does not say has no value: NaN, and never zero."""
         for gauge, value in zip(self._said, (kv_usage, waiting), strict=True):
             gauge.labels(replica).set(math.nan if value is None else value)
+
+    def unaccounted(self, replica: str, kind: str, tokens: int | None) -> None:
+        """How far a replica's own counters are from the ledger. What cannot be told has no value: NaN."""
+        self._unaccounted.labels(replica, kind).set(math.nan if tokens is None else tokens)
 
     def gone(self, replica: str) -> None:
         """A replica that serves no more has no series. Those of workers stay, idle: their files can only grow."""
@@ -125,6 +134,8 @@ class Telemetry:
                 gauge.remove(replica)
             elif gauge is not self.up:  # 0 would say that it is down
                 gauge.labels(replica).set(0)
+        if WORKERS_FOLDER not in os.environ:
+            self._unaccounted.remove_by_labels({"replica": replica})
 
     def page(self) -> bytes:
         """The metrics page in Prometheus's text format: the sums of all workers, where this process is one of them."""

@@ -1,7 +1,19 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from tests.gateway.postgres import Postgres, running
 
 # How long one example takes is a matter of the machine, and of who else uses it.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL, started once for the whole run."""
+    with running() as server:
+        yield server

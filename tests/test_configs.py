@@ -15,6 +15,8 @@ NOT_TOLD = {
     "pools.provider.base_url",
     "pools.provider.api_key.file",
     "pools.replicas.api_key.file",
+    "pools.gpu.profile",
+    "pools.replicas.gpu.profile",
 }
 """What stands in the file as a comment."""
 NAMED = ("pools", "models", "classes", "teams", "regions.calendars", "windows", "seasons")
@@ -27,7 +29,7 @@ def _told(value: object, path: str = "", *, inside: bool = False) -> set[str]:
         return {key for each in value for key in _told(each, path)}
     if not isinstance(value, dict):
         return {path}
-    if path == "regions.calendars.dates":
+    if path in ("regions.calendars.dates", "tags"):
         return {path}
     if path in NAMED and not inside:
         return {key for each in value.values() for key in _told(each, path, inside=True)}

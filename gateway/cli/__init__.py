@@ -18,8 +18,10 @@ _COMMANDS = {
     "engines": ("gateway.cli.engines", "Ask the engines what they are, now."),
     "keys": ("gateway.cli.keys", "Make, list and end virtual keys."),
     "releases": ("gateway.cli.releases", "Show releases and their verdicts, and put one live."),
-    "costs": ("gateway.cli.costs", "Show tokens and list cost, by team, model, day and more."),
+    "costs": ("gateway.cli.costs", "Show what was used and what it cost, by team, model, day and more."),
+    "prices": ("gateway.cli.prices", "Show and check price files, and import list prices without a network."),
     "ledger": ("gateway.cli.ledger", "Show the latest requests, one row each."),
+    "database": ("gateway.cli.database", "Look at the database, bring it up to date, let old rows go."),
     "trace": ("gateway.cli.trace", "Write the ledger's traffic as a trace without names or texts."),
     "simulate": ("gateway.cli.simulate", "Replay a trace against other policies and fleets."),
 }

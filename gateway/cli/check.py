@@ -19,6 +19,7 @@ from gateway.cli.common import Day
 from gateway.config import Deployment
 from gateway.contracts import documents
 from gateway.contracts.errors import DocumentError, Mistake
+from gateway.costs.fleet import unpriced
 from gateway.policy.gating import judge
 from gateway.policy.rule_cases import Example
 from gateway.policy.rule_proof import HOUR_S, Proof, prove, steps
@@ -63,11 +64,12 @@ def check(
     if exit_code and against_path is None:
         raise click.UsageError("--exit-code says whether something changes: name --against OTHER too")
     deployment = configuration.load(config_path, trust=True)
+    deployment.prices.cover(time.time())
     since = (time.time() if rules_from is None else rules_from) // HOUR_S * HOUR_S
     proofs = _proved(deployment, since)
     if against_path is None:
         _show(deployment, as_json, _rules(proofs, since))
-    for warning in _warnings(proofs):
+    for warning in (*unpriced(deployment.config), *_warnings(proofs)):
         click.echo(f"# warning: {warning}", err=True)
     _refuse(config_path, proofs)
     if against_path is None:

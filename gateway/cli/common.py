@@ -41,13 +41,24 @@ def stores_of(config_path: Path | None, database: str | None, *, create: bool = 
     Raises InputError when there is none yet and the command does not `create` one: an empty ledger that a wrong folder
     made would read like a month without requests.
     """
-    if database is None:
-        database = DATABASE if config_path is None else configuration.load(config_path).config.database
-    if not create and not path_of(database).exists():
-        raise InputError(
-            f"no database {str(path_of(database))!r}: run this where the gateway runs, or name --config or --database"
-        )
-    return open_stores(database)
+    database, spool = database_of(config_path, database, create=create)
+    return open_stores(database, spool)
+
+
+def database_of(config_path: Path | None, database: str | None, *, create: bool = False) -> tuple[str, Path | None]:
+    """(URL, folder of the spool) of `--database`, else of the configuration, else of the working directory.
+
+    Raises InputError for a file that is not there, unless it may be created.
+    """
+    spool = None
+    if database is None and config_path is not None:
+        config = configuration.load(config_path).config
+        database, spool = config.database, config.ledger.spool
+    database = database or DATABASE
+    file = path_of(database)
+    if not create and file is not None and not file.exists():
+        raise InputError(f"no database {str(file)!r}: run this where the gateway runs, or name --config or --database")
+    return database, spool
 
 
 def table(*columns: str, show_footer: bool = False) -> Table:

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,22 @@ import click
 from pydantic import ValidationError
 
 from gateway import config as configuration
-from gateway.cli.common import config_option, console, row, table
+from gateway.cli.common import config_option, console, row, stores_of, table
 from gateway.config import PoolConfig
 from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError
 from gateway.control_plane.probes import ProbeFailed, ask_asleep, ask_health
 from gateway.control_plane.registration import ask_facts
-from gateway.policy.facts import Facts
+from gateway.policy.facts import Facts, untold
 from gateway.settings.health import Health
 from gateway.settings.replicas import ReplicaConfig
 from gateway.upstreams.vllm import Replica, replicas_of
 
 CONNECT_S = 5.0
 UNKNOWN = "unknown"
+WORDS = {None: UNKNOWN, True: "yes", False: "no"}
+LATELY_S = 7 * 86_400.0
+"""What an engine's answers carry is what those of the last week did."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,9 @@ class Seen:
 def engines(config_path: Path | None, upstreams: tuple[str, ...], upstream_key_env: str | None, as_json: bool) -> None:
     """Ask each engine whether it is up and awake, and what it serves.
 
-    No completion is asked for, so nothing is generated and nothing is costed. Exit code 0 when every engine is up, 1
-    when one is not.
+    No completion is asked for, so nothing is generated and nothing is costed: whether answers carry the engine's own
+    times and its cached tokens, which costs are split by, is known from the ledger of a configuration. Exit code 0 when
+    every engine is up, 1 when one is not.
 
     \b
     Examples:
@@ -62,7 +67,7 @@ def engines(config_path: Path | None, upstreams: tuple[str, ...], upstream_key_e
     replicas = [
         each for name, pool in pools.items() for each in replicas_of(name, pool, connect_s=connect_s, health=health)
     ]
-    seen = asyncio.run(_ask_all(replicas, health.timeout))
+    seen = _with_ledger(asyncio.run(_ask_all(replicas, health.timeout)), config_path)
     if as_json:
         click.echo(json.dumps([_as_json(each) for each in seen], indent=2))
     else:
@@ -76,6 +81,22 @@ def _pool(urls: tuple[str, ...], key: Secret | None) -> PoolConfig:
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise InputError(f"--upstream: {reason}") from error
+
+
+def _with_ledger(seen: list[Seen], config_path: Path | None) -> list[Seen]:
+    """The same, with what the latest rows say of each engine's answers, where there is a ledger."""
+    if config_path is None:
+        return seen
+    try:
+        counters = stores_of(config_path, None).counters
+    except InputError:
+        return seen  # no gateway has run here yet
+    told = counters.told([each.replica.name for each in seen], time.time() - LATELY_S)
+    found = []
+    for each in seen:
+        carried = told[each.replica.name]
+        found.append(replace(each, facts=replace(each.facts, times=carried.times, cached=carried.cached)))
+    return found
 
 
 async def _ask_all(replicas: list[Replica], seconds: float) -> list[Seen]:
@@ -109,11 +130,12 @@ def _as_json(seen: Seen) -> dict[str, Any]:
 
 
 def _print(seen: list[Seen]) -> None:
-    lines = table("replica", "url", "up", "asleep", "version", "max_model_len", "models", "adapters", "missing metrics")
+    names = ("version", "max_model_len", "models", "adapters", "missing metrics", "own times", "cached tokens")
+    lines = table("replica", "url", "up", "asleep", *names)
     for each in seen:
-        facts, asleep = each.facts, {None: UNKNOWN, True: "yes", False: "no"}[each.asleep]
+        facts, asleep = each.facts, WORDS[each.asleep]
         if each.trouble is not None:
-            row(lines, each.replica.name, each.replica.url, f"no: {each.trouble}", *[""] * 6)
+            row(lines, each.replica.name, each.replica.url, f"no: {each.trouble}", *[""] * 8)
             continue
         row(
             lines,
@@ -124,5 +146,9 @@ def _print(seen: list[Seen]) -> None:
             facts.version or UNKNOWN,
             str(facts.max_model_len or UNKNOWN),
             *(", ".join(names) or "none" for names in (facts.models, facts.adapters, facts.missing)),
+            WORDS[facts.times],
+            WORDS[facts.cached],
         )
     console().print(lines)
+    for lacking in dict.fromkeys(text for each in seen for text in untold(each.facts.times, each.facts.cached)):
+        click.echo(f"where an engine does not tell {lacking}")

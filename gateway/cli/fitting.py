@@ -1,13 +1,17 @@
-"""`gateway simulate fit`: an engine profile out of a real engine's metrics, and how well it fits."""
+"""`gateway simulate fit`: an engine profile out of a real engine's metrics, and how well it fits.
+
+What asks, fits and prints is here for `gateway costs calibrate` too: one fit, for the simulator and for costs.
+"""
 
 import asyncio
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import click
-import yaml
 from rich.progress import Progress
 
 from gateway.cli.common import console, row, table
@@ -17,9 +21,9 @@ from gateway.contracts.errors import InputError
 from gateway.control_plane.calibration import Driver, Grid, watch
 from gateway.control_plane.probes import ProbeFailed
 from gateway.control_plane.registration import ask_facts
+from gateway.settings.profile import EngineProfile, save
 from gateway.simulation.fit import Check, Fit, Window, checks, fit, passing, quality, ttft_error
 from gateway.simulation.pages import read_page, read_pages
-from gateway.simulation.profile import EngineProfile
 from gateway.upstreams.vllm import Replica
 
 CONNECT_S, FACTS_S = 5.0, 10.0
@@ -29,61 +33,83 @@ EACH = {
     "sequence_s": "sequence",
     "context_token_s": "context token",
 }
+Command = TypeVar("Command", bound=Callable[..., Any])
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_OPTIONS = (
+    click.option("--watch", "watch_s", type=click.FloatRange(min=1), help="Ask nothing, look for so many seconds."),
+    click.option(
+        "--every", "every_s", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Between looks."
+    ),
+    click.option("--pages", "pages_path", type=_FILE, help="Looks that were saved."),
+    click.option("--save", "save_path", type=_FILE, help="Save the looks of --watch."),
+    click.option("--model", help="The model's name there.  [default: the first that the engine serves]"),
+    click.option("--prompt-tokens", "prompts", type=click.IntRange(1), multiple=True, help="Repeatable."),
+    click.option("--answer-tokens", "answers", type=click.IntRange(1), multiple=True, help="Repeatable."),
+    click.option("--requests", type=click.IntRange(1), multiple=True, help="Requests at once; repeatable."),
+    click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="The fastest counts."),
+    click.option(
+        "--max-num-seqs", type=click.IntRange(1), default=256, show_default=True, help="As the engine was started."
+    ),
+    click.option(
+        "--max-num-batched-tokens",
+        type=click.IntRange(1),
+        default=8192,
+        show_default=True,
+        help="The engine's flag of that name: its page does not tell it.",
+    ),
+    click.option("--gpus", type=click.IntRange(1), default=1, show_default=True, help="GPUs of one replica."),
+    click.option("--upstream-key-env", "key_env", metavar="NAME", help="The variable that holds the engine's API key."),
+)
+
+
+class Looks(NamedTuple):
+    """Where the windows come from: an engine that is asked or watched, or pages that were saved."""
+
+    url: str | None
+    pages_path: Path | None
+    watch_s: float | None
+    every_s: float
+    save_path: Path | None
+    model: str | None
+    prompts: tuple[int, ...]
+    answers: tuple[int, ...]
+    requests: tuple[int, ...]
+    repeats: int
+    key_env: str | None
 
 
 class Found(NamedTuple):
-    """The windows, what the KV cache holds, where both come from, and the pages of a watch."""
+    """The windows, what the KV cache holds, where both come from, whose they are, and the pages of a watch."""
 
     windows: list[Window]
     kv_tokens: int
     source: str
+    model: str | None
     pages: str = ""
+
+
+class Fitted(NamedTuple):
+    """A profile, the fit behind it, and each burst beside what the profile makes of it."""
+
+    profile: EngineProfile
+    fit: Fit
+    checks: list[Check]
+
+
+def looking_options(command: Command) -> Command:
+    """The options of `Looks`, but for the engine's URL, and what an engine does not tell of itself."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.command("fit")
 @click.option("--url", metavar="URL", help="A running engine that nobody else uses: it is asked some hundred requests.")
-@click.option("--watch", "watch_s", type=click.FloatRange(min=1), help="Ask it nothing, look for so many seconds.")
-@click.option(
-    "--every", "every_s", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Between looks."
-)
-@click.option("--pages", "pages_path", type=click.Path(path_type=Path, dir_okay=False), help="Looks that were saved.")
-@click.option("--save", "save_path", type=click.Path(path_type=Path, dir_okay=False), help="Save the looks of --watch.")
-@click.option("--out", "out_path", type=click.Path(path_type=Path, dir_okay=False), help="Write the profile there.")
+@click.option("--out", "out_path", type=_FILE, help="Write the profile there.")
 @click.option("--name", default="fitted", show_default=True, help="What the profile is called.")
-@click.option("--model", help="The model's name there.  [default: the first that the engine serves]")
-@click.option("--prompt-tokens", "prompts", type=click.IntRange(1), multiple=True, help="Repeatable.")
-@click.option("--answer-tokens", "answers", type=click.IntRange(1), multiple=True, help="Repeatable.")
-@click.option("--requests", type=click.IntRange(1), multiple=True, help="Requests at once; repeatable.")
-@click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="The fastest counts.")
-@click.option(
-    "--max-num-seqs", type=click.IntRange(1), default=256, show_default=True, help="As the engine was started."
-)
-@click.option(
-    "--max-num-batched-tokens",
-    type=click.IntRange(1),
-    default=8192,
-    show_default=True,
-    help="The engine's flag of that name: its page does not tell it.",
-)
-@click.option("--gpus", type=click.IntRange(1), default=1, show_default=True, help="GPUs of one replica.")
-@click.option("--upstream-key-env", metavar="NAME", help="The variable that holds the engine's own API key.")
+@looking_options
 def fit_command(
-    url: str | None,
-    watch_s: float | None,
-    every_s: float,
-    pages_path: Path | None,
-    save_path: Path | None,
-    out_path: Path | None,
-    name: str,
-    model: str | None,
-    prompts: tuple[int, ...],
-    answers: tuple[int, ...],
-    requests: tuple[int, ...],
-    repeats: int,
-    max_num_seqs: int,
-    max_num_batched_tokens: int,
-    gpus: int,
-    upstream_key_env: str | None,
+    out_path: Path | None, name: str, max_num_seqs: int, max_num_batched_tokens: int, gpus: int, **looks: Any
 ) -> None:
     """Fit the simulator's engine to a real one, and say how well it fits.
 
@@ -96,89 +122,104 @@ def fit_command(
       gateway simulate fit --url http://10.0.0.7:8000 --watch 600 --save pages.txt --out h100.yaml
       gateway simulate fit --pages pages.txt --out h100.yaml
     """
-    if (url is None) == (pages_path is None):
-        raise click.UsageError("name one of --url URL and --pages FILE")
-    if save_path is not None and watch_s is None:
-        raise click.UsageError("--save keeps the looks of --watch SECONDS")
-    if pages_path is not None:
-        found = _of_pages(documents.read_text(pages_path), f"fitted to {pages_path.name}")
-    else:
-        grid = Grid(prompts or Grid.prompts, answers or Grid.answers, requests or Grid.requests, repeats)
-        key = None if upstream_key_env is None else Secret(env=upstream_key_env).read()
-        found = asyncio.run(_ask(_replica(str(url), key), model, grid, watch_s, every_s))
-    if save_path is not None:
-        save_path.write_text(found.pages, encoding="utf-8")
-    if not found.kv_tokens:
-        raise InputError("the engine does not say how large its KV cache is (vllm:cache_config_info)")
-    profile = EngineProfile(
-        name=name,
-        source=found.source,
-        kv_tokens=found.kv_tokens,
-        max_num_seqs=max_num_seqs,
-        max_num_batched_tokens=max_num_batched_tokens,
-        gpus=gpus,
-        step=(fitted := fit(found.windows)).step,
-    )
-    held = checks(profile, found.windows)
-    profile = profile.model_copy(update={"fit": quality(fitted, ttft_error(held))})
-    _print(fitted, held, profile)
+    sizes = {"max_num_seqs": max_num_seqs, "max_num_batched_tokens": max_num_batched_tokens, "gpus": gpus}
+    fitted = fitted_to(look(Looks(**looks), "--url URL"), name=name, **sizes)
+    show(fitted)
     if out_path is not None:
-        text = yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
-        out_path.write_text(text, encoding="utf-8")
+        save(fitted.profile, out_path)
         click.echo(f"{out_path}: use it with `gateway simulate --engine {out_path}`")
 
 
-def _replica(url: str, key: str | None) -> Replica:
+def look(looks: Looks, engine: str) -> Found:
+    """Ask or watch an engine, or read what was saved; `engine` is how it is named. Raises InputError, UsageError."""
+    if (looks.url is None) == (looks.pages_path is None):
+        raise click.UsageError(f"name one of {engine} and --pages FILE")
+    if looks.save_path is not None and looks.watch_s is None:
+        raise click.UsageError("--save keeps the looks of --watch SECONDS")
+    if looks.pages_path is not None:
+        text = documents.read_text(looks.pages_path)
+        return _of_pages(text, f"fitted to {looks.pages_path.name}", looks.model)
+    key = None if looks.key_env is None else Secret(env=looks.key_env).read()
+    found = asyncio.run(_ask(_replica(str(looks.url), key, engine), looks))
+    if looks.save_path is not None:
+        looks.save_path.write_text(found.pages, encoding="utf-8")
+    return found
+
+
+def fitted_to(found: Found, **fields: Any) -> Fitted:
+    """The profile that fits, with what else is known of the engine as `fields`. Raises InputError."""
+    if not found.kv_tokens:
+        raise InputError("the engine does not say how large its KV cache is (vllm:cache_config_info)")
+    fitted = fit(found.windows)
+    profile = EngineProfile(
+        source=found.source,
+        kv_tokens=found.kv_tokens,
+        model=found.model,
+        fitted_at=datetime.now(UTC).replace(microsecond=0),
+        step=fitted.step,
+        **fields,
+    )
+    held = checks(profile, found.windows)
+    return Fitted(profile.model_copy(update={"fit": quality(fitted, ttft_error(held))}), fitted, held)
+
+
+def show(fitted: Fitted) -> None:
+    """Print the terms, the bursts, and how well they fit."""
+    lines = table("term", "for each", "microseconds", "share of the time", "mean error without it")
+    for term in fitted.fit.terms:
+        microseconds = f"{term.seconds * 1e6:,.4g}"
+        row(lines, term.name, EACH[term.name], microseconds, f"{term.share:.1%}", f"{term.error_without:.1%}")
+    console().print(lines)
+    if fitted.checks:
+        console().print(_bursts(fitted.checks))
+    click.echo(
+        f"{fitted.fit.windows} windows: R² {fitted.fit.r2:.3f}, and {fitted.fit.cross_validated_r2:.3f} where each is "
+        f"told by a fit to the others; the time of a step to within {fitted.fit.mean_error:.1%} on average"
+    )
+    if fitted.profile.fit is not None and fitted.profile.fit.ttft_error is not None:
+        click.echo(
+            f"the TTFT of the bursts, to which nothing was fitted, to within {fitted.profile.fit.ttft_error:.1%}"
+        )
+
+
+def _replica(url: str, key: str | None, engine: str) -> Replica:
     try:
         documents.http_url(url, "http://10.0.0.7:8000")
     except ValueError as error:
-        raise InputError(f"--url: {error}") from error
+        raise InputError(f"{engine.split()[0]}: {error}") from error
     return Replica("engine", url.rstrip("/"), api_key=key, connect_s=CONNECT_S)
 
 
-def _of_pages(text: str, source: str) -> Found:
+def _of_pages(text: str, source: str, model: str | None) -> Found:
     pages = read_pages(text)
-    return Found(passing(pages), pages[-1].kv_tokens, source, text)
+    return Found(passing(pages), pages[-1].kv_tokens, source, model, text)
 
 
-async def _ask(replica: Replica, model: str | None, grid: Grid, watch_s: float | None, every_s: float) -> Found:
+async def _ask(replica: Replica, looks: Looks) -> Found:
     """Look at an engine, or drive it."""
     try:
         facts = await ask_facts(replica, FACTS_S)
     except ProbeFailed as error:
         raise InputError(f"{replica.url}: {error}") from error
-    served = model or next(iter(facts.models), None)
+    served = looks.model or next(iter(facts.models), None)
     if served is None:
         raise InputError(f"{replica.url} does not tell what it serves: name a model with --model")
     driver = Driver(replica, served, Random(), time.monotonic)  # noqa: S311 (prompts, not secrets)
     source = f"fitted to {served} on vLLM {facts.version or 'of unknown version'}"
     with Progress(console=console(), transient=True) as progress:
-        if watch_s is not None:
-            task = progress.add_task("looking", total=watch_s)
-            text = await watch(driver, watch_s, every_s, lambda done: progress.update(task, completed=done))
-            return _of_pages(text, f"{source}, watched")
+        if looks.watch_s is not None:
+            task = progress.add_task("looking", total=looks.watch_s)
+            text = await watch(driver, looks.watch_s, looks.every_s, lambda done: progress.update(task, completed=done))
+            return _of_pages(text, f"{source}, watched", served)
         task = progress.add_task("asking", total=None)
+        grid = Grid(
+            looks.prompts or Grid.prompts, looks.answers or Grid.answers, looks.requests or Grid.requests, looks.repeats
+        )
         windows = await driver.calibrate(
             grid, facts.max_model_len, lambda done, of: progress.update(task, completed=done, total=of)
         )
         at, page = await driver.page()
-    return Found(windows, read_page(page, at).kv_tokens, f"{source}, {len(windows)} bursts")
-
-
-def _print(fitted: Fit, held: list[Check], profile: EngineProfile) -> None:
-    lines = table("term", "for each", "microseconds", "share of the time", "mean error without it")
-    for term in fitted.terms:
-        microseconds = f"{term.seconds * 1e6:,.4g}"
-        row(lines, term.name, EACH[term.name], microseconds, f"{term.share:.1%}", f"{term.error_without:.1%}")
-    console().print(lines)
-    if held:
-        console().print(_bursts(held))
-    click.echo(
-        f"{fitted.windows} windows: R² {fitted.r2:.3f}, and {fitted.cross_validated_r2:.3f} where each is told by a "
-        f"fit to the others; the time of a step to within {fitted.mean_error:.1%} on average"
-    )
-    if profile.fit is not None and profile.fit.ttft_error is not None:
-        click.echo(f"the TTFT of the bursts, to which nothing was fitted, to within {profile.fit.ttft_error:.1%}")
+    return Found(windows, read_page(page, at).kv_tokens, f"{source}, {len(windows)} bursts", served)
 
 
 def _bursts(held: list[Check]) -> object:

@@ -13,11 +13,12 @@ from gateway import config as configuration
 from gateway.cli.common import config_option, console, database_option, moment, row, stores_of, table
 from gateway.contracts.errors import InputError
 from gateway.policy.auth import KeyRecord
+from gateway.settings import tags as tagging
 from gateway.settings.limits import MOST, Quota
 
 DAY_S = 86_400.0
 LIFT = "none"
-COLUMNS = "id", "name", "team", "scope", "models", "rpm", "tpm", "concurrency", "class", "created", "state"
+COLUMNS = "id", "name", "team", "scope", "models", "tags", "rpm", "tpm", "concurrency", "class", "created", "state"
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -35,6 +36,27 @@ class LimitType(click.ParamType[int | str]):
         if text.isascii() and text.isdigit() and len(text) <= len(str(MOST)) and 1 <= int(text) <= MOST:
             return int(text)
         return self.fail(f"expected a whole number from 1, or {LIFT!r}, found {text!r}", param, ctx)
+
+
+class TagType(click.ParamType[tuple[str, str]]):
+    """A tag and its value."""
+
+    name = "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """(name, value)."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if not equals:
+            return self.fail(f"expected NAME=VALUE such as project=alpha, found {value!r}", param, ctx)
+        return name, text
+
+
+def tag_option(command: Command) -> Command:
+    """`--tag NAME=VALUE`."""
+    text = "On whose behalf: stands in each of its rows, and costs divide by it; repeatable."
+    return click.option("--tag", "tags", type=TagType(), multiple=True, help=text)(command)
 
 
 def limit_options(command: Command) -> Command:
@@ -74,6 +96,7 @@ def keys() -> None:
 @click.option(
     "--days", type=click.FloatRange(min=0, min_open=True), help="Expires after so many days.  [default: never]"
 )
+@tag_option
 @limit_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
@@ -84,6 +107,7 @@ def create(
     scope: Literal["serve", "evaluate", "admin"],
     models: tuple[str, ...],
     days: float | None,
+    tags: tuple[tuple[str, str], ...],
     as_json: bool,
     config_path: Path | None,
     database: str | None,
@@ -93,7 +117,7 @@ def create(
 
     \b
     Example:
-      gateway keys create --team search --model support --days 90 --rpm 600
+      gateway keys create --team search --model support --days 90 --rpm 600 --tag project=alpha
     """
     asked = _limits(limits, config_path)
     priority_class = asked.pop("priority_class", None)
@@ -107,6 +131,7 @@ def create(
         random_bytes=os.urandom,
         quota=Quota.model_validate(asked),
         priority_class=None if priority_class is None else str(priority_class),
+        tags=_tags(tags),
     )
     if as_json:
         click.echo(json.dumps({"key": text, "id": record.id, "team": team, "scope": scope}))
@@ -145,6 +170,7 @@ def _row(record: KeyRecord, now: float) -> dict[str, str | int | None]:
         "team": record.team,
         "scope": record.scope,
         "models": "all" if record.models is None else ", ".join(sorted(record.models)),
+        "tags": ", ".join(f"{name}={value}" for name, value in tagging.decode(record.tags).items()) or None,
         "rpm": record.rpm,
         "tpm": record.tpm,
         "concurrency": record.concurrency,
@@ -156,24 +182,51 @@ def _row(record: KeyRecord, now: float) -> dict[str, str | int | None]:
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
+@tag_option
+@click.option("--no-tags", is_flag=True, help="Take its tags away.")
 @limit_options
 @config_option
 @database_option
-def update(key_id: str, config_path: Path | None, database: str | None, **limits: int | str | None) -> None:
+def update(
+    key_id: str,
+    tags: tuple[tuple[str, str], ...],
+    no_tags: bool,
+    config_path: Path | None,
+    database: str | None,
+    **limits: int | str | None,
+) -> None:
     """Set limits of the key with the public ID, or lift one with `none`. What is not named stays as it is.
 
-    Running gateways follow within a second; what is used of a limit stays used.
+    Tags are set all together: name each that the key shall have. Running gateways follow within a second; what is used
+    of a limit stays used, and rows keep the tags that they have.
 
     \b
     Example:
-      gateway keys update 3f2a9c01b7de --rpm 1200 --tpm none --class batch
+      gateway keys update 3f2a9c01b7de --rpm 1200 --tpm none --class batch --tag project=beta
     """
+    if tags and no_tags:
+        raise click.UsageError("name --tag or --no-tags, not both")
     changes = _limits(limits, config_path)
+    if tags or no_tags:
+        changes["tags"] = _tags(tags)
     if not changes:
-        raise click.UsageError("nothing to change: name one of --rpm, --tpm, --concurrency and --class")
+        raise click.UsageError(
+            "nothing to change: name one of --rpm, --tpm, --concurrency, --class, --tag and --no-tags"
+        )
     record = stores_of(config_path, database).keys.update(key_id, changes)
-    now = {"rpm": record.rpm, "tpm": record.tpm, "concurrency": record.concurrency, "class": record.priority_class}
+    shown = _row(record, time.time())
+    now = {name: shown[name] for name in ("rpm", "tpm", "concurrency", "class", "tags")}
     click.echo(f"{key_id}: {', '.join(f'{name} {LIFT if value is None else value}' for name, value in now.items())}")
+
+
+def _tags(given: tuple[tuple[str, str], ...]) -> str | None:
+    """The JSON of `--tag` options. Raises UsageError."""
+    found = dict(given)
+    if len(found) < len(given):
+        raise click.UsageError("--tag: each name once")
+    if wrong := tagging.mistake(found):
+        raise click.UsageError(f"--tag: {wrong}")
+    return tagging.encode(found)
 
 
 def _limits(asked: Mapping[str, int | str | None], config_path: Path | None) -> dict[str, int | str | None]:

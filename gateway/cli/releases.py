@@ -84,5 +84,5 @@ def promote(name: str, config_path: Path) -> None:
 
 def _state(config_path: Path) -> tuple[Deployment, State]:
     deployment = configuration.load(config_path, trust=True)
-    stores = open_stores(deployment.config.database)
+    stores = open_stores(deployment.config.database, deployment.config.ledger.spool)
     return deployment, State(deployment, stores.keys, stores.releases, time.time, pools={})

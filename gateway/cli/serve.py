@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -21,10 +22,12 @@ from gateway.config import Deployment, Listen
 from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError
 from gateway.control_plane import engine as engines
+from gateway.control_plane.current import priced, taken
 from gateway.control_plane.discovery import discover
 from gateway.control_plane.reload import Watch, follow
 from gateway.control_plane.state import State
 from gateway.control_plane.workers import Workers
+from gateway.costs.fleet import unpriced
 from gateway.stores.bundle import Stores, open_stores
 from gateway.telemetry import WORKERS_FOLDER
 
@@ -122,7 +125,8 @@ def _engine(model: str, args: tuple[str, ...], python: Path) -> Iterator[str]:
 
 
 def _serve(deployment: Deployment, listen: Listen, watch: Watch | None, *, workers: int, grace_s: float) -> int:
-    stores = open_stores(deployment.config.database)
+    stores = open_stores(deployment.config.database, deployment.config.ledger.spool)
+    priced(deployment, stores, time.time())
     with _bound(listen) as listener:
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -135,7 +139,7 @@ def _serve(deployment: Deployment, listen: Listen, watch: Watch | None, *, worke
         else:
             greeting += NO_KEY
         if workers > 1:
-            return serving.run(_together(deployment, watch, listener, greeting, count=workers, grace_s=grace_s))
+            return serving.run(_together(deployment, stores, watch, listener, greeting, count=workers, grace_s=grace_s))
         return serving.run(_alone(build(deployment, stores), watch, listener, greeting, grace_s))
 
 
@@ -153,7 +157,14 @@ async def _alone(app: Application, watch: Watch | None, listener: socket.socket,
 
 
 async def _together(
-    deployment: Deployment, watch: Watch | None, listener: socket.socket, greeting: str, *, count: int, grace_s: float
+    deployment: Deployment,
+    stores: Stores,
+    watch: Watch | None,
+    listener: socket.socket,
+    greeting: str,
+    *,
+    count: int,
+    grace_s: float,
 ) -> int:
     """Serve in processes of their own. This one owns the configuration, the socket, and an engine if there is one."""
     listener.listen(BACKLOG)
@@ -174,9 +185,14 @@ async def _together(
             listener.close()
             workers.stop()
 
+        async def tell(found: Deployment | None) -> None:
+            # Asked here too: a worker that takes a dead one's place is to get what serves, not what the others refused.
+            good = found is not None and await taken(partial(asyncio.to_thread, priced, found, stores, time.time()))
+            await workers.tell(found if good else None)
+
         asked = asyncio.Event()
         with serving.signals({**dict.fromkeys(serving.STOPPING, stop), signal.SIGHUP: asked.set}):
-            follower = asyncio.create_task(_follow(watch, asked, workers.tell))
+            follower = asyncio.create_task(_follow(watch, asked, tell))
             try:
                 return await workers.run(lambda: _say(greeting))
             finally:
@@ -225,6 +241,7 @@ def _greeting(deployment: Deployment, stores: Stores, address: str) -> str:
     lines.append(f"  verdicts: {'not asked for' if snapshot.mode == 'off' else snapshot.mode}")
     if not deployment.prices.models:
         lines.append("  prices: none, so the ledger says `unpriced` (--prices FILE sets them)")
+    lines += [f"  GPU money: {each}" for each in unpriced(deployment.config)]
     return "\n".join(lines)
 
 

@@ -20,8 +20,9 @@ from gateway.cli.common import console, row, table
 from gateway.cli.fitting import fit_command
 from gateway.contracts.errors import InputError
 from gateway.policy.routing import POLICIES
+from gateway.settings import profile
 from gateway.settings.queue import QueueConfig
-from gateway.simulation import profile, traces
+from gateway.simulation import traces
 from gateway.simulation.fleet import Setup, replay
 from gateway.simulation.report import Line, Summary, flat, summary
 from gateway.simulation.traces import Arrival

@@ -12,7 +12,7 @@ import sys
 from gateway.app import build
 from gateway.cli import serving
 from gateway.contracts.errors import TollgateError
-from gateway.control_plane.workers import READY, decode
+from gateway.control_plane.workers import READY, SLOT, decode
 from gateway.stores.bundle import open_stores
 
 LINE_BYTES = 64 * 1024 * 1024
@@ -32,7 +32,8 @@ async def _work(listener: socket.socket, grace_s: float) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(parent), sys.stdin)
     deployment = decode(await parent.readline())
     assert deployment is not None
-    app = build(deployment, open_stores(deployment.config.database))
+    stores = open_stores(deployment.config.database, deployment.config.ledger.spool)
+    app = build(deployment, stores, closes=os.environ.get(SLOT) == "0")
 
     async def beside() -> None:
         os.write(sys.stdout.fileno(), READY)

@@ -18,6 +18,7 @@
     │   ├── UpstreamOverloaded     503  upstream_overloaded
     │   ├── UpstreamFailed         502  upstream_failed
     │   ├── UpstreamTimeout        504  upstream_timeout
+    │   ├── LedgerFull             503  ledger_full
     │   ├── GatewayStopping        503  gateway_stopping
     │   └── InternalError          500  internal_error
     └── InputError                 an operator's file, flag or stored state is wrong
@@ -196,6 +197,13 @@ class UpstreamTimeout(RequestError):
     code = "upstream_timeout"
 
 
+class LedgerFull(RequestError):
+    """The request cannot be recorded: its disk is full, and what is not recorded is not served."""
+
+    status = 503
+    code = "ledger_full"
+
+
 class GatewayStopping(RequestError):
     """The gateway ends, and its grace is over: what still runs is cut."""
 
@@ -224,6 +232,7 @@ REQUEST_ERRORS: tuple[type[RequestError], ...] = (
     UpstreamOverloaded,
     UpstreamFailed,
     UpstreamTimeout,
+    LedgerFull,
     GatewayStopping,
     InternalError,
 )

@@ -23,6 +23,13 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Times are seconds since the epoch (UTC); durations are seconds; `cost` is a decimal in text, in `currency`, None
     when the model is unpriced or the engine reported no usage; token counts are None when the engine reported none.
     `decision` is JSON: what was decided of the request, and from what, so that it can be decided again.
+
+    `region` and `tags` (JSON of text to text, its names in order) say on whose behalf; None where nothing does.
+    `dispatched_s` is when the replica was asked, in seconds from the start, None where none was, it would not compute
+    anything, or its attempt is among the `tries`: those that failed beside, JSON, a list of [replica, from, until].
+    `engine_queue_s` and `engine_prefill_s` are what the engine tells of its own time, where it does. `gpu_estimate` is
+    what a budget in GPU money was charged, a decimal in text.
+    `choices` is how many answers each prompt gets, None for one: an engine counts the prompt once for each.
     """
 
     request_id: str
@@ -48,3 +55,12 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_byte_s: float | None = None
     duration_s: float = 0.0
     decision: str | None = None
+    region: str | None = None
+    tags: str | None = None
+    dispatched_s: float | None = None
+    tries: str | None = None
+    engine_queue_s: float | None = None
+    engine_prefill_s: float | None = None
+    reasoning_tokens: int | None = None
+    gpu_estimate: str | None = None
+    choices: int | None = None

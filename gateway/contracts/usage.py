@@ -1,4 +1,4 @@
-"""Tokens of one request, as the engine counted them."""
+"""Tokens of one request, as the engine counted them, and the times that it tells beside them."""
 
 from typing import Any, TypeGuard
 
@@ -6,18 +6,30 @@ import msgspec
 
 MOST = 2**63 - 1
 """What a ledger can hold. A larger count is no count."""
+LONGEST_MS = 1e9
+"""Eleven days. A longer time is no time of a request."""
+
+
+class EngineTimes(msgspec.Struct, frozen=True):
+    """What an engine says of its own time, in seconds: in its queue, and from there to the first token."""
+
+    queue_s: float | None
+    prefill_s: float | None
 
 
 class Usage(msgspec.Struct, frozen=True):
     """Token counts of one request.
 
     `input_tokens` includes `cached_tokens`. `cached_tokens` is None where the engine does not report it (vLLM needs
-    `--enable-prompt-tokens-details`): unknown is not zero.
+    `--enable-prompt-tokens-details`): unknown is not zero. So it is with `reasoning_tokens`, which `output_tokens`
+    includes, and with `times` (`--enable-per-request-metrics`, and one choice alone).
     """
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    times: EngineTimes | None = None
 
 
 class Counts(msgspec.Struct):
@@ -26,6 +38,7 @@ class Counts(msgspec.Struct):
     prompt_tokens: Any = None
     completion_tokens: Any = None
     prompt_tokens_details: Any = None
+    completion_tokens_details: Any = None
 
     def usage(self) -> Usage | None:
         """None when it carries no prompt count.
@@ -35,8 +48,13 @@ class Counts(msgspec.Struct):
         prompt, output = self.prompt_tokens, self.completion_tokens or 0
         if not is_count(prompt) or not is_count(output):
             return None
-        details = self.prompt_tokens_details
-        return Usage(prompt, output, None if details is None else _cached(details))
+        read, written = self.prompt_tokens_details, self.completion_tokens_details
+        return Usage(
+            prompt,
+            output,
+            None if read is None else _detail(read, "cached_tokens"),
+            None if written is None else _detail(written, "reasoning_tokens"),
+        )
 
 
 def from_openai(usage: Any) -> Usage | None:
@@ -44,7 +62,10 @@ def from_openai(usage: Any) -> Usage | None:
     if not isinstance(usage, dict):
         return None
     return Counts(
-        usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("prompt_tokens_details")
+        usage.get("prompt_tokens"),
+        usage.get("completion_tokens"),
+        usage.get("prompt_tokens_details"),
+        usage.get("completion_tokens_details"),
     ).usage()
 
 
@@ -55,7 +76,8 @@ def from_responses(usage: Any) -> Usage | None:
     read, written = usage.get("input_tokens"), usage.get("output_tokens")
     if not is_count(read) or not is_count(written):
         return None
-    return Usage(read, written, _cached(usage.get("input_tokens_details")))
+    cached = _detail(usage.get("input_tokens_details"), "cached_tokens")
+    return Usage(read, written, cached, _detail(usage.get("output_tokens_details"), "reasoning_tokens"))
 
 
 def from_anthropic(usage: Any, before: Usage | None = None) -> Usage | None:
@@ -78,11 +100,31 @@ def from_anthropic(usage: Any, before: Usage | None = None) -> Usage | None:
     return Usage(sum(parts), output, cached)
 
 
+def with_times(usage: Usage | None, metrics: Any) -> Usage | None:
+    """The usage with the times in the decoded `metrics` object of an answer, where that has some.
+
+    vLLM's `time_to_first_token_ms` begins where the request left its queue, which took `queue_time_ms`.
+    """
+    if usage is None or not isinstance(metrics, dict):
+        return usage
+    queue_s, prefill_s = _seconds(metrics.get("queue_time_ms")), _seconds(metrics.get("time_to_first_token_ms"))
+    if queue_s is None and prefill_s is None:
+        return usage
+    return msgspec.structs.replace(usage, times=EngineTimes(queue_s, prefill_s))
+
+
 def is_count(value: Any) -> TypeGuard[int]:
     """Whether a value is a count that a ledger can hold."""
     return type(value) is int and 0 <= value <= MOST  # a bool is an int, and no count
 
 
-def _cached(details: Any) -> int | None:
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    return cached if is_count(cached) else None
+def _detail(details: Any, name: str) -> int | None:
+    told = details.get(name) if isinstance(details, dict) else None
+    return told if is_count(told) else None
+
+
+def _seconds(told: Any) -> float | None:
+    """Milliseconds as an engine tells them, in seconds; None for what is no time."""
+    if type(told) not in (int, float) or not 0 <= told <= LONGEST_MS:
+        return None
+    return float(told) / 1000.0

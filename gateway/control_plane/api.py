@@ -1,35 +1,47 @@
-"""The control plane's pages: health, readiness, metrics, the model list.
+"""The control plane's pages: health, readiness, metrics, the model list, a key's own usage.
 
 A path of nobody's is a 404 in OpenAI's shape.
 """
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
 from gateway.contracts.envelopes import Dialect, envelope
-from gateway.contracts.errors import MethodNotAllowed, ModelNotFound, RequestError, RouteNotFound
-from gateway.policy.auth import authenticate
+from gateway.contracts.errors import InternalError, MethodNotAllowed, ModelNotFound, RequestError, RouteNotFound
+from gateway.control_plane.usage import Wanted, answer, wanted
+from gateway.policy.auth import Principal, authenticate
 from gateway.policy.resolution import Snapshot
+from gateway.stores.costs import Costs
 from gateway.telemetry import Telemetry
+
+log = logging.getLogger("tollgate")
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @dataclass(frozen=True)
 class Pages:
-    """The handlers. `ready` says why the gateway is not ready, or None."""
+    """The handlers. `ready` says why the gateway is not ready, or None.
+
+    Usage is read for one client after the other (`reading`): whoever asks for much of it keeps no thread from others.
+    """
 
     snapshot: Callable[[], Snapshot]
     telemetry: Telemetry
     clock: Callable[[], float]
     ready: Callable[[], Awaitable[str | None]]
     digest: Callable[[], str]
+    costs: Costs
+    reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     async def health(self) -> dict[str, str]:
         """The process lives, and serves by the configuration that `gateway check` gives this digest."""
@@ -58,12 +70,31 @@ class Pages:
                 return card
         raise ModelNotFound(f"no model {name!r} for this key: GET /v1/models lists them", param="model")
 
-    def _cards(self, request: Request) -> list[dict[str, Any]]:
-        """The models that a key may use, and for the harness the releases too."""
-        snapshot = self.snapshot()
+    async def usage(self, request: Request) -> dict[str, Any]:
+        """What the key has used."""
+        key_id = self._principal(request).key_id
+        asked = wanted(request.query_params.multi_items(), self.clock())
+        async with self.reading:
+            return await asyncio.to_thread(self._usage, key_id, asked)
+
+    def _usage(self, key_id: str, asked: Wanted) -> dict[str, Any]:
+        own = {"key": key_id}
+        try:
+            lines = self.costs.lines(asked.by, asked.since, asked.until, own)
+            (total,) = self.costs.lines((), asked.since, asked.until, own)
+        except SQLAlchemyError as error:
+            log.error("usage cannot be read: %s", error)
+            raise InternalError("usage cannot be read now: ask again later") from error
+        return answer(key_id, asked, lines, total)
+
+    def _principal(self, request: Request) -> Principal:
         told = (request.headers.get(name) for name in ("authorization", "x-api-key"))
         authorization, api_key = (None if header is None else header.encode("latin-1") for header in told)
-        principal = authenticate(authorization, api_key, snapshot.keys, self.clock())
+        return authenticate(authorization, api_key, self.snapshot().keys, self.clock())
+
+    def _cards(self, request: Request) -> list[dict[str, Any]]:
+        """The models that a key may use, and for the harness the releases too."""
+        snapshot, principal = self.snapshot(), self._principal(request)
         names = {model: snapshot.releases[release] for model, release in snapshot.live.items()}
         if principal.scope == "evaluate":
             names |= snapshot.releases
@@ -103,6 +134,7 @@ def build_api(pages: Pages, running: Callable[[], AbstractAsyncContextManager[No
     api.add_api_route("/metrics", pages.metrics)
     api.add_api_route("/v1/models", pages.models)
     api.add_api_route("/v1/models/{name:path}", pages.model)
+    api.add_api_route("/v1/usage", pages.usage)
     api.add_exception_handler(HTTPException, _not_here)
     api.add_exception_handler(RequestError, _refused)
     return api

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -11,6 +13,7 @@ from gateway.config import Deployment
 from gateway.contracts.errors import InputError
 from gateway.control_plane.fleet import Fleet
 from gateway.control_plane.state import State
+from gateway.costs.fleet import Engine, engines, rented
 from gateway.settings.health import Health
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
@@ -22,8 +25,38 @@ AGAIN_S = 1.0
 log = logging.getLogger("tollgate")
 
 
+def priced(deployment: Deployment, stores: Stores, now: float) -> None:
+    """Raise InputError unless every model has a price or is unpriced, by a version that stands for these prices alone.
+
+    Asked at the start of a gateway and of every reload, and not when a worker takes a dead one's place.
+    """
+    deployment.prices.cover(now)
+    stores.price_books.register(deployment.prices, now)
+
+
+async def taken(replace: Callable[[], Awaitable[None]]) -> bool:
+    """Replace what serves, waiting for a database that is away. False when the new configuration is refused."""
+    told = False
+    while True:
+        try:
+            await replace()
+            return True
+        except SQLAlchemyError as error:
+            if not told:
+                log.error("the new configuration waits for the database: %s", error)
+            told = True
+            await asyncio.sleep(AGAIN_S)
+        except InputError as error:
+            log.error("the new configuration is refused, and the last good one keeps serving: %s", error)
+            return False
+
+
 class Current:
-    """`deployment`, its `digest` and its `state` change together, in one step of the event loop."""
+    """`deployment`, its `digest` and its `state` change together, in one step of the event loop.
+
+    Before they do, its replicas are declared as what is paid for from then on. `costed` are the replicas as costs see
+    them, those of earlier deployments too: their last hours are still to be closed.
+    """
 
     def __init__(
         self,
@@ -40,7 +73,9 @@ class Current:
         pools = self._fleet.pools(deployment.config)
         self.deployment, self.digest = deployment, changes.digest(deployment)
         self.state = State(deployment, stores.keys, stores.releases, clock, pools, telemetry.rule_error)
+        stores.price_books.register(deployment.prices, clock())
         self._fleet.serve(deployment.config, pools)
+        self.costed = self._declared(deployment)
 
     @property
     def health(self) -> Health:
@@ -58,23 +93,8 @@ class Current:
         A request keeps what was served when it began. Law 8: a deployment that cannot serve changes nothing. A
         database that is away is waited for.
         """
-        applied = deployment is not None and await self._applied(deployment)
+        applied = deployment is not None and await taken(partial(self._replace, deployment))
         self._telemetry.config_reloads.labels("applied" if applied else "refused").inc()
-
-    async def _applied(self, deployment: Deployment) -> bool:
-        told = False
-        while True:
-            try:
-                await self._replace(deployment)
-                return True
-            except SQLAlchemyError as error:
-                if not told:
-                    log.error("the new configuration waits for the database: %s", error)
-                told = True
-                await asyncio.sleep(AGAIN_S)
-            except InputError as error:
-                log.error("the new configuration is refused, and the last good one keeps serving: %s", error)
-                return False
 
     async def _replace(self, deployment: Deployment) -> None:
         """Another state: what a thread still works out for the old one reaches nobody."""
@@ -82,8 +102,16 @@ class Current:
         stores = self._stores
         told = self._telemetry.rule_error
         state = await asyncio.to_thread(State, deployment, stores.keys, stores.releases, self._clock, pools, told)
+        await asyncio.to_thread(priced, deployment, stores, self._clock())
+        self.costed = {**self.costed, **await asyncio.to_thread(self._declared, deployment)}
         self._fleet.serve(deployment.config, pools)
         self.deployment, self.digest, self.state = deployment, changes.digest(deployment), state
+
+    def _declared(self, deployment: Deployment) -> dict[str, Engine]:
+        found = engines(deployment.config)
+        gateway = f"{socket.gethostname()}:{deployment.config.listen.port}"
+        self._stores.rentals.declare(gateway, self._clock(), rented(found))
+        return found
 
     def tick(self) -> None:
         """Have the queues look for room that nobody told them of."""

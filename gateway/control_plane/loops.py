@@ -5,10 +5,12 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.contracts.errors import InputError
+from gateway.contracts.errors import InputError, LedgerFull
 from gateway.control_plane.state import State
+from gateway.stores import retention
 from gateway.stores.ledger import Ledger
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
@@ -17,6 +19,10 @@ from gateway.upstreams.base import Upstream
 REFRESH_S = 0.5
 """A revoked key, a promotion and a new verdict count within this time."""
 DRAIN_S = 0.2
+CLOSE_S = 60.0
+"""Between two looks for hours whose books are to be closed."""
+FOLD_S = 86_400.0
+"""Old rows go once a day."""
 AT_ONCE = 100
 """Requests counted before others get their turn."""
 
@@ -35,7 +41,7 @@ async def attempt(work: Callable[[], Awaitable[None]], *, quiet: bool = False) -
     """Run `work` once. False when a database or a file was away."""
     try:
         await work()
-    except (SQLAlchemyError, InputError, OSError) as error:
+    except (SQLAlchemyError, InputError, LedgerFull, OSError) as error:
         if not quiet:
             log.error("background work failed and is tried again; nothing is lost: %s", error)
         return False
@@ -59,6 +65,8 @@ async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Se
         telemetry.in_flight.labels(replica.name).set(in_flight[replica.name])
         telemetry.breaker.labels(replica.name).set(not replica.breaker.closed)
     telemetry.ledger_lag.set(spool.lag)
+    telemetry.unspooled.inc(spool.unspooled)
+    spool.unspooled = 0
     rows = spool.take()
     if not rows:
         return
@@ -71,3 +79,20 @@ async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Se
             spool.stored()
         else:
             spool.keep()
+
+
+async def fold(database: Engine, retention_days: int | None, now: float) -> None:
+    """One round of the retention's loop, one transaction after the other: whoever ends it waits for one at most.
+
+    Without a retention nothing is folded, and what engines counted every minute is thinned out all the same.
+    """
+    if retention_days is not None:
+        steps, done = retention.steps(database, int(now // retention.HOUR_S) - 24 * retention_days), None
+        while (step := await asyncio.to_thread(next, steps, None)) is not None:
+            done = step
+        if done is not None and (done.hours or done.rows):
+            text = "retention: %d sums of hours are in sums of months now, %d old rows are gone"
+            log.info(text, done.hours, done.rows)
+    thinning = retention.thin(database, now)
+    while await asyncio.to_thread(next, thinning, None) is not None:  # noqa: ASYNC110 (nothing is waited for)
+        await asyncio.sleep(0)

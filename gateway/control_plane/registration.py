@@ -15,10 +15,10 @@ from gateway.config import Release
 from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamTimeout
 from gateway.contracts.ledger import COMPLETED, GATEWAY_LOST, LedgerRow
 from gateway.contracts.prices import PriceBook
-from gateway.contracts.usage import from_openai
+from gateway.contracts.usage import Usage, from_openai, with_times
 from gateway.control_plane.probes import ProbeFailed, ask
 from gateway.policy.accounting import Account
-from gateway.policy.facts import Facts, differences, disagreements, json_object, read_facts
+from gateway.policy.facts import Facts, differences, disagreements, json_object, read_facts, untold
 from gateway.settings.health import Health
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
@@ -93,8 +93,10 @@ class Registration:
             log.info("replica %r could not be registered and is asked again: %s", replica.name, error)
             return False
         if self.settings.fingerprint and releases and all(_generates(each) for each in releases):
-            fingerprint = await self._fingerprint(replica, *_base(releases, facts, engines.served_model))
+            fingerprint, usage = await self._fingerprint(replica, *_base(releases, facts, engines.served_model))
             facts = replace(facts, fingerprint=fingerprint)
+            if usage is not None:
+                facts = replace(facts, times=usage.times is not None, cached=usage.cached_tokens is not None)
         replica.facts, replica.vitals.registered = facts, arrival
         _tell(replica.name, facts)
         for release in releases:
@@ -104,18 +106,18 @@ class Registration:
                 log.warning("replica %r: %s", replica.name, found)
         return True
 
-    async def _fingerprint(self, replica: Replica, release: Release, called: str) -> str | None:
+    async def _fingerprint(self, replica: Replica, release: Release, called: str) -> tuple[str | None, Usage | None]:
         """Ask for one token, in the name of a release of the pool; exactly one row, whatever becomes of it."""
         book, started = self.prices(), self.monotonic()
         account = _account(self.new_id(), self.clock(), release, book)
-        account.replica, account.attempts = replica.name, 1
+        account.replica, account.attempts, account.dispatched_s = replica.name, 1, 0.0
         self.spool.admit(account.admitted)
         try:
-            return await _one_token(replica, account, called)
+            return await _one_token(replica, account, called), account.usage
         except RequestError as error:
             account.outcome, account.status = error.code, error.status
             log.warning("replica %r does not tell its fingerprint: %s", replica.name, error)
-            return None
+            return None, None
         finally:
             row = account.settled(book, self.monotonic() - started)
             self.spool.settle(row)
@@ -172,7 +174,7 @@ async def _one_token(replica: Replica, account: Account, model: str) -> str | No
     if status != 200:
         raise translate(status, answer, 1)
     told = json_object(answer)
-    account.usage = from_openai(told.get("usage"))
+    account.usage = with_times(from_openai(told.get("usage")), told.get("metrics"))
     account.outcome, account.status = COMPLETED, 200
     fingerprint = told.get("system_fingerprint")
     return fingerprint if isinstance(fingerprint, str) else None
@@ -191,3 +193,5 @@ def _tell(name: str, facts: Facts) -> None:
     )
     if facts.missing:
         log.warning("replica %r lacks metrics that Tollgate reads: %s", name, ", ".join(facts.missing))
+    for lacking in untold(facts.times, facts.cached):
+        log.warning("replica %r does not tell %s", name, lacking)

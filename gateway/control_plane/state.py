@@ -14,7 +14,9 @@ from gateway.policy.auth import KeyRecord, with_team
 from gateway.policy.gating import Gate, judge
 from gateway.policy.resolution import Snapshot
 from gateway.policy.rules import Rulebook
+from gateway.policy.tagging import Tagging
 from gateway.serving import ReplicaPool, Serving
+from gateway.settings.calendars import Regions
 from gateway.stores.keys import KeyStore
 from gateway.stores.releases import ReleaseStore
 from gateway.stores.verdicts import read_verdicts
@@ -52,6 +54,9 @@ class State:
         self._deployment = deployment
         self._digest = changes.digest(deployment)
         self._rules = Rulebook(deployment.config, on_rule_error)
+        configured = deployment.config.regions != Regions()
+        calendars = self._rules.calendars if configured else None
+        self._tagging = Tagging(calendars, deployment.config.tags)
         self._pools = pools
         self._keys = keys
         self._releases = releases
@@ -111,7 +116,9 @@ class State:
             rules=self._rules,
         )
         prices, digest = self._deployment.prices, self._digest
-        return Serving(snapshot, self._pools, prices, config.limits, config.timeouts, digest)
+        for problem in prices.absent(self._clock()):
+            self._tell(f"requests are not priced now, and their rows say `unpriced`: {problem}")
+        return Serving(snapshot, self._pools, prices, config.limits, config.timeouts, digest, self._tagging)
 
     def _with_team(self, record: KeyRecord) -> KeyRecord:
         config = self._deployment.config

@@ -25,6 +25,8 @@ from gateway.config import Deployment
 from gateway.contracts.errors import InputError
 
 READY = b"ready\n"
+SLOT = "TOLLGATE_WORKER"
+"""The variable that tells a worker which one it is, from 0 on: one that takes a dead one's place is the same."""
 STEADY_S = 10.0
 """A worker that lived this long did not die of how it was started."""
 DEATHS = 5
@@ -129,7 +131,12 @@ class Workers:
     async def _live(self, slot: int, answering: asyncio.Event) -> int:
         """The life of one worker, and its exit code."""
         process = await asyncio.create_subprocess_exec(
-            *self.command, stdin=PIPE, stdout=PIPE, pass_fds=self.fds, env=self.environment, start_new_session=True
+            *self.command,
+            stdin=PIPE,
+            stdout=PIPE,
+            pass_fds=self.fds,
+            env={**self.environment, SLOT: str(slot)},
+            start_new_session=True,
         )
         self._running[slot] = process
         _write(process, encode(self.deployment))

@@ -13,12 +13,19 @@ from gateway.policy.decisions import Decided, Routed, encode
 from gateway.policy.estimate import Demand
 from gateway.policy.shapes import Request
 
+_json = msgspec.json.Encoder().encode
+
+COUNTED_FOR_EACH = ("chat", "completions")
+"""Wires whose `n` engines read; others have fields of that name that nobody reads."""
 KEPT_BLOCKS = 4
 """Of a prompt's blocks every fourth is kept, about 512 tokens each, as in public traces."""
 
 
 class Account(msgspec.Struct, eq=False, gc=False):
     """What is known of a request so far. Durations in seconds; `usage` is the engine's own count, or None.
+
+    `dispatched_s` is when the last replica was asked, None when it could not be, or would not compute anything.
+    `tries` are the attempts that failed, (replica, from, until) in seconds from the start, the last one too.
 
     `release` answers: another model's than the one asked for, when that could not. Its price counts then.
     `decided` is None where there was nothing to decide.
@@ -33,13 +40,16 @@ class Account(msgspec.Struct, eq=False, gc=False):
     usage: Usage | None = None
     first_byte_s: float | None = None
     decided: Decided[msgspec.Raw] | None = None
+    dispatched_s: float | None = None
+    tries: list[tuple[str, float, float]] | None = None
     _priced: Usage | None = None
     _cost: Decimal | None = None
 
     def cost(self, book: PriceBook) -> Decimal | None:
         """The list cost so far."""
         if self._priced is not self.usage:
-            self._priced, self._cost = self.usage, book.cost(self.release.model, self.usage)
+            self._priced = self.usage
+            self._cost = book.cost(self.release.model, self.usage, self.admitted.started_at)
         return self._cost
 
     def ruled(self, config: str, ruled: msgspec.Raw) -> None:
@@ -64,6 +74,11 @@ class Account(msgspec.Struct, eq=False, gc=False):
             decided.block_tokens = KEPT_BLOCKS * demand.block_tokens
         decided.routes.append(routed)
 
+    def failed(self, until_s: float) -> None:
+        """The attempt has failed, so many seconds from the start, and took time of its replica until then."""
+        if self.replica is not None and self.dispatched_s is not None:
+            self.tries = [*(self.tries or ()), (self.replica, self.dispatched_s, until_s)]
+
     @property
     def tokens(self) -> int | None:
         """What the request took: 0 where no engine saw it, None where the engine did not say."""
@@ -75,10 +90,9 @@ class Account(msgspec.Struct, eq=False, gc=False):
         """The final row."""
         usage = self.usage
         cost = self._cost if self._priced is usage else self.cost(book)
-        return msgspec.structs.replace(
+        # In two steps: a call with more than 15 keywords takes three times as long, and most rows need no more.
+        row = msgspec.structs.replace(
             self.admitted,
-            release=self.release.name,
-            release_digest=self.release.digest,
             outcome=self.outcome,
             status=self.status,
             replica=self.replica,
@@ -86,33 +100,61 @@ class Account(msgspec.Struct, eq=False, gc=False):
             input_tokens=None if usage is None else usage.input_tokens,
             cached_tokens=None if usage is None else usage.cached_tokens,
             output_tokens=None if usage is None else usage.output_tokens,
+            reasoning_tokens=None if usage is None else usage.reasoning_tokens,
             cost=None if cost is None else format(cost, "f"),
             first_byte_s=self.first_byte_s,
             duration_s=duration_s,
             decision=None if self.decided is None else encode(self.decided),
+            dispatched_s=self.dispatched_s,
         )
+        times, tries, release = None if usage is None else usage.times, self.tries, self.release
+        if times is None and tries is None and release.name == row.release:
+            return row
+        return msgspec.structs.replace(
+            row,
+            release=release.name,
+            release_digest=release.digest,
+            tries=None if tries is None else self._others(tries),
+            engine_queue_s=None if times is None else times.queue_s,
+            engine_prefill_s=None if times is None else times.prefill_s,
+        )
+
+    def _others(self, tries: list[tuple[str, float, float]]) -> str | None:
+        """The JSON of the attempts that failed, without the one that the row itself speaks of."""
+        own = self.replica, self.dispatched_s
+        others = [each for each in tries if each[:2] != own]
+        return _json(others).decode() if others else None
 
 
 def admit(
-    request_id: str, now: float, principal: Principal, request: Request, release: Release, book: PriceBook
+    request_id: str,
+    now: float,
+    principal: Principal,
+    request: Request,
+    release: Release,
+    book: PriceBook,
+    region: str | None = None,
+    tags: str | None = None,
 ) -> Account:
-    """The account of a request that passed every check."""
-    return Account(
-        LedgerRow(
-            request_id=request_id,
-            started_at=now,
-            key_id=principal.key_id,
-            team=principal.team,
-            purpose="evaluate" if principal.scope == "evaluate" else "serve",
-            model=release.model,
-            release=release.name,
-            release_digest=release.digest,
-            endpoint=request.endpoint.path,
-            stream=request.stream,
-            outcome=GATEWAY_LOST,
-            status=0,
-            currency=book.currency,
-            price_version=book.version,
-        ),
-        release,
+    """The account of a request that passed every check. `tags` is JSON."""
+    row = LedgerRow(
+        request_id=request_id,
+        started_at=now,
+        key_id=principal.key_id,
+        team=principal.team,
+        purpose="evaluate" if principal.scope == "evaluate" else "serve",
+        model=release.model,
+        release=release.name,
+        release_digest=release.digest,
+        endpoint=request.endpoint.path,
+        stream=request.stream,
+        outcome=GATEWAY_LOST,
+        status=0,
+        currency=book.currency,
+        price_version=book.version,
     )
+    if region is not None or tags is not None:
+        row = msgspec.structs.replace(row, region=region, tags=tags)
+    if request.choices > 1 and request.endpoint.wire in COUNTED_FOR_EACH:
+        row = msgspec.structs.replace(row, choices=request.choices)
+    return Account(row, release)

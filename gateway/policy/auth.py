@@ -27,6 +27,7 @@ class Principal:
 
     `models` are those of the key and of its team both; None: every model. `quota` is the key's own, `team_quota` what
     its team's keys share; None: no limit. `priority` is the level of its class, `weight` its team's share.
+    `tags` are the key's own, in JSON.
     """
 
     key_id: str
@@ -38,6 +39,7 @@ class Principal:
     priority_class: str = STANDARD
     priority: int = 0
     weight: float = 1.0
+    tags: str | None = None
 
     def may_use(self, model: str) -> bool:
         """Whether the key reaches a model."""
@@ -47,6 +49,7 @@ class Principal:
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
     """A key as it is stored. Times are seconds since the epoch. `models` None: every model; a limit None: none.
+    `tags` is JSON of text to text, its names in order.
 
     `principal` is what the key resolves to beside its team's settings, worked out once (`with_team`) and not stored;
     None: the key stands alone.
@@ -65,6 +68,7 @@ class KeyRecord:
     tpm: int | None = None
     concurrency: int | None = None
     priority_class: str | None = None
+    tags: str | None = None
     principal: Principal | None = field(default=None, compare=False, repr=False)
 
     def refusal(self, now: float) -> str | None:
@@ -102,6 +106,7 @@ def _principal(record: KeyRecord, team: TeamConfig | None, classes: Mapping[str,
         priority_class=name,
         priority=classes[name].level,
         weight=1.0 if team is None else team.weight,
+        tags=record.tags,
     )
 
 

@@ -39,7 +39,10 @@ _FAMILY = re.compile(r"^# TYPE (\S+)", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One engine, as it was when it was asked. None: it does not say. `missing` are the wanted metrics it lacks."""
+    """One engine, as it was when it was asked. None: it does not say. `missing` are the wanted metrics it lacks.
+
+    Its answers carry its own times (`times`), and what its cache held of a prompt (`cached`), or not.
+    """
 
     version: str | None = None
     max_model_len: int | None = None
@@ -47,6 +50,23 @@ class Facts:
     adapters: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     fingerprint: str | None = None
+    times: bool | None = None
+    cached: bool | None = None
+
+
+def untold(times: bool | None, cached: bool | None) -> list[str]:
+    """What an engine's answers do not carry, and what that means for what its requests cost."""
+    lacking = []
+    if times is False:
+        lacking.append(
+            "its own times (vLLM: --enable-per-request-metrics): the cost of a request is split by what the gateway "
+            "sees, so time in the engine's queue counts as work"
+        )
+    if cached is False:
+        lacking.append(
+            "what its cache held (vLLM: --enable-prompt-tokens-details): prompts cost as if all of them was computed"
+        )
+    return lacking
 
 
 def json_object(body: bytes) -> dict[str, Any]:

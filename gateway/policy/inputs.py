@@ -1,11 +1,11 @@
 """What rules know of a request: each member that a condition may read, and how it is read."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
+from gateway.policy import counts
 from gateway.policy.auth import Principal
 from gateway.policy.shapes import Request
 from gateway.settings.conditions import KEY
@@ -14,10 +14,6 @@ HEADER_BYTES = 512
 """Of a header that a rule reads: what comes after them is not looked at."""
 WIDE = frozenset({"req.body_bytes"})
 """Members that hardly ever have the same value twice: what was decided for one is not worth remembering."""
-_MOST = 2**53 - 1
-_SHORT = 16
-"""Digits that are fewer make a number below `_MOST`."""
-_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 Header = Callable[[bytes], bytes | None]
 """The first value of a request header by its name in lower case; None where there is none."""
@@ -25,25 +21,11 @@ Values = Mapping[str, Any]
 """Values by their dotted names (`key.team`, `local.windows`, `region`)."""
 
 
-def _number(names: Sequence[str], default: int, request: Request) -> int:
-    """A whole number of the body; what is none is the engine's to refuse."""
-    fields, form = request.fields, request.form
-    for name in names:
-        if form is None:
-            if name not in fields:
-                continue
-            told = bytes(fields[name])
-        else:
-            told = (form.text(name) or "null").encode()
-        if told == b"null":
-            continue
-        if len(told) < _SHORT and told.isdigit():  # nearly every one
-            return int(told)
-        try:
-            return max(-_MOST, min(int(float(told.strip(b'"'))), _MOST))
-        except (ValueError, OverflowError):
-            return default
-    return default
+def _limit(request: Request) -> int:
+    """The most tokens of one answer; 0 where the request does not say."""
+    if request.form is not None:
+        return counts.stated_in_form(request.form) or 0
+    return counts.stated(request.fields, request.endpoint.wire) or 0
 
 
 REQUEST: dict[str, Callable[[Request], Hashable]] = {
@@ -51,8 +33,8 @@ REQUEST: dict[str, Callable[[Request], Hashable]] = {
     "endpoint": attrgetter("endpoint.path"),
     "stream": attrgetter("stream"),
     "body_bytes": lambda request: len(request.body),
-    "choices": partial(_number, ("n",), 1),
-    "max_tokens": partial(_number, _LIMITS, 0),
+    "choices": attrgetter("choices"),
+    "max_tokens": _limit,
 }
 """How each member of `req` is read."""
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.contracts.usage import Usage, from_anthropic, from_openai, from_responses
+from gateway.contracts.usage import Usage, from_anthropic, from_openai, from_responses, with_times
 from gateway.policy import shapes
 from gateway.policy.endpoints import CHAT, Endpoint
 from gateway.policy.events import EventMeter, data_of, error_object, read, with_data
@@ -73,13 +73,14 @@ def read_answer(
         return None, answer.error if isinstance(answer.error, dict) else {"message": str(answer.error)}
     match endpoint.wire:
         case "responses":
-            return from_responses(answer.usage), None
+            return with_times(from_responses(answer.usage), answer.metrics), None
         case "messages":
             return from_anthropic(answer.usage), None
         case "count_tokens" | "tokenize":
             # The engine's tokenizer answers these on its own: the model computes nothing, so zero is the true count.
             return Usage(0, 0, 0), None
-    return from_openai(answer.usage), None
+    usage = from_openai(answer.usage)
+    return usage if answer.metrics is None else with_times(usage, answer.metrics), None
 
 
 def _from_metadata(headers: Mapping[bytes, bytes]) -> Usage | None:
@@ -110,7 +111,7 @@ class StreamMeter(EventMeter):
         self._keep_all = wants_continuous_usage
         self._keep_last = wants_usage
         self._choices = choices
-        self._outputs: dict[int, int] = {}
+        self._outputs: dict[int, Usage] = {}
         self._prompts: dict[int, int] = {}
         self._waiting = b""
 
@@ -147,10 +148,20 @@ class StreamMeter(EventMeter):
             return
         if chunk.choices:
             index = chunk.choices[0].index
-            self._outputs[index] = usage.output_tokens
+            self._outputs[index] = usage
             self._prompts[index // self._choices] = usage.input_tokens
             if len(self._outputs) > 1:
-                usage = Usage(sum(self._prompts.values()), sum(self._outputs.values()), usage.cached_tokens)
+                outputs = self._outputs.values()
+                thought = [each.reasoning_tokens for each in outputs if each.reasoning_tokens is not None]
+                usage = Usage(
+                    sum(self._prompts.values()),
+                    sum(each.output_tokens for each in outputs),
+                    usage.cached_tokens,
+                    sum(thought) if thought else None,
+                )
+        elif chunk.metrics is not None:
+            self.usage = with_times(usage, chunk.metrics)
+            return
         self.usage = usage
 
 

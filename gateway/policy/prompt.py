@@ -10,18 +10,15 @@ from functools import lru_cache
 
 import msgspec
 
-from gateway.policy import shapes
+from gateway.policy import counts, shapes
 from gateway.policy.endpoints import Wire
 from gateway.policy.shapes import Request
 
 RENDERED = ("cache_salt", "chat_template", "chat_template_kwargs", "reasoning_effort", "documents", "tools")
 """Fields that come before the conversation in a prompt, or change all of it."""
-LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
-"""What the wires call the most tokens of an answer; a chat has two names for it, and the newer one counts."""
 _PROMPTED: frozenset[Wire] = frozenset({"chat", "completions", "responses", "messages"})
 
 _encode = msgspec.json.Encoder().encode
-_number = msgspec.json.Decoder(int).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -64,18 +61,23 @@ def _written(system: str) -> bytes:
 
 
 def output_limit(request: Request, default: int | None = None) -> int | None:
-    """The most output tokens that a request allows, for all of its choices; `default` where it does not say.
+    """The most output tokens that a request can take: what one answer may have, times all answers to all prompts.
 
-    None: as many as the engine has room for. What is no positive number is the engine's to refuse.
+    `default` is the release's, which is written where a body leaves it open. None: as many as the engine has room for.
+    What generates nothing (embeddings, tokenizing) takes 0.
     """
-    if request.form is not None:
-        return default
-    limit = default
-    for name in LIMITS:
-        if name in request.fields:
-            try:
-                limit = _number(request.fields[name])
-            except _UNREADABLE:
-                continue
-            break
-    return limit * request.choices if limit is not None and limit > 0 else None
+    wire, fields, form = request.endpoint.wire, request.fields, request.form
+    names = counts.LIMITS.get(wire)
+    if names is None:
+        return 0
+    limit = default if wire != "messages" else None
+    if form is not None:
+        limit = counts.stated_in_form(form) if "max_completion_tokens" in form.parts else default
+    else:
+        for name in names:
+            if name in fields and (limit := counts.number(bytes(fields[name]))) is not None:
+                break
+    if not limit:
+        return None
+    alone = request.choices == 1 and wire != "completions" and "best_of" not in fields  # nearly always
+    return limit if alone else limit * counts.answers(fields, wire)

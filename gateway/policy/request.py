@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.config import Release
 from gateway.contracts.errors import InvalidRequest
-from gateway.policy import multipart, shapes
+from gateway.policy import counts, multipart, shapes
 from gateway.policy.endpoints import Endpoint, Wire
 from gateway.policy.multipart import Form
 from gateway.policy.shapes import Request
@@ -80,6 +80,7 @@ def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) ->
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not a JSON object: {_without_content(error)}") from error
     _refuse(fields)
+    counts.check(fields, endpoint.wire)
     if endpoint.wire == "responses":
         _refuse_state(fields)
     stream = _streams(endpoint, bool(_read(fields, "stream", _flag, "true or false")))
@@ -96,7 +97,7 @@ def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) ->
         stream=stream,
         wants_usage=wants_usage,
         wants_continuous_usage=bool(wants_usage and options and _read(options, "continuous_usage_stats", _any, "true")),
-        choices=_choices(fields) if "n" in fields else 1,
+        choices=counts.choices(fields),
         fields=fields,
         stream_options=options or {},
     )
@@ -104,6 +105,7 @@ def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) ->
 
 def _parse_form(form: Form, endpoint: Endpoint) -> Request:
     _refuse(form.parts)
+    counts.check_form(form)
     stream = _streams(endpoint, _form_flag(form, "stream"))
     usage, continuous = _form_flag(form, "stream_include_usage"), _form_flag(form, "stream_continuous_usage_stats")
     if (usage or continuous) and not stream:
@@ -143,15 +145,6 @@ def _named(model: str | None) -> str:
     if model is None:
         raise InvalidRequest("missing field 'model': GET /v1/models lists them", param="model")
     return model
-
-
-def _choices(fields: Mapping[str, msgspec.Raw]) -> int:
-    """`n`, read as leniently as the engine does; what is no number is the engine's to refuse."""
-    told: Any = _read(fields, "n", _any, "a number")
-    try:
-        return max(1, int(told or 1))
-    except (TypeError, ValueError, OverflowError):
-        return 1
 
 
 def _form_flag(form: Form, name: str) -> bool:

@@ -56,6 +56,7 @@ class Answer(msgspec.Struct):
     usage: Any = None
     error: Any = None
     object: Any = None
+    metrics: Any = None
     message: Any = None
     code: Any = None
 
@@ -73,6 +74,7 @@ class Chunk(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw(b"")
     choices: list[Choice] = []
     error: msgspec.Raw = msgspec.Raw(b"")
+    metrics: Any = None
 
 
 class Last(msgspec.Struct):
@@ -97,6 +99,7 @@ class Told(msgspec.Struct):
     """A part that counts."""
 
     usage: Any = None
+    metrics: Any = None
 
 
 class MessagesEvent(msgspec.Struct):

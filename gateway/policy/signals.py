@@ -16,6 +16,14 @@ WAITING = ("vllm:num_requests_waiting",)
 CONFIG = ("vllm:cache_config_info",)
 STARTED = ("process_start_time_seconds",)
 SLEEP = ("vllm:engine_sleep_state",)
+PROMPT = ("vllm:prompt_tokens_total", "vllm:prompt_tokens")
+CACHED = (
+    "vllm:prompt_tokens_cached_total",
+    "vllm:prompt_tokens_cached",
+    "vllm:prefix_cache_hits_total",
+    "vllm:prefix_cache_hits",
+)
+GENERATED = ("vllm:generation_tokens_total", "vllm:generation_tokens")
 
 _LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"')
 
@@ -64,6 +72,30 @@ def read_signals(page: bytes, at: float, rank: int | None = None) -> Signals:
         started_at=started[0] if started else None,
         asleep=asleep_by_metrics(page),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The tokens that an engine has counted since its process began, at `started_at`. None: it does not say.
+
+    `prompt` includes `cached`. A prompt of several choices counts once for each.
+    """
+
+    started_at: float | None = None
+    prompt: int | None = None
+    cached: int | None = None
+    generated: int | None = None
+
+
+def read_tally(page: bytes, rank: int | None = None) -> Tally:
+    """The counters of a page; of one rank alone, where that is asked for."""
+    started = [value for _, value in _rows(page, STARTED)]
+    return Tally(started[0] if started else None, *(_sum(page, names, rank) for names in (PROMPT, CACHED, GENERATED)))
+
+
+def _sum(page: bytes, names: Sequence[str], rank: int | None) -> int | None:
+    told = [value for labels, value in _rows(page, names) if rank is None or labels.get("engine") in (None, str(rank))]
+    return int(sum(told)) if told else None
 
 
 def asleep_by_metrics(page: bytes) -> bool | None:

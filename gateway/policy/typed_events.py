@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from gateway.contracts.usage import Usage, from_anthropic, from_responses
+from gateway.contracts.usage import Usage, from_anthropic, from_responses, with_times
 from gateway.policy import shapes
 from gateway.policy.events import EventMeter, error_object, read
 
@@ -60,7 +60,8 @@ class ResponsesMeter(EventMeter):
         told = read(shapes.responses_event, data, _NO_EVENT)
         if told.type in ("response.completed", "response.incomplete", "response.failed"):
             ended = read(shapes.responses_end, data, _NO_EVENT)
-            self.usage = from_responses(None if ended.response is None else ended.response.usage)
+            if (response := ended.response) is not None:
+                self.usage = with_times(from_responses(response.usage), response.metrics)
             self.finished = True
         elif told.type == "error" or (told.type is None and told.error):
             # vLLM's own has the members of the error in the event itself, or in `error`.

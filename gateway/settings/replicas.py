@@ -1,11 +1,13 @@
 """The engines of a pool, and the adapters that they hold."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from gateway.contracts import documents
+from gateway.settings.gpu_price import GpuPrice
 
 
 def _engine_url(value: str) -> str:
@@ -18,7 +20,8 @@ class ReplicaConfig(documents.Frozen):
     """One engine. With `drain` it gets no new request; what is in flight ends.
 
     `ranks` is vLLM's `--data-parallel-size` behind this one address: each rank has a KV cache of its own, so each is a
-    replica of its own, chosen by the gateway and not by vLLM.
+    replica of its own, chosen by the gateway and not by vLLM. `gpu` is what it costs, where that is not what all
+    replicas of its pool cost.
     """
 
     url: Annotated[str, AfterValidator(_engine_url)]
@@ -26,6 +29,11 @@ class ReplicaConfig(documents.Frozen):
     api_key: documents.Secret | None = None
     drain: bool = False
     ranks: Annotated[int, Field(ge=2, le=64)] | None = None
+    gpu: GpuPrice | None = None
+
+    def anchored(self, base: Path) -> "ReplicaConfig":
+        """The same with the relative path of its price's profile made relative to a folder."""
+        return self if self.gpu is None else self.model_copy(update={"gpu": self.gpu.anchored(base)})
 
 
 class AdapterConfig(documents.Frozen):

@@ -14,9 +14,9 @@ import math
 from collections import deque
 from heapq import heappop, heappush
 
+from gateway.settings.profile import EngineProfile
 from gateway.simulation.jobs import Job, Run
 from gateway.simulation.kv import KvCache
-from gateway.simulation.profile import EngineProfile
 
 NEVER = math.inf
 

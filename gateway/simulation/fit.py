@@ -11,11 +11,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from gateway.contracts.errors import InputError
+from gateway.settings.profile import EngineProfile, Quality, StepTime
 from gateway.simulation.engine import NEVER, Engine
 from gateway.simulation.jobs import Job
 from gateway.simulation.least_squares import independent, nnls
 from gateway.simulation.pages import Counters
-from gateway.simulation.profile import EngineProfile, Quality, StepTime
 
 TERMS = ("base_s", "prefill_token_s", "sequence_s", "context_token_s")
 FEWEST = 6

@@ -18,10 +18,10 @@ from gateway.policy.estimate import Estimator
 from gateway.policy.fairness import FairQueue, Ticket
 from gateway.policy.prefixes import PrefixIndex
 from gateway.policy.routing import POLICIES, READS_AFFINITY, READS_PREFIXES, Ask, Candidate
+from gateway.settings.profile import EngineProfile
 from gateway.settings.queue import QueueConfig
 from gateway.simulation.engine import NEVER, Engine
 from gateway.simulation.jobs import Job
-from gateway.simulation.profile import EngineProfile
 from gateway.simulation.traces import Arrival
 
 COMPLETED, QUEUE_FULL, QUEUE_TIMEOUT, TOO_LONG = "completed", "queue_full", "queue_timeout", "context_length_exceeded"

@@ -1,13 +1,17 @@
-"""The database: tables, and how to open one. SQLite in WAL mode, so that reports read while the gateway writes."""
+"""The database: its tables, and how to open one. SQLite in WAL mode, so that reports read while the gateway writes.
 
-import sqlite3
+A change of a table here comes with a revision in `migrations/versions`: a test holds the two against each other.
+"""
+
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from gateway.contracts.errors import InputError
+from gateway.settings.ledger import SQLITE
+from gateway.stores.dialects import connect
+from gateway.stores.migrations.upgrading import upgrade
 
 METADATA = sa.MetaData()
 
@@ -37,6 +41,109 @@ LEDGER = sa.Table(
     sa.Column("first_byte_s", sa.Float),
     sa.Column("duration_s", sa.Float, nullable=False),
     sa.Column("decision", sa.Text),
+    sa.Column("region", sa.Text),
+    sa.Column("tags", sa.Text),
+    sa.Column("dispatched_s", sa.Float),
+    sa.Column("tries", sa.Text),
+    sa.Column("engine_queue_s", sa.Float),
+    sa.Column("engine_prefill_s", sa.Float),
+    sa.Column("reasoning_tokens", sa.BigInteger),
+    sa.Column("gpu_estimate_nano", sa.BigInteger),
+    sa.Column("choices", sa.BigInteger),
+    # What the row itself does not say: the last hour (since the epoch) that it reaches into, where that is not the hour
+    # of its start; and what its part of the GPUs' time came to once its hours were closed.
+    sa.Column("last_hour", sa.Integer),
+    sa.Column("gpu_nano", sa.BigInteger),
+    sa.Column("gpu_method", sa.Text),
+    sa.Column("allocated_at", sa.Float),
+    sa.Index(
+        "ledger_straddling",
+        "last_hour",
+        sqlite_where=sa.text("last_hour IS NOT NULL"),
+    ),
+    sa.Index(
+        "ledger_unallocated",
+        "started_at",
+        sqlite_where=sa.text("allocated_at IS NULL"),
+    ),
+)
+
+RENTALS = sa.Table(
+    "rentals",
+    METADATA,
+    sa.Column("replica", sa.Text, primary_key=True),
+    sa.Column("since", sa.Float, primary_key=True),
+    sa.Column("until", sa.Float),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("gpus", sa.Integer, nullable=False),
+    sa.Column("usd_per_gpu_hour", sa.Text, nullable=False),
+    sa.Column("gateway", sa.Text, nullable=False),
+)
+"""Which replica was paid for, when, and at what price: what leaves the account, whether it is used or not."""
+
+REPLICA_HOURS = sa.Table(
+    "replica_hours",
+    METADATA,
+    sa.Column("replica", sa.Text, primary_key=True),
+    sa.Column("hour", sa.Integer, primary_key=True),
+    sa.Column("pool", sa.Text, nullable=False),
+    sa.Column("paid_us", sa.BigInteger, nullable=False),
+    sa.Column("busy_us", sa.BigInteger, nullable=False),
+    sa.Column("cost_nano", sa.BigInteger, nullable=False),
+    sa.Column("allocated_nano", sa.BigInteger, nullable=False),
+    sa.Column("overhead_nano", sa.BigInteger, nullable=False),
+    sa.Column("idle_nano", sa.BigInteger, nullable=False),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("step_model", sa.Text, nullable=False),
+    sa.Column("closed_at", sa.Float, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+)
+"""The books of a replica and an hour (since the epoch): cost = allocated + overhead + idle."""
+
+COST_LINES = sa.Table(
+    "cost_lines",
+    METADATA,
+    sa.Column("grain", sa.Text, primary_key=True),
+    sa.Column("start", sa.Integer, primary_key=True),
+    *(
+        sa.Column(name, sa.Text, primary_key=True)
+        for name in (
+            "replica", "pool", "key_id", "team", "model", "release", "purpose", "outcome", "region", "tags", "currency",
+            "gpu_method",
+        )
+    ),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False)
+        for name in (
+            "requests", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "unpriced", "unmetered",
+            "cached_unknown", "list_nano", "gpu_nano", "loaded_nano", "by_requests_nano", "by_tokens_nano",
+            "by_weight_nano",
+        )
+    ),
+    sqlite_with_rowid=False,  # in the order of their key: a report reads one stretch of them
+)  # fmt: skip
+"""Sums of closed hours (`grain` is hour, `start` an hour since the epoch) and, once those are old, of months (`start`
+is the first hour of the month, UTC). What nobody asked for stands under the teams `__idle__` and `__overhead__`, so
+that every column adds up to what was paid. Empty text stands for what is not known."""
+
+ENGINE_COUNTERS = sa.Table(
+    "engine_counters",
+    METADATA,
+    sa.Column("replica", sa.Text, primary_key=True),
+    sa.Column("at", sa.Float, primary_key=True),
+    sa.Column("started_at", sa.Float),
+    sa.Column("prompt_tokens", sa.BigInteger),
+    sa.Column("cached_tokens", sa.BigInteger),
+    sa.Column("generation_tokens", sa.BigInteger),
+)
+"""What engines counted themselves, at some moments."""
+
+PRICE_BOOKS = sa.Table(
+    "price_books",
+    METADATA,
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("first_used_at", sa.Float, nullable=False),
 )
 
 KEYS = sa.Table(
@@ -55,6 +162,7 @@ KEYS = sa.Table(
     sa.Column("tpm", sa.BigInteger),
     sa.Column("concurrency", sa.BigInteger),
     sa.Column("priority_class", sa.Text),
+    sa.Column("tags", sa.Text),
 )
 
 LIVE = sa.Table(
@@ -66,76 +174,25 @@ LIVE = sa.Table(
     sa.Column("promoted_at", sa.Float, nullable=False),
 )
 
-PREFIX = "sqlite:///"
 
-
-def path_of(url: str) -> Path:
-    """The file behind a `sqlite:///` URL."""
-    return Path(url.removeprefix(PREFIX))
+def path_of(url: str) -> Path | None:
+    """The file behind a URL; None where no file of this machine is."""
+    return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
 
 def open_database(url: str) -> Engine:
-    """Open a database, with its tables and columns made where they are missing.
+    """Open a database of SQLite or PostgreSQL. A new one gets its tables; an older one's are brought up to date.
 
     Raises InputError when it cannot be opened, or is of a version that cannot be followed.
     """
-    if not url.startswith(PREFIX) or url == PREFIX:
-        raise InputError(f"database: expected sqlite:///FILE, found {url!r}")
-    engine = sa.create_engine(url, connect_args={"timeout": 10.0})
-    sa.event.listen(engine, "connect", _configure)
+    engine = connect(url)
     try:
-        complete(engine, METADATA)
+        upgrade(engine, METADATA)
+    except InputError:
+        engine.dispose()
+        raise
     except sa.exc.DatabaseError as error:
-        reason = str(error.orig)
+        engine.dispose()
+        reason = " ".join(str(error.orig).split())
         raise InputError(f"the database {url!r} cannot be opened: {reason}") from error
     return engine
-
-
-def complete(engine: Engine, metadata: sa.MetaData) -> None:
-    """Make the tables that a database lacks, and add the columns: those of earlier versions' rows hold null.
-
-    All of it or nothing, and one process at a time. Raises InputError for a column that may not be null.
-    """
-    with engine.connect() as connection:
-        if not any(_missing(connection, table) for table in metadata.sorted_tables):
-            return
-    with engine.begin() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # whoever comes second finds all of it done
-        metadata.create_all(connection)
-        for table in metadata.sorted_tables:
-            for column in _missing(connection, table):
-                _add(connection, table, column)
-
-
-def _missing(connection: sa.Connection, table: sa.Table) -> list[sa.Column[Any]]:
-    inspector = sa.inspect(connection)
-    there = inspector.get_columns(table.name) if inspector.has_table(table.name) else ()
-    names = {column["name"] for column in there}
-    return [column for column in table.columns if column.name not in names]
-
-
-def _add(connection: sa.Connection, table: sa.Table, column: sa.Column[Any]) -> None:
-    if not column.nullable:
-        raise InputError(
-            f"the database {str(connection.engine.url)!r} is of another version: {table.name!r} has no column "
-            f"{column.name!r}, which no row may lack; name another database"
-        )
-    name = connection.dialect.identifier_preparer.format_table(table)
-    definition = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
-    connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {definition}")
-    for index in table.indexes:
-        if column in index.columns.values():
-            index.create(connection, checkfirst=True)
-
-
-def _configure(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    try:
-        cursor.execute("PRAGMA journal_mode=WAL")
-    except sqlite3.OperationalError:
-        # SQLite waits for no lock to switch. Whoever holds it is most likely switching too: wait for that one.
-        cursor.execute("BEGIN IMMEDIATE")
-        cursor.execute("COMMIT")
-        cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()

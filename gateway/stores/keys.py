@@ -10,7 +10,7 @@ from gateway.policy.auth import KeyRecord, Scope, new_key
 from gateway.settings.limits import Quota
 from gateway.stores.database import KEYS
 
-LIMITS = ("rpm", "tpm", "concurrency", "priority_class")
+CHANGES = ("rpm", "tpm", "concurrency", "priority_class", "tags")
 """What of a key can change."""
 NO_LIMIT = Quota()
 
@@ -33,8 +33,9 @@ class KeyStore:
         random_bytes: Callable[[int], bytes],
         quota: Quota = NO_LIMIT,
         priority_class: str | None = None,
+        tags: str | None = None,
     ) -> tuple[str, KeyRecord]:
-        """(key text, record) of a new key. The text is not stored: show it once."""
+        """(key text, record) of a new key; its `tags` are JSON. The text is not stored: show it once."""
         text, public, digest = new_key(random_bytes)
         record = KeyRecord(
             id=public,
@@ -49,6 +50,7 @@ class KeyStore:
             tpm=quota.tpm,
             concurrency=quota.concurrency,
             priority_class=priority_class,
+            tags=tags,
         )
         values = {column.name: getattr(record, column.name) for column in KEYS.columns}
         values["models"] = None if models is None else sorted(models)
@@ -63,12 +65,12 @@ class KeyStore:
             return [_record(row) for row in rows]
 
     def update(self, key_id: str, changes: Mapping[str, int | str | None]) -> KeyRecord:
-        """Set or lift limits of a key (names out of LIMITS; None lifts), and return what it is now.
+        """Set or lift limits and tags of a key (names out of CHANGES; None lifts), and return what it is now.
 
         Raises InputError for an unknown id. Running gateways follow within a second.
         """
-        if unknown := changes.keys() - set(LIMITS):
-            raise ValueError(f"expected names out of {', '.join(LIMITS)}, found {', '.join(sorted(unknown))}")
+        if unknown := changes.keys() - set(CHANGES):
+            raise ValueError(f"expected names out of {', '.join(CHANGES)}, found {', '.join(sorted(unknown))}")
         with self._engine.begin() as connection:
             if changes:
                 connection.execute(sa.update(KEYS).where(KEYS.c.id == key_id).values(dict(changes)))

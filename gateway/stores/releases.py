@@ -1,10 +1,10 @@
 """Release state: which release of a model was promoted last."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Engine
 
 from gateway.stores.database import LIVE
+from gateway.stores.dialects import insert
 
 
 class ReleaseStore:
@@ -22,6 +22,6 @@ class ReleaseStore:
     def promote(self, model: str, release: str, digest: str, now: float) -> None:
         """Make a release the live one. The caller has asked its gate."""
         values = {"release": release, "release_digest": digest, "promoted_at": now}
-        statement = insert(LIVE).values(model=model, **values)
+        statement = insert(self._engine, LIVE).values(model=model, **values)
         with self._engine.begin() as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=[LIVE.c.model], set_=values))

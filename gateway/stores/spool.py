@@ -16,10 +16,11 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
-from gateway.contracts.errors import InputError
+from gateway.contracts.errors import InputError, LedgerFull
 from gateway.contracts.ledger import LedgerRow
 
 Sink = Callable[[Sequence[LedgerRow]], None]
@@ -28,6 +29,8 @@ SEGMENT_BYTES = 4 * 1024 * 1024
 """A segment with as much in it is left behind as soon as the database has its rows."""
 STEP_BYTES = 1024 * 1024
 """By how much a file grows."""
+MOST_HELD = 100_000
+"""With so many rows in memory a full disk refuses requests in any case: about 150 MB."""
 
 log = logging.getLogger("tollgate")
 
@@ -40,9 +43,18 @@ class Spool:
     """One process's segment. Not thread-safe: call it from the event loop, and hand the sink to a thread."""
 
     def __init__(
-        self, folder: Path, owner: str, segment_bytes: int = SEGMENT_BYTES, step_bytes: int = STEP_BYTES
+        self,
+        folder: Path,
+        owner: str,
+        segment_bytes: int = SEGMENT_BYTES,
+        step_bytes: int = STEP_BYTES,
+        when_full: Literal["refuse", "serve"] = "refuse",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.unspooled = 0
+        """Requests admitted since somebody last set this to 0 that memory alone knows of."""
+        self._when_full = when_full
+        self._full = False
         self._folder = folder
         self._owner = owner
         self._segment_bytes = segment_bytes
@@ -90,6 +102,9 @@ class Spool:
         more = max(self._step_bytes, wanted - size)
         _reserve(self._file, size, more)
         self._map.resize(size + more)
+        if self._full:
+            self._full = False
+            log.warning("the spool has room again")
 
     @property
     def open_count(self) -> int:
@@ -104,9 +119,18 @@ class Spool:
     def admit(self, row: LedgerRow) -> None:
         """Record an admission. The row says what is true should nothing more be heard of the request.
 
-        Raises OSError when it cannot be written: then the request was not admitted.
+        Raises LedgerFull when there is no room for it: then the request was not admitted. Where requests are served
+        all the same, only memory knows of this one until it is settled, or until the database has it.
         """
-        self._append(row)
+        try:
+            self._append(row)
+        except OSError as error:
+            held = len(self._open_rows) + len(self._settled) + len(self._taken)
+            if self._when_full == "refuse" or held >= MOST_HELD:
+                self._out_of_room(error, "requests are refused")
+                raise LedgerFull("the gateway has no room to record this request: ask again", retry_after=5) from error
+            self._out_of_room(error, "requests are served, and memory alone knows of them until the database does")
+            self.unspooled += 1
         self._open_rows[row.request_id] = row
 
     def settle(self, row: LedgerRow) -> None:
@@ -118,7 +142,13 @@ class Spool:
             self._append(row)
         except OSError as error:
             # The row goes to the database all the same; only a death before the next drain would lose how it ended.
-            log.error("a settlement could not be spooled: %s", error)
+            self._out_of_room(error, "a death before the next drain would lose how requests ended")
+
+    def _out_of_room(self, error: OSError, what: str) -> None:
+        """Said once, until there is room again."""
+        if not self._full:
+            log.error("the spool cannot be written (%s): %s", error, what)
+        self._full = True
 
     def take(self) -> list[LedgerRow]:
         """The settled rows that the database does not have yet. Say next what became of them: `stored` or `keep`."""

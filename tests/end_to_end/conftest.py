@@ -19,7 +19,7 @@ FLAGS = [
     "--served-model-name=faq", "--dtype=bfloat16", "--max-model-len=512", "--max-num-seqs=64", "--block-size=32",
     "--enforce-eager", "--distributed-executor-backend=uni", "--enable-prompt-tokens-details",
     "--enable-auto-tool-choice", "--tool-call-parser=hermes", "--enable-lora", "--max-lora-rank=8",
-    "--max-num-queued-reqs=64",
+    "--max-num-queued-reqs=64", "--enable-per-request-metrics",
 ]  # fmt: skip
 ADAPTER, RANK = "invoices", 8
 """An adapter's name, and the rank of its matrices."""

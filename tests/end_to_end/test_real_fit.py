@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
-from gateway.simulation import profile
+from gateway.settings import profile
 
 pytestmark = pytest.mark.engine
 

@@ -125,7 +125,9 @@ class Run:
             cached, held = self._core.cache.enter(text)
             self.cached += min(cached, tokens)
             self.created += max(0, min(held, tokens) - cached)
-        await self._core.prefill(sum(self._job.prompt_tokens), self.cached)
+        tokens = sum(self._job.prompt_tokens)
+        self._core.prompt_tokens += (max(1, self._job.n) - 1) * tokens  # vLLM counts a prompt once for each choice
+        await self._core.prefill(tokens, self.cached)
 
 
 class Core:

@@ -37,6 +37,8 @@ from gateway.policy.resolution import Snapshot
 MOMENT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NOW = MOMENT.timestamp()
 DIGEST = f"sha256:{'a' * 64}"
+NO_GPU_PRICE = "# warning: pool 'main': no `gpu` price for main-0: their GPU cost is unknown, not zero\n"
+"""What `gateway check` says of a pool of one replica without a price."""
 
 
 def counting_bytes(first: int = 0) -> Callable[[int], bytes]:

@@ -4,12 +4,13 @@ import asyncio
 import json
 from collections.abc import Iterator
 from itertools import product
+from random import Random
 
+from gateway.settings.profile import EngineProfile, StepTime
 from gateway.simulation.engine import NEVER, Engine
 from gateway.simulation.fit import Burst, Window, measured
 from gateway.simulation.jobs import Job
-from gateway.simulation.pages import Counters
-from gateway.simulation.profile import EngineProfile, StepTime
+from gateway.simulation.pages import MARK, Counters
 
 STEP = StepTime(base_s=0.012, prefill_token_s=6e-5, sequence_s=4e-5, context_token_s=9e-8)
 PROFILE = EngineProfile(name="known", kv_tokens=65_536, step=STEP)
@@ -115,3 +116,16 @@ class Modelled:
             self.serve(asked)
             over.set()
         await over.wait()
+
+
+def looks(noise_s: float = 0.0) -> str:
+    """Sixty looks at a known engine that serves loads of all kinds; each step takes up to `noise_s` more."""
+    model, random, found = Modelled(), Random(2), []
+    for _ in range(60):
+        many, prompt = random.choice((1, 2, 4, 8, 16, 32)), random.choice((32, 128, 512))
+        before = model.itls
+        model.serve([Job(prompt, 128) for _ in range(many)])
+        model.itl_s += random.uniform(0, noise_s) * (model.itls - before)
+        model.kv_usage = many * (prompt + 64) / PROFILE.kv_tokens
+        found.append(f"{MARK}{model.now}\n{model.page()}")
+    return "".join(found)

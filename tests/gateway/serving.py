@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 import uvicorn
 
 from gateway.app import Application, build
@@ -110,11 +111,18 @@ class Gateway:
 
     def _rows(self, limit: int) -> list[LedgerRow]:
         rows = self.stores.ledger.recent(limit)
-        return [LedgerRow(**{**row, "cost": _text(row["cost"])}) for row in rows]
+        amounts = ("cost", "gpu_estimate")
+        return [
+            LedgerRow(**{name: _text(row[name]) if name in amounts else row[name] for name in _FIELDS if name in row})
+            for row in rows
+        ]
 
     def in_flight(self) -> list[int]:
         """The count of every replica."""
         return [replica.in_flight for pool in self.app.state.serving.pools.values() for replica in pool.replicas]
+
+
+_FIELDS = LedgerRow.__struct_fields__
 
 
 def _text(cost: Decimal | None) -> str | None:
@@ -133,10 +141,10 @@ def make_key(
 
 @asynccontextmanager
 async def serving(
-    deployed: Deployment, folder: Path, *, http: str | None = None
+    deployed: Deployment, folder: Path, *, http: str | None = None, database: str | None = None
 ) -> AsyncIterator[tuple[Gateway, str, str]]:
     """(gateway, serve key, evaluate key) of an application on a free loopback port; `http` is another server's."""
-    stores = open_stores(f"sqlite:///{folder / 'tollgate.db'}")
+    stores = open_stores(database or f"sqlite:///{folder / 'tollgate.db'}", folder / "tollgate.db.spool")
     serve, evaluate = make_key(stores), make_key(stores, team="quality", scope="evaluate")
     numbers = itertools.count()
     app = build(deployed, stores, new_id=lambda: f"{next(numbers):016x}", drain_s=0.005)
@@ -153,6 +161,17 @@ async def serving(
             yield Gateway(f"http://127.0.0.1:{port}", port, app, stores), serve, evaluate
         finally:
             await _end(server)
+            await _let_go(stores.database)
+
+
+async def _let_go(database: sa.Engine) -> None:
+    """Once the threads are done that were asking it when the gateway ended."""
+    pool = database.pool
+    assert isinstance(pool, sa.QueuePool)
+    async with asyncio.timeout(10):
+        while pool.checkedout():
+            await asyncio.to_thread(os.sched_yield)
+    database.dispose()
 
 
 async def _end(server: uvicorn.Server) -> None:

@@ -11,9 +11,10 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
+from gateway.app import build
 from gateway.config import Enforcement, Release
 from gateway.contracts import attestation
-from gateway.contracts.errors import ReleaseNotGated
+from gateway.contracts.errors import InputError, ReleaseNotGated
 from gateway.contracts.verdict import MetricResult, Predicate, Reference, Verdict
 from gateway.control_plane import loops
 from gateway.stores import spool
@@ -161,6 +162,14 @@ async def test_readiness_follows_the_engines(tmp_path: Path) -> None:
         assert answer.status == 503
         assert "main" in answer.json["reason"]
         await engine.start()
+
+
+def test_a_spool_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "tollgate.db.spool").write_text("a file, and no folder")
+    stores = open_stores(f"sqlite:///{tmp_path / 'tollgate.db'}")
+    with pytest.raises(InputError, match=r"the spool '.*tollgate.db.spool' cannot be written: File exists"):
+        build(deployment({"main": ["http://127.0.0.1:1"]}), stores)
+    stores.database.dispose()
 
 
 async def test_law_a_killed_gateway_loses_no_row(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -14,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from gateway.stores import spool
-from gateway.stores.bundle import open_stores
+from gateway.stores.bundle import Stores, open_stores
 from tests.engine import raw
 from tests.engine.simulator import Engine
+from tests.gateway.builders import write_config
+from tests.gateway.postgres import Postgres
 from tests.gateway.serving import make_key
 
+ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 16
 PATH = "/v1/chat/completions"
 BODY = {"model": "faq", "messages": [{"role": "user", "content": "one two three four five six seven eight"}]}
@@ -59,9 +63,10 @@ class Load:
 
 
 @contextlib.contextmanager
-def _gateway(engine: Engine, folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    command = [str(Path(sys.executable).with_name("gateway")), "serve", "--upstream", engine.url, "--port", "0"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+def _gateway(folder: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-c", "from gateway.cli import main; main()", "serve", "--port", "0", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         yield process
     finally:
@@ -74,11 +79,25 @@ def _gateway(engine: Engine, folder: Path) -> Iterator["subprocess.Popen[str]"]:
 @pytest.mark.parametrize("seed", range(3))
 async def test_law_a_gateway_killed_under_load_leaves_one_row_each(tmp_path: Path, seed: int) -> None:
     """Law 1 after kill -9, at a random point of many requests at once."""
-    draw = random.Random(seed)
-    stores = open_stores(f"sqlite:///{tmp_path / 'tollgate.db'}")
-    key = make_key(stores)
     async with Engine(step_s=0.001) as engine:
-        with _gateway(engine, tmp_path) as process:
+        stores = open_stores(f"sqlite:///{tmp_path / 'tollgate.db'}")
+        await _killed(engine, tmp_path, stores, seed, "--upstream", engine.url)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_law_so_does_one_on_postgresql(tmp_path: Path, seed: int, postgres: Postgres) -> None:
+    """The same, with the database in a process that lives on, perhaps in the middle of what it was told."""
+    async with Engine(step_s=0.001) as engine:
+        url = postgres.url()
+        write_config(tmp_path, [engine.url], database=url)
+        stores = open_stores(url, tmp_path / "tollgate.spool")
+        await _killed(engine, tmp_path, stores, seed, "--config", "gateway.yaml")
+
+
+async def _killed(engine: Engine, folder: Path, stores: Stores, seed: int, *options: str) -> None:
+    draw, key = random.Random(seed), make_key(stores)
+    try:
+        with _gateway(folder, *options) as process:
             assert process.stdout is not None
             line = await asyncio.to_thread(process.stdout.readline)
             load = Load(line.split()[-1].removesuffix("/v1"), key, draw)
@@ -92,6 +111,12 @@ async def test_law_a_gateway_killed_under_load_leaves_one_row_each(tmp_path: Pat
                 await asyncio.gather(*clients)
         await engine.wait_for(lambda e: e.running == 0)
         forwarded = {received.header("x-request-id") for received in engine.received(PATH)}
+        _hold(stores, load, forwarded)
+    finally:
+        stores.database.dispose()
+
+
+def _hold(stores: Stores, load: Load, forwarded: set[str | None]) -> None:
     spool.recover(stores.spool_folder, stores.ledger.insert)
     outcomes = {row["request_id"]: row["outcome"] for row in stores.ledger.recent(10_000)}
     assert set(outcomes) >= forwarded | set(load.begun)

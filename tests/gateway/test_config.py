@@ -101,6 +101,13 @@ def test_a_relative_database_lies_in_the_files_folder_too(folder: Path, monkeypa
     assert found.config.database == f"sqlite:///{folder / 'tollgate.db'}"
 
 
+def test_the_spool_of_a_server_lies_beside_the_configuration(folder: Path) -> None:
+    url = "postgresql://tollgate@db/tollgate"
+    found = _load(folder, GOOD.replace("sqlite:////var/lib/tollgate.db", url))
+    assert (found.config.database, found.config.ledger.spool) == (url, folder / "tollgate.spool")
+    assert _load(folder).config.ledger.spool is None
+
+
 def test_absolute_paths_stay(folder: Path) -> None:
     assert _load(folder).config.database == "sqlite:////var/lib/tollgate.db"
     text = GOOD.replace("verdicts: verdicts", "verdicts: /var/lib/verdicts")
@@ -122,7 +129,8 @@ ONE_KEY: dict[str, tuple[str, str, str, str]] = {
     "an unknown pool": ("pool: main}\n      - {manifest: faq2", "pool: man}\n      - {manifest: faq2", "pool", "'man'"),
     "an unknown policy": ("round_robin", "random", "pools.main.policy", "least_in_flight"),
     "a port": ("port: 9000", "port: 65536", "listen.port", "65535"),
-    "another database": ("sqlite:////var", "postgresql://h/var", "database", "sqlite:///FILE"),
+    "another database": ("sqlite:////var", "mysql://h/var", "database", "sqlite:///FILE"),
+    "a password": ("sqlite:////var", "postgresql://u:p@h/var", "database", "PGPASSWORD"),
     "no database": ("sqlite:////var/lib/tollgate.db", "sqlite:///", "database", "sqlite:///FILE"),
     "a mode": ("mode: require", "mode: strict", "enforcement.mode", "warn"),
     "no key to trust": ("trusted_keys: [keys/gate.pub]", "trusted_keys: []", "enforcement.trusted_keys", "evals keys"),

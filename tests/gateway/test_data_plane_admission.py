@@ -11,6 +11,7 @@ import pytest
 from gateway.config import Deployment
 from gateway.policy import decisions
 from gateway.policy.rules import Rulebook
+from gateway.settings.ledger import LedgerConfig
 from gateway.settings.limits import TeamConfig
 from gateway.settings.queue import QueueConfig
 from gateway.settings.rules import RuleConfig
@@ -96,10 +97,37 @@ async def test_a_disk_without_room_admits_nobody_and_holds_no_limit(tmp_path: Pa
             with room_for(gateway.stores.spool_folder, 0):
                 answer = await ask(gateway, key)
             page = (await raw.exchange(gateway.url, "GET", "/metrics")).body.decode()
-            assert (answer.status, error(answer)["code"]) == (500, "internal_error")
+            assert (answer.status, error(answer)["code"]) == (503, "ledger_full")
+            assert answer.header("retry-after") == "5"
+            assert 'tollgate_refusals_total{code="ledger_full"} 1.0' in page
             assert engine.received(PATH) == []
             assert gateway.app.data_plane.admission.teams.held["search"].in_flight == 0
-            assert 'outcome="internal_error"' not in page, "what was not admitted is not counted as admitted"
+            assert 'outcome="ledger_full"' not in page, "what was not admitted is not counted as admitted"
+
+
+async def test_a_disk_without_room_may_be_served_on_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rows are in the database all the same, each of them once; only the spool lacked them."""
+    async with Engine("faq") as engine:
+        made = with_config(deployment({"main": [engine.url]}), ledger=LedgerConfig(when_full="serve"))
+        async with serving(made, tmp_path) as (gateway, key, _):
+            spool = gateway.app.data_plane.spool
+            spool._size = len(spool._map) - 10  # the next line needs a larger file
+            with room_for(gateway.stores.spool_folder, 0):
+                engine.hold()
+                asked = [asyncio.create_task(ask(gateway, key)) for _ in range(3)]
+                await engine.wait_for(lambda engine: engine.running == 3)
+            engine.resume()
+            answers = [await each for each in asked]
+            rows = await gateway.rows(3)
+            page = (await raw.exchange(gateway.url, "GET", "/metrics")).body.decode()
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert {row.request_id for row in rows} == {answer.header("x-tollgate-request-id") for answer in answers}
+    assert {row.outcome for row in rows} == {"completed"}
+    assert "tollgate_unspooled_total 3.0" in page
+    assert sum("requests are served" in message for message in caplog.messages) == 1
+    assert sum("has room again" in message for message in caplog.messages) == 1
 
 
 async def test_a_saturated_pool_makes_the_next_one_wait_and_the_ledger_says_how_long(tmp_path: Path) -> None:

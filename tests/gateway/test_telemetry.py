@@ -43,6 +43,13 @@ def test_what_is_unknown_is_not_counted_as_zero() -> None:
     assert _value(telemetry, "tollgate_request_seconds_count", model="faq") == 1
 
 
+def test_what_has_tokens_and_no_price_is_counted() -> None:
+    telemetry = Telemetry()
+    for cost, tokens in ((None, 3), ("0", 3), ("0.5", 3), (None, None)):
+        telemetry.settled(settled(cost=cost, input_tokens=tokens))
+    assert _value(telemetry, "tollgate_unpriced_total", model="faq") == 1
+
+
 def test_each_gateway_counts_for_itself() -> None:
     one, two = Telemetry(), Telemetry()
     one.settled(settled())
@@ -87,3 +94,15 @@ def test_a_rule_that_could_not_be_evaluated_is_counted() -> None:
     for _ in range(2):
         telemetry.rule_error("faq", "gold")
     assert _value(telemetry, "tollgate_rule_errors_total", model="faq", rule="gold") == 2
+
+
+def test_tokens_that_are_not_accounted_for_have_a_sign_and_go_with_their_replica() -> None:
+    telemetry = Telemetry()
+    telemetry.unaccounted("r1", "prompt", -5)
+    telemetry.unaccounted("r1", "output", None)
+    assert _value(telemetry, "tollgate_unaccounted_tokens", replica="r1", kind="prompt") == -5
+    unknown = _value(telemetry, "tollgate_unaccounted_tokens", replica="r1", kind="output")
+    assert unknown is not None
+    assert math.isnan(unknown)
+    telemetry.gone("r1")
+    assert _value(telemetry, "tollgate_unaccounted_tokens", replica="r1", kind="prompt") is None

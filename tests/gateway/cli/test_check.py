@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
-from tests.gateway.builders import release, signer, verdict, write_config
+from tests.gateway.builders import NO_GPU_PRICE, release, signer, verdict, write_config
 
 
 def _check(path: Path, *options: str) -> Result:
@@ -18,7 +18,7 @@ def _check(path: Path, *options: str) -> Result:
 
 def _json(path: Path) -> Any:
     result = _check(path, "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, NO_GPU_PRICE)
     return json.loads(result.stdout)
 
 
@@ -30,6 +30,13 @@ def test_a_valid_file_is_shown_resolved(tmp_path: Path) -> None:
     assert found["config_digest"].startswith("sha256:")
     assert found["config"]["models"]["faq"]["releases"][0]["manifest"] == str(tmp_path / "faq@1.yaml")
     assert found["prices"] == {"version": "none", "currency": "USD"}
+
+
+def test_a_pool_with_a_price_for_its_gpus_is_no_warning(tmp_path: Path) -> None:
+    pool = {"replicas": [{"url": "http://a"}], "gpu": {"usd_per_gpu_hour": "2.50", "gpus": 2}}
+    result = _check(write_config(tmp_path, pools={"main": pool}), "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["config"]["pools"]["main"]["gpu"]["usd_per_gpu_hour"] == "2.50"
 
 
 def test_yaml_says_the_same_as_json(tmp_path: Path) -> None:
@@ -77,6 +84,20 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, missing: str) -> None
     result = _check(path)
     assert result.exit_code == 1
     assert missing in result.stderr
+
+
+def test_prices_with_a_gap_or_an_end_are_told(tmp_path: Path) -> None:
+    path = write_config(tmp_path, prices="prices.yaml")
+    first, period = '{until: 2020-01-01, input: "1", output: "1"}', '{from: 2020-01-02, input: "1", output: "1"}'
+    prices = "version: v\nmodels:\n  faq: [{}]\n"
+    (tmp_path / "prices.yaml").write_text(prices.format(f"{first}, {period}"))
+    result = _check(path)
+    assert (result.exit_code, "line 3, models.faq: no price on 2020-01-01: " in result.stderr) == (1, True)
+    (tmp_path / "prices.yaml").write_text(prices.format(first))
+    result = _check(path)
+    assert (result.exit_code, "'faq' ended: there is none from 2020-01-01 on" in result.stderr) == (1, True)
+    (tmp_path / "prices.yaml").write_text(prices.format(period))
+    assert _check(path).exit_code == 0
 
 
 def test_law_9_no_secret_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
-from tests.gateway.builders import write_config
+from tests.gateway.builders import NO_GPU_PRICE, write_config
 from tests.gateway.ruled import DEFAULT, PEAK, REGIONS
 
 
@@ -25,7 +25,7 @@ def _check(path: Path, *options: str) -> Result:
 
 def test_what_the_rules_do_is_shown(tmp_path: Path) -> None:
     result = _check(_written(tmp_path, '"peak" in local.windows && key.team == "a"'), "--json")
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, NO_GPU_PRICE)
     found = json.loads(result.stdout)["rules"]["faq"]
     grid = found["grid"]
     assert (grid["from"], grid["until"]) == ("2026-11-22T00:00:00+00:00", "2028-11-23T00:00:00+00:00")

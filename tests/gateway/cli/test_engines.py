@@ -1,6 +1,7 @@
 """`gateway engines`: what running engines say, as a table and as JSON."""
 
 import json
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.stores.bundle import open_stores
 from tests.engine import recordings
-from tests.gateway.builders import write_config
+from tests.gateway.builders import settled, write_config
 from tests.gateway.servers import beside, pages
 
 METRICS = recordings.load("metrics").body
@@ -58,6 +60,8 @@ def test_an_engine_that_is_well() -> None:
                     "models": ["faq"],
                     "adapters": ["faq-fr"],
                     "missing": [],
+                    "times": None,
+                    "cached": None,
                 }
             ],
         )
@@ -75,6 +79,23 @@ def test_the_engines_of_a_configuration(tmp_path: Path) -> None:
             0, [("main-0", False), ("second", True)],
         )  # fmt: skip
         assert "draining" in engines("--config", path).stdout
+
+
+def test_what_answers_carry_is_known_from_the_ledger(tmp_path: Path) -> None:
+    with engine(WELL) as url:
+        pools = {"main": {"replicas": [{"url": url, "name": name} for name in ("a", "b", "c")]}}
+        path = str(write_config(tmp_path, pools=pools))
+        _, before = shown("--config", path)
+        assert {each["times"] for each in before} == {None}, "no gateway has run here"
+        ledger = open_stores(f"sqlite:///{tmp_path / 'tollgate.db'}").ledger
+        at = {"started_at": time.time(), "endpoint": "/v1/completions"}
+        told = {"engine_prefill_s": 0.1, "cached_tokens": 0}
+        ledger.insert([settled("1", **at, replica="a", **told), settled("2", **at, replica="b")])
+        _, found = shown("--config", path)
+        assert [(each["times"], each["cached"]) for each in found] == [(True, True), (False, False), (None, None)]
+        table = engines("--config", path).stdout
+        assert "--enable-per-request-metrics" in table
+        assert "--enable-prompt-tokens-details" in table
 
 
 def test_one_that_is_not_up_is_exit_code_1_and_the_others_are_shown() -> None:

@@ -1,16 +1,14 @@
 """`gateway simulate fit`: a profile out of looks at an engine, and what cannot be fitted."""
 
 from pathlib import Path
-from random import Random
 
 import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
-from gateway.simulation import profile
-from gateway.simulation.jobs import Job
+from gateway.settings import profile
 from gateway.simulation.pages import MARK
-from tests.gateway.modelled import PROFILE, STEP, Modelled
+from tests.gateway.modelled import PROFILE, STEP, Modelled, looks
 from tests.gateway.servers import beside
 
 
@@ -26,27 +24,20 @@ def told(*options: str) -> str:
 
 
 @pytest.fixture
-def looks(tmp_path: Path) -> Path:
-    """Sixty looks at a known engine that serves loads of all kinds."""
-    model, random, found = Modelled(), Random(2), []
-    for _ in range(60):
-        many, prompt = random.choice((1, 2, 4, 8, 16, 32)), random.choice((32, 128, 512))
-        model.serve([Job(prompt, 128) for _ in range(many)])
-        model.kv_usage = many * (prompt + 64) / PROFILE.kv_tokens
-        page = model.page()
-        found.append(f"{MARK}{model.now}\n{page}")
+def saved(tmp_path: Path) -> Path:
     path = tmp_path / "pages.txt"
-    path.write_text("".join(found))
+    path.write_text(looks())
     return path
 
 
-def test_looks_become_a_profile_that_the_simulator_reads(looks: Path, tmp_path: Path) -> None:
+def test_looks_become_a_profile_that_the_simulator_reads(saved: Path, tmp_path: Path) -> None:
     out = tmp_path / "engine.yaml"
-    result = fit("--pages", str(looks), "--out", str(out), "--name", "ours", "--gpus", "2", "--max-num-seqs", "64")
+    result = fit("--pages", str(saved), "--out", str(out), "--name", "ours", "--gpus", "2", "--max-num-seqs", "64")
     assert result.exit_code == 0, result.output
     found = profile.find(str(out))
     assert (found.name, found.gpus, found.max_num_seqs, found.kv_tokens) == ("ours", 2, 64, PROFILE.kv_tokens)
-    assert found.source == "fitted to pages.txt"
+    assert (found.source, found.model) == ("fitted to pages.txt", None)
+    assert found.fitted_at is not None
     assert found.step.base_s == pytest.approx(STEP.base_s, rel=0.2)
     assert found.fit is not None
     assert found.fit.r2 > 0.7

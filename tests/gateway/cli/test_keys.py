@@ -98,7 +98,7 @@ def test_limits_are_set_when_a_key_is_made() -> None:
 def test_limits_are_changed_and_lifted_one_by_one() -> None:
     made = json.loads(_run("create", "--rpm", "600", "--tpm", "1000", "--class", "batch", "--json").stdout)
     said = _run("update", made["id"], "--rpm", "none", "--concurrency", "7").stdout
-    assert said == f"{made['id']}: rpm none, tpm 1000, concurrency 7, class batch\n"
+    assert said == f"{made['id']}: rpm none, tpm 1000, concurrency 7, class batch, tags none\n"
     (record,) = _records().values()
     assert (record.rpm, record.tpm, record.concurrency, record.priority_class) == (None, 1000, 7, "batch")
     _run("update", made["id"], "--class", "none")
@@ -143,3 +143,41 @@ def test_a_class_is_one_of_the_configuration_that_is_named(tmp_path: Path, name:
     result = CliRunner().invoke(main, ["keys", "create", "--class", name, "--config", str(path)])
     assert result.exit_code == (0 if known else 1)
     assert known or "gold, standard" in result.stderr
+
+
+def test_tags_are_set_shown_changed_together_and_taken_away() -> None:
+    made = json.loads(_run("create", "--tag", "project=alpha", "--tag", "env=prod", "--json").stdout)
+    assert _records()[made["id"]].tags == '{"env":"prod","project":"alpha"}'
+    assert _listed()[0]["tags"] == "env=prod, project=alpha"
+    said = _run("update", made["id"], "--tag", "project=a=b").stdout
+    assert said.endswith("tags project=a=b\n")
+    assert _records()[made["id"]].tags == '{"project":"a=b"}'
+    _run("update", made["id"], "--rpm", "5")
+    assert _records()[made["id"]].tags == '{"project":"a=b"}', "what is not named stays"
+    _run("update", made["id"], "--no-tags")
+    assert (_records()[made["id"]].tags, _listed()[0]["tags"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        (["project"], "expected NAME=VALUE"),
+        (["project="], "printable characters"),
+        (["a b=c"], "expected a name"),
+        (["a=b", "a=c"], "each name once"),
+        ([f"a=x{'y' * 128}"], "printable characters"),
+        ([f"t{n}=v" for n in range(17)], "at most 16"),
+    ],
+)
+def test_what_is_no_tag_is_a_usage_error(tags: list[str], said: str) -> None:
+    made = json.loads(_run("create", "--json").stdout)
+    for command in (["create"], ["update", made["id"]]):
+        result = CliRunner().invoke(main, ["keys", *command, *(part for tag in tags for part in ("--tag", tag))])
+        assert result.exit_code == 2
+        assert said in result.stderr
+
+
+def test_tags_and_no_tags_exclude_each_other() -> None:
+    made = json.loads(_run("create", "--json").stdout)
+    result = CliRunner().invoke(main, ["keys", "update", made["id"], "--tag", "a=b", "--no-tags"])
+    assert result.exit_code == 2

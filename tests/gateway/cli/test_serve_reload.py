@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.engine.simulator import Engine
 from tests.gateway.builders import write_config
-from tests.gateway.process import UNWATCHED, serving
+from tests.gateway.process import UNWATCHED, running, serving, stores_in
 
 
 async def test_law_8_a_change_counts_and_a_mistake_changes_nothing(tmp_path: Path) -> None:
@@ -40,3 +40,31 @@ async def test_sighup_has_it_read_even_where_nothing_seems_to_change(tmp_path: P
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         gateway.process.send_signal(signal.SIGHUP)
         await gateway.logged('~ models.faq.live: "faq@1" → "faq@2"')
+
+
+async def test_changed_prices_need_a_new_version_at_a_reload_and_at_a_start(tmp_path: Path) -> None:
+    file = tmp_path / "prices.yaml"
+    priced = 'version: "{}"\nmodels: {{faq: {{input: "{}", output: "1"}}}}\n'
+    async with Engine("faq") as engine, serving(tmp_path, engine) as gateway:
+        (bare,) = await gateway.digests(set())
+        file.write_text(priced.format("one", "1"))
+        write_config(tmp_path, [engine.url], health=UNWATCHED, prices="prices.yaml")
+        (first,) = await gateway.digests({bare})
+        file.write_text(priced.format("one", "2"))
+        await gateway.logged("the new configuration is refused.*'one' for other prices.*a new `version`")
+        assert (await gateway.ask()).status == 200
+        assert await gateway.digests(set()) == {first}
+        file.write_text(priced.format("two", "2"))
+        await gateway.digests({first})
+        assert await gateway.ended(signal.SIGTERM) == 0
+    assert [each.version for each in stores_in(tmp_path).price_books.versions()] == ["one", "two"]
+    for text, told in (
+        (priced.format("one", "3"), "'one' for other prices"),
+        ('version: "three"\nmodels: {faq: [{until: 2020-01-01, input: "1", output: "1"}]}\n', "'faq' ended"),
+    ):
+        file.write_text(text)
+        async with running(tmp_path, "--config", "gateway.yaml") as again:
+            assert await again.ended() == 1
+            assert "Error: " in again.errors
+            assert told in again.errors
+            assert "Traceback" not in again.errors

@@ -92,6 +92,23 @@ async def test_every_worker_hears_of_keys_and_configurations(tmp_path: Path) -> 
         assert await gateway.ended(signal.SIGTERM) == 0
 
 
+async def test_a_worker_that_takes_a_dead_ones_place_serves_by_no_prices_that_were_refused(tmp_path: Path) -> None:
+    file = tmp_path / "prices.yaml"
+    async with Engine("faq") as engine, serving(tmp_path, engine, *WORKERS) as gateway:
+        bare = await gateway.digests(set())
+        file.write_text('version: "one"\nmodels: {faq: unpriced}\n')
+        write_config(tmp_path, [engine.url], health=UNWATCHED, prices="prices.yaml")
+        first = await gateway.digests(bare)
+        file.write_text('version: "one"\nmodels: {faq: {input: "1", output: "1"}}\n')
+        await gateway.logged("the new configuration is refused.*'one' for other prices")
+        os.kill(gateway.children()[0], signal.SIGKILL)
+        await gateway.logged("worker . answers again")
+        assert (await gateway.ask()).status == 200
+        assert await gateway.digests(set()) == first
+        assert gateway.errors.count("for other prices") == 1
+        assert await gateway.ended(signal.SIGTERM) == 0
+
+
 async def test_a_start_that_fails_in_a_worker_is_one_clear_error(tmp_path: Path) -> None:
     stores = stores_in(tmp_path)
     make_key(stores)

@@ -37,6 +37,7 @@ TREE = {
     "UpstreamOverloaded": (503, "upstream_overloaded", "server_error"),
     "UpstreamFailed": (502, "upstream_failed", "server_error"),
     "UpstreamTimeout": (504, "upstream_timeout", "server_error"),
+    "LedgerFull": (503, "ledger_full", "server_error"),
     "GatewayStopping": (503, "gateway_stopping", "server_error"),
     "InternalError": (500, "internal_error", "server_error"),
 }

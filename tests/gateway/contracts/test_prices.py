@@ -1,5 +1,6 @@
 """Money is exact: Decimal in, Decimal out, rounded once, never a float and never a silent zero."""
 
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,8 @@ from gateway.contracts.usage import Usage
 
 AMOUNT = st.decimals(min_value=0, max_value=10_000, places=3, allow_nan=False)
 TOKENS = st.integers(0, 10_000_000)
+USAGE = st.builds(Usage, TOKENS, TOKENS, st.none() | TOKENS, st.none() | TOKENS)
+NOW = datetime(2026, 11, 25, tzinfo=UTC).timestamp()
 
 
 def _book(**more: Any) -> PriceBook:
@@ -27,7 +30,13 @@ def _book(**more: Any) -> PriceBook:
 def _exact(price: Price, usage: Usage) -> Fraction:
     cached = min(usage.cached_tokens or 0, usage.input_tokens)
     cached_price = price.input if price.cached_input is None else price.cached_input
-    rates = [(usage.input_tokens - cached, price.input), (cached, cached_price), (usage.output_tokens, price.output)]
+    thought = min(usage.reasoning_tokens or 0, usage.output_tokens)
+    rates = [
+        (usage.input_tokens - cached, price.input),
+        (cached, cached_price),
+        (usage.output_tokens - thought, price.output),
+        (thought, price.output if price.reasoning is None else price.reasoning),
+    ]
     return sum((Fraction(tokens) * Fraction(rate) / 1_000_000 for tokens, rate in rates), Fraction(0))
 
 
@@ -35,19 +44,22 @@ def _exact(price: Price, usage: Usage) -> Fraction:
     input_price=AMOUNT,
     output=AMOUNT,
     cached_price=st.none() | AMOUNT,
-    usage=st.builds(Usage, TOKENS, TOKENS, st.none() | TOKENS),
+    reasoning=st.none() | AMOUNT,
+    usage=USAGE,
 )
-def test_a_cost_is_exact(input_price: Decimal, output: Decimal, cached_price: Decimal | None, usage: Usage) -> None:
-    price = Price(input=input_price, output=output, cached_input=cached_price)
+def test_a_cost_is_exact(
+    input_price: Decimal, output: Decimal, cached_price: Decimal | None, reasoning: Decimal | None, usage: Usage
+) -> None:
+    price = Price(input=input_price, output=output, cached_input=cached_price, reasoning=reasoning)
     cost = price.cost(usage)
     # Three places of price over a million tokens are nine places of cost: nothing is left to round.
     assert Fraction(cost) == _exact(price, usage)
     assert cost.as_tuple().exponent == PLACES.as_tuple().exponent
 
 
-@given(usage=st.builds(Usage, TOKENS, TOKENS, st.none() | TOKENS), rate=st.decimals(0, 1, places=12))
+@given(usage=USAGE, rate=st.decimals(0, 1, places=12))
 def test_a_cost_is_rounded_once(usage: Usage, rate: Decimal) -> None:
-    price = Price(input=rate, output=rate, cached_input=rate / 3)
+    price = Price(input=rate, output=rate, cached_input=rate / 3, reasoning=rate / 7)
     exact = _exact(price, usage)
     with localcontext() as context:
         context.prec = 100
@@ -82,6 +94,28 @@ def test_unknown_cached_tokens_cost_as_input() -> None:
 def test_cached_input_costs_as_input_unless_the_file_says_otherwise() -> None:
     price = Price(input=Decimal(3), output=Decimal(0))
     assert price.cost(Usage(2_000_000, 0, 1_000_000)) == Decimal(6)
+
+
+def test_reasoning_costs_as_output_unless_the_file_says_otherwise() -> None:
+    plain = Price(input=Decimal(0), output=Decimal(2))
+    dear = Price(input=Decimal(0), output=Decimal(2), reasoning=Decimal(5))
+    assert plain.cost(Usage(0, 1_000_000, None, 400_000)) == Decimal(2)
+    assert dear.cost(Usage(0, 1_000_000, None, 400_000)) == Decimal("3.2")
+    assert dear.cost(Usage(0, 1_000_000)) == Decimal(2), "nobody counted them"
+    assert dear.cost(Usage(0, 10, None, 20)) == dear.cost(Usage(0, 10, None, 10)), "no more than were written"
+
+
+@given(rates=st.tuples(AMOUNT, AMOUNT, st.none() | AMOUNT, st.none() | AMOUNT), usage=USAGE)
+def test_no_request_costs_more_than_the_most_that_it_can(
+    rates: tuple[Decimal, Decimal, Decimal | None, Decimal | None], usage: Usage
+) -> None:
+    price = Price(input=rates[0], output=rates[1], cached_input=rates[2], reasoning=rates[3])
+    assert price.cost(usage) <= price.most(usage.input_tokens, usage.output_tokens)
+
+
+def test_the_most_is_rounded_up() -> None:
+    price = Price(input=Decimal("0.0001"), output=Decimal(0))
+    assert (price.cost(Usage(1, 0)), price.most(1, 0)) == (0, PLACES)
 
 
 @pytest.mark.parametrize("amount", [0.2, 1.0, float("nan")])
@@ -119,12 +153,12 @@ def test_an_unlisted_model_is_an_error_and_not_free() -> None:
 
 def test_no_price_is_none_and_not_zero() -> None:
     book = _book()
-    assert book.cost("support", Usage(1_000_000, 0)) == Decimal("0.20")
-    assert book.cost("support", Usage(0, 0)) == 0
-    assert book.cost("support", None) is None
-    assert book.cost("scratch", Usage(1, 1)) is None
-    assert book.cost("nobody", Usage(1, 1)) is None
-    assert UNPRICED.cost("support", Usage(1, 1)) is None
+    assert book.cost("support", Usage(1_000_000, 0), NOW) == Decimal("0.20")
+    assert book.cost("support", Usage(0, 0), NOW) == 0
+    assert book.cost("support", None, NOW) is None
+    assert book.cost("scratch", Usage(1, 1), NOW) is None
+    assert book.cost("nobody", Usage(1, 1), NOW) is None
+    assert UNPRICED.cost("support", Usage(1, 1), NOW) is None
     with pytest.raises(PriceMissing):
         UNPRICED.require(["support"])
 
@@ -141,7 +175,7 @@ def test_a_price_file_is_read(tmp_path: Path) -> None:
     path.write_text("\n".join(lines))
     book = prices.load(path)
     assert (book.version, book.currency, book.models["scratch"]) == ("2026-11-01", "USD", "unpriced")
-    assert book.cost("support", Usage(10, 5, 4)) == Decimal("0.000004280")
+    assert book.cost("support", Usage(10, 5, 4), NOW) == Decimal("0.000004280")
 
 
 def test_a_typo_in_a_price_file_is_named(tmp_path: Path) -> None:

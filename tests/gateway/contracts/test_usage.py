@@ -45,6 +45,17 @@ def test_every_count_is_read(prompt: int, output: int, cached: int | None) -> No
 
 
 @settings(deadline=None)
+@given(thought=NO_COUNT)
+def test_reasoning_is_a_part_of_the_output_where_it_is_told(thought: Any) -> None:
+    usage = {"prompt_tokens": 2, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 4}}
+    assert from_openai(usage) == Usage(2, 9, None, 4)
+    response = {"input_tokens": 2, "output_tokens": 9, "output_tokens_details": {"reasoning_tokens": 4}}
+    assert from_responses(response) == Usage(2, 9, None, 4)
+    assert from_openai({**usage, "completion_tokens_details": {"reasoning_tokens": thought}}) == Usage(2, 9)
+    assert from_responses({**response, "output_tokens_details": {"reasoning_tokens": thought}}) == Usage(2, 9)
+
+
+@settings(deadline=None)
 @given(prompt=NO_COUNT)
 def test_no_prompt_count_is_no_usage(prompt: Any) -> None:
     assert from_openai({"prompt_tokens": prompt, "completion_tokens": 1}) is None

@@ -7,14 +7,17 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from gateway import __version__
 from gateway.control_plane.api import Pages, build_api
 from gateway.policy.auth import KeyRecord
 from gateway.policy.resolution import Snapshot
+from gateway.stores.costs import Costs
 from gateway.telemetry import Telemetry
 from tests.gateway.builders import NOW, key, release, settled, snapshot
 
+COSTS = Costs(sa.create_engine("sqlite://"))
 RELEASES = [release("faq@1"), release("faq@2"), release("org/shop:v1@1")]
 
 
@@ -42,7 +45,8 @@ class House:
 
     def app(self) -> Any:
         return build_api(
-            Pages(self._snapshot, self.telemetry, lambda: self.now, self._ready, lambda: "sha256:1"), self._running
+            Pages(self._snapshot, self.telemetry, lambda: self.now, self._ready, lambda: "sha256:1", COSTS),
+            self._running,
         )
 
     async def get(self, path: str, text: str | None = None, method: str = "GET") -> httpx.Response:

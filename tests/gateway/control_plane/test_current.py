@@ -5,6 +5,8 @@ import dataclasses
 import logging
 import os
 import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ import sqlalchemy as sa
 
 from gateway import changes
 from gateway.config import Deployment, Enforcement, Timeouts
+from gateway.contracts.errors import InputError
 from gateway.contracts.ledger import COMPLETED
 from gateway.contracts.prices import Price, PriceBook
 from gateway.control_plane.current import Current
+from gateway.settings.gpu_price import GpuPrice
 from gateway.stores.bundle import open_stores
 from gateway.stores.database import open_database
 from gateway.telemetry import Telemetry
@@ -53,6 +57,26 @@ async def test_everything_is_replaced_together(tmp_path: Path) -> None:
     assert [replica.name for replica in current.replicas] == ["other-0"]
 
 
+async def test_replicas_are_paid_for_from_the_configuration_that_prices_them(tmp_path: Path) -> None:
+    def priced(url: str, usd: int) -> Deployment:
+        made = deployment({"main": [url]})
+        gpu = GpuPrice(usd_per_gpu_hour=Decimal(usd))
+        pools = {name: pool.model_copy(update={"gpu": gpu}) for name, pool in made.config.pools.items()}
+        return dataclasses.replace(made, config=made.config.model_copy(update={"pools": pools}))
+
+    moments = [NOW]
+    stores = open_stores(f"sqlite:///{tmp_path / 't.db'}")
+    current = Current(priced("http://a", 2), stores, Telemetry(), lambda: moments[-1], time.monotonic)
+    moments.append(NOW + 5)
+    await current.reload(priced("http://a", 3))
+    assert {name: each.price.usd_per_gpu_hour for name, each in current.costed.items() if each.price} == {"main-0": 3}
+    moments.append(NOW + 9)
+    await current.reload(deployment({"other": ["http://b"]}, [release("2", "other")]))
+    spans = [(each.since, each.until, each.usd_per_hour) for each in stores.rentals.all()["main-0"]]
+    assert spans == [(NOW, NOW + 5, 2), (NOW + 5, NOW + 9, 3)]
+    assert set(current.costed) == {"main-0", "other-0"}
+
+
 async def test_law_8_what_cannot_serve_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     telemetry = Telemetry()
     old = deployment({"main": ["http://a"]})
@@ -83,6 +107,50 @@ async def test_a_database_that_is_away_is_waited_for(tmp_path: Path, caplog: pyt
         connection.execute(sa.text("ALTER TABLE away RENAME TO keys"))
     await asyncio.wait_for(reload, 10)
     assert current.digest == changes.digest(deployment({"main": ["http://b"]}))
+
+
+async def test_the_same_version_with_other_prices_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = deployment({"main": ["http://a"]})
+    current = _current(tmp_path, old)
+    serving_before = current.state.serving
+    same = PriceBook(version=PRICES.version, models=DEARER.models)
+    await current.reload(dataclasses.replace(old, prices=same))
+    assert current.state.serving is serving_before
+    assert "'test' for other prices" in caplog.text
+    assert "give the changed file a new `version`" in caplog.text
+    await current.reload(dataclasses.replace(old, prices=DEARER))
+    assert current.state.serving.prices == DEARER
+    with pytest.raises(InputError, match="'test' for other prices"):
+        _current(tmp_path, dataclasses.replace(old, prices=same))
+    _current(tmp_path, old)
+
+
+async def test_prices_that_ended_are_not_taken_and_those_that_serve_are_told_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    today = datetime.fromtimestamp(NOW, UTC).date()
+    dated = PriceBook.model_validate(
+        {
+            "version": "dated",
+            "models": {"faq": [{"until": str(today + timedelta(days=1)), "input": "1", "output": "1"}]},
+        }
+    )
+    clock, old = [NOW], dataclasses.replace(deployment({"main": ["http://a"]}), prices=dated)
+    stores = open_stores(f"sqlite:///{tmp_path / 't.db'}")
+    current = Current(old, stores, Telemetry(), lambda: clock[0], time.monotonic)
+    current.state.refresh()
+    assert not caplog.messages
+    clock[0] = NOW + 86_400
+    for _ in range(3):
+        current.state.refresh()
+    (told,) = caplog.messages
+    assert "rows say `unpriced`" in told
+    assert f"the prices of 'faq' ended: there is none from {today + timedelta(days=1)} on" in told
+    await current.reload(dataclasses.replace(old, prices=dated.model_copy(update={"version": "again"})))
+    assert "the new configuration is refused" in caplog.text
+    assert current.state.serving.prices == dated
 
 
 async def test_a_stream_ends_on_what_it_began_with(tmp_path: Path) -> None:

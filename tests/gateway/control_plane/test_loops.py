@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from gateway.contracts.errors import InputError
-from gateway.control_plane.loops import attempt, drain, every, refresh
+from gateway.contracts.errors import InputError, LedgerFull
+from gateway.control_plane.loops import attempt, drain, every, fold, refresh
 from gateway.control_plane.state import State
+from gateway.stores import retention
+from gateway.stores.counters import Counters, Snapshot
 from gateway.stores.database import LEDGER, open_database
 from gateway.stores.keys import KeyStore
 from gateway.stores.ledger import Ledger
@@ -129,7 +132,13 @@ async def test_an_attempt_says_whether_it_worked(caplog: pytest.LogCaptureFixtur
 
 @pytest.mark.parametrize(
     "failure",
-    [OSError("away"), InputError("away"), sa.exc.OperationalError("s", {}, Exception("away")), sa.exc.TimeoutError()],
+    [
+        OSError("away"),
+        InputError("away"),
+        LedgerFull("away"),
+        sa.exc.OperationalError("s", {}, Exception("away")),
+        sa.exc.TimeoutError(),
+    ],
     ids=lambda failure: type(failure).__name__,
 )
 async def test_the_loop_goes_on_and_tells_of_a_failure_once(
@@ -162,3 +171,53 @@ async def test_a_replica_and_the_one_that_took_its_name_are_counted_together(hou
     with house.replica, successor:
         await drain(house.spool, house.ledger, house.telemetry, [house.replica, successor])
     assert 'tollgate_in_flight{replica="r1"} 2.0' in house.telemetry.page().decode().splitlines()
+
+
+async def test_old_rows_go_where_the_configuration_says_so(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "tollgate")
+    ages = {"new": 0, "young": 29, "old": 120}
+    house.ledger.insert([settled(name, started_at=NOW - 86_400.0 * days) for name, days in ages.items()])
+    with house.engine.begin() as connection:
+        connection.execute(sa.update(LEDGER).values(allocated_at=NOW))
+    await fold(house.engine, None, NOW)
+    assert house.stored == ["new", "old", "young"]
+    await fold(house.engine, 30, NOW)
+    assert house.stored == ["new", "young"]
+    await fold(house.engine, 30, NOW)
+    assert [message for message in caplog.messages if message.startswith("retention: ")] == [
+        "retention: 0 sums of hours are in sums of months now, 1 old rows are gone"
+    ]
+
+
+async def test_what_engines_counted_is_thinned_out_without_a_retention_too(house: House) -> None:
+    counters, old = Counters(house.engine), NOW - 100 * 86_400.0
+    for at in (old, old + 1.0, NOW):
+        counters.add(Snapshot("r1", at, 1.0, 1, 0, 1), 0.5)
+    await fold(house.engine, None, NOW)
+    assert [each.at for each in counters.snapshots(None, None)] == [old, NOW]
+
+
+async def test_a_fold_can_be_ended_between_two_steps(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "BATCH", 1)
+    house.ledger.insert([settled(f"tg-{at}", started_at=NOW - 86_400.0 * 120) for at in range(50)])
+    with house.engine.begin() as connection:
+        connection.execute(sa.update(LEDGER).values(allocated_at=NOW))
+    task = asyncio.create_task(fold(house.engine, 30, NOW))
+    while len(house.stored) == 50:
+        await asyncio.to_thread(os.sched_yield)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    left = len(house.stored)
+    assert task.cancelled()
+    assert 0 < left < 50
+    await fold(house.engine, 30, NOW)
+    assert house.stored == []
+
+
+async def test_rows_that_memory_alone_holds_are_counted(house: House) -> None:
+    house.spool.unspooled = 3
+    await house.drain()
+    house.spool.unspooled += 1
+    await house.drain()
+    await house.drain()
+    assert "tollgate_unspooled_total 4.0" in house.telemetry.page().decode()

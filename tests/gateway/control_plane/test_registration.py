@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import logging
 from collections.abc import Iterator
 from decimal import Decimal
@@ -97,7 +98,7 @@ async def test_the_one_token_is_one_row_with_its_price(house: House) -> None:
         assert (row.purpose, row.key_id, row.team, row.replica) == ("probe", "-", "tollgate", "r0")
         assert (row.outcome, row.status, row.release, row.endpoint) == ("completed", 200, "faq@1", COMPLETIONS)
         assert (row.input_tokens, row.output_tokens) == (engine.prompt_tokens, engine.generated_tokens) == (1, 1)
-        assert Decimal(row.cost or 0) == PRICES.cost("faq", Usage(1, 1))
+        assert Decimal(row.cost or 0) == PRICES.cost("faq", Usage(1, 1), row.started_at)
         assert engine.received(COMPLETIONS)[0].json["max_tokens"] == 1
         assert house.replicas[0].in_flight == 0
 
@@ -233,3 +234,27 @@ async def test_a_page_that_does_not_exist_says_nothing(house: House, caplog: pyt
     assert (facts.version, facts.models, facts.missing) == (None, (), ())
     assert "vLLM of unknown version" in caplog.text
     assert "lacks metrics" not in caplog.text
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_what_answers_do_not_carry_is_told_with_what_it_means_for_cost(
+    house: House, caplog: pytest.LogCaptureFixture, tells: bool
+) -> None:
+    usage: dict[str, Any] = {"prompt_tokens": 1, "completion_tokens": 1}
+    told: dict[str, Any] = {"choices": [], "usage": usage}
+    if tells:
+        usage["prompt_tokens_details"] = {"cached_tokens": 0}
+        told["metrics"] = {"queue_time_ms": 1.0, "time_to_first_token_ms": 2.0}
+    answers = {"/metrics": (200, recordings.load("metrics").body), COMPLETIONS: (200, json.dumps(told).encode())}
+    async with server(pages(answers)) as url:
+        house.arrives(url)
+        await house.round()
+        await house.round()
+    facts = house.replicas[0].facts
+    assert facts is not None
+    assert (facts.times, facts.cached) == (tells, tells)
+    lacking = [each for each in caplog.messages if "does not tell" in each]
+    assert ["--enable-" in each for each in lacking] == ([] if tells else [True, True])
+    (row,) = house.rows()
+    assert (row.engine_queue_s, row.engine_prefill_s) == ((0.001, 0.002) if tells else (None, None))
+    assert row.dispatched_s == 0.0

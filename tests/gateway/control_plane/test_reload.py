@@ -158,6 +158,13 @@ def test_what_needs_a_restart_is_told_and_the_rest_applies(house: House, caplog:
     assert "listen" not in caplog.messages[0]
 
 
+def test_how_the_ledger_is_kept_needs_a_restart(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.write(ledger={"when_full": "serve"})
+    assert house.look() is not None
+    assert house.watch.deployment.config.ledger.when_full == "refuse"
+    assert any('"refuse" → "serve" (needs a restart)' in message for message in caplog.messages)
+
+
 def test_law_9_no_secret_is_logged(house: House, caplog: pytest.LogCaptureFixture) -> None:
     (house.folder / "engine.key").write_text("hunter2")
     assert house.look() == "new"

@@ -15,6 +15,7 @@ from gateway.policy.facts import (
     disagreements,
     json_object,
     read_facts,
+    untold,
 )
 from tests.engine import recordings
 from tests.gateway.builders import manifest
@@ -108,3 +109,10 @@ def test_replicas_of_one_pool_should_be_alike() -> None:
     assert disagreements([("a", FACTS), ("b", FACTS), ("c", Facts())]) == []
     (found,) = disagreements([("a", FACTS), ("b", other), ("c", FACTS)])
     assert found == "its replicas differ in version: '0.32.0' on a, c; '0.33.0' on b"
+
+
+def test_only_what_an_engine_is_known_not_to_tell_is_told() -> None:
+    assert untold(None, None) == untold(True, True) == []
+    assert [("per-request" in each, "prompt-tokens" in each) for each in untold(False, False)] == [
+        (True, False), (False, True),
+    ]  # fmt: skip

@@ -55,11 +55,8 @@ def test_the_size_of_a_body() -> None:
         ({"max_completion_tokens": None, "max_tokens": 7}, 7),
         ({"max_tokens": "12"}, 12),
         ({"max_tokens": 12.0}, 12),
-        ({"max_tokens": "many"}, 0),
-        ({"max_tokens": [1]}, 0),
-        ({"max_tokens": -1}, -1),
-        ({"max_tokens": 10**30}, 2**53 - 1),
-        ({"max_tokens": -(10**400)}, 0),
+        ({"max_tokens": 0}, 0),
+        ({"max_output_tokens": 5}, 0),
     ],
 )
 def test_the_limit_of_tokens_is_what_the_engine_goes_by(fields: dict[str, object], tokens: int) -> None:

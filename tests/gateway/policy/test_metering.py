@@ -160,6 +160,17 @@ def test_each_choice_counts_its_own_tokens_until_the_last_chunk_counts_them_all(
     assert seen == [Usage(7, count) for count in (0, 0, 1, 2, 3, 4)]
 
 
+def test_reasoning_is_counted_choice_by_choice_too() -> None:
+    meter = _meter()
+    for index, output, thought in ((0, 3, 2), (1, 5, 4), (0, 6, 2)):
+        details = {"completion_tokens_details": {"reasoning_tokens": thought}}
+        usage = {"prompt_tokens": 7, "completion_tokens": output, **details}
+        meter.feed(_event({"choices": [{"index": index, "delta": {}}], "usage": usage}))
+    assert meter.usage == Usage(7, 11, None, 6)
+    meter.feed(_event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 11}}))
+    assert meter.usage == Usage(7, 11)
+
+
 def test_usage_of_null_stays() -> None:
     event = _event({"choices": _choices("a"), "usage": None})
     assert _meter().feed(event) == event

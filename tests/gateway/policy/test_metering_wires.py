@@ -171,7 +171,7 @@ def test_an_error_with_status_200_is_one_on_every_wire(path: str) -> None:
     assert read_answer(body, ENDPOINTS[path]) == (None, {"type": "BadRequestError", "message": "m"})
 
 
-@pytest.mark.parametrize(("name", "usage"), [("anthropic_messages", Usage(11, 5)), ("responses", Usage(6, 5, 0))])
+@pytest.mark.parametrize(("name", "usage"), [("anthropic_messages", Usage(11, 5)), ("responses", Usage(6, 5, 0, 0))])
 def test_recorded_answers(name: str, usage: Usage) -> None:
     recorded = recordings.load(name)
     headers = {key.encode(): value.encode() for key, value in recorded.headers}

@@ -107,11 +107,41 @@ def test_what_has_no_prompt_has_none() -> None:
         ("chat", {"max_tokens": 9, "max_completion_tokens": 7}, None, 7),
         ("responses", {"max_output_tokens": 5}, None, 5),
         ("chat", {"max_tokens": 9, "stream": True, "n": 3}, None, 27),
-        ("chat", {"max_tokens": None}, 48, 48),
-        ("chat", {"max_tokens": "many"}, None, None),
-        ("chat", {"max_tokens": -1}, None, None),
+        ("chat", {"max_tokens": 9, "best_of": 4}, None, 36),
+        # The release's own is written where there is none, and null is one: it leaves the answer open.
+        ("chat", {"max_tokens": None}, 48, None),
+        ("chat", {"max_completion_tokens": None}, 48, None),
+        ("chat", {"max_completion_tokens": None, "max_tokens": 9}, 48, 9),
+        ("chat", {"max_tokens": 0}, 48, None),
+        # Names of another wire, which the engine does not read.
+        ("chat", {"max_output_tokens": 1}, None, None),
+        ("chat", {"max_output_tokens": 1}, 48, 48),
+        ("completions", {"max_completion_tokens": 1}, None, None),
+        ("responses", {"max_tokens": 1}, None, None),
+        ("responses", {}, 48, 48),
+        # Anthropic's own demands it, and no release gives it.
+        ("messages", {}, 48, None),
+        ("messages", {"max_tokens": 9}, 48, 9),
+        ("completions", {"prompt": ["a", "b"], "max_tokens": 9, "n": 2}, None, 36),
+        ("completions", {"prompt": ["a", "b"]}, 48, 96),
     ],
 )
 def test_how_long_an_answer_may_be(wire: str, fields: dict[str, Any], default: int | None, limit: int | None) -> None:
     content = {"input": "x"} if wire == "responses" else {"messages": [USER]}
     assert output_limit(asked(wire, **content, **fields), default) == limit
+
+
+@pytest.mark.parametrize(("fields", "limit"), [({}, 48), ({"max_completion_tokens": "9"}, 9)])
+def test_how_long_a_transcript_may_be(fields: dict[str, str], limit: int) -> None:
+    parts = [
+        f"--X\r\nContent-Disposition: form-data; name={name}\r\n\r\n{value}\r\n"
+        for name, value in {"model": "faq", **fields}.items()
+    ]
+    body = "".join([*parts, "--X--\r\n"]).encode()
+    request = parse(body, ENDPOINTS["/v1/audio/transcriptions"], b"multipart/form-data; boundary=X")
+    assert output_limit(request, 48) == limit
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/rerank", "/tokenize", "/v1/messages/count_tokens"])
+def test_what_generates_nothing_takes_nothing(path: str) -> None:
+    assert output_limit(parse(b'{"model":"m","input":"hello","max_tokens":5}', ENDPOINTS[path]), 48) == 0

@@ -146,19 +146,6 @@ def test_an_input_of_another_shape_is_refused_by_name(given: Any) -> None:
     assert caught.value.param == "input"
 
 
-@pytest.mark.parametrize(
-    ("n", "choices"), [(None, 1), (1, 1), (3, 3), ("2", 2), (0, 1), (-1, 1), ([], 1), ("x", 1), (1e999, 1), (True, 1)]
-)
-def test_choices_are_read_as_the_engine_reads_them(n: Any, choices: int) -> None:
-    body = {"stream": True, "n": n}
-    if n == 1e999:
-        raw = b'{"model":"faq","stream":true,"n":1e999}'
-        with pytest.raises(InvalidRequest):
-            parse(raw, ENDPOINTS["/v1/completions"])
-        return
-    assert _parse("/v1/completions", body).choices == choices
-
-
 @pytest.mark.parametrize("path", AUDIO)
 def test_audio_comes_as_a_form(path: str) -> None:
     request = _audio({"language": "de"}, path)

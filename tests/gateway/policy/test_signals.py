@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.signals import Signals, asleep_by_metrics, read_signals
+from gateway.policy.signals import Signals, Tally, asleep_by_metrics, read_signals, read_tally
 from tests.engine import recordings
 
 METRICS = recordings.load("metrics").body
@@ -128,3 +128,24 @@ def sleep_page(*awake: str) -> bytes:
 )
 def test_who_sleeps_by_the_metrics(page: bytes, asleep: bool | None) -> None:
     assert asleep_by_metrics(page) is asleep
+
+
+def test_a_real_engine_says_what_it_has_counted() -> None:
+    tally = read_tally(METRICS)
+    assert tally == Tally(None, 9446, 0, 8870)
+
+
+def test_each_rank_counts_for_itself() -> None:
+    page = b"".join(
+        b'vllm:prompt_tokens_total{engine="%d",model_name="m"} %d.0\n' % (rank, 10**rank) for rank in range(3)
+    )
+    page += b'vllm:prompt_tokens_by_source_total{engine="1",source="x"} 5.0\nprocess_start_time_seconds 1.5e+09\n'
+    assert [read_tally(page, rank).prompt for rank in (None, 0, 1, 2, 3)] == [111, 1, 10, 100, None]
+    assert read_tally(page) == Tally(1.5e9, 111, None, None)
+
+
+@pytest.mark.parametrize("suffix", ["_total", ""])
+def test_counters_have_had_several_names(suffix: str) -> None:
+    page = f"vllm:prompt_tokens{suffix} 3\nvllm:generation_tokens{suffix} 4\nvllm:prefix_cache_hits{suffix} 2\n"
+    assert read_tally(page.encode()) == Tally(None, 3, 2, 4)
+    assert read_tally(b"") == Tally()

@@ -61,7 +61,7 @@ def test_messages_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
 def test_responses_are_the_same_however_they_are_cut(cuts: list[int]) -> None:
     meter = ResponsesMeter()
     assert _fed(meter, RESPONSES_STREAM, cuts) == RESPONSES_STREAM
-    assert (meter.usage, meter.finished, meter.error) == (Usage(6, 3, 0), True, None)
+    assert (meter.usage, meter.finished, meter.error) == (Usage(6, 3, 0, 0), True, None)
 
 
 def test_messages_that_break_off_count_each_delta_once() -> None:

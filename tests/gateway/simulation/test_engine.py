@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.settings.profile import EngineProfile, StepTime
 from gateway.simulation.engine import NEVER, Engine
 from gateway.simulation.jobs import Job
-from gateway.simulation.profile import EngineProfile, StepTime
 
 BASE, PREFILL, SEQUENCE, CONTEXT = 0.01, 1e-4, 1e-5, 1e-7
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.policy.routing import POLICIES
+from gateway.settings.profile import EngineProfile, StepTime
 from gateway.settings.queue import QueueConfig
 from gateway.simulation.fleet import COMPLETED, QUEUE_FULL, QUEUE_TIMEOUT, TOO_LONG, Replay, Setup, replay
-from gateway.simulation.profile import EngineProfile, StepTime
 from gateway.simulation.traces import Arrival
 
 STEP = StepTime(base_s=0.01, prefill_token_s=1e-4, sequence_s=1e-5, context_token_s=1e-8)

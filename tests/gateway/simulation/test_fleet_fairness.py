@@ -9,9 +9,9 @@ from random import Random
 
 import pytest
 
+from gateway.settings.profile import A10G
 from gateway.settings.queue import QueueConfig
 from gateway.simulation.fleet import Replay, Setup, replay
-from gateway.simulation.profile import A10G
 from gateway.simulation.report import services, summary
 from gateway.simulation.workloads import VTC_TOKENS, WORKLOADS
 

@@ -10,8 +10,8 @@ from random import Random
 import pytest
 
 from gateway.policy.routing import POLICIES
+from gateway.settings.profile import H100X2
 from gateway.simulation.fleet import Setup, replay
-from gateway.simulation.profile import H100X2
 from gateway.simulation.report import Summary, summary
 from gateway.simulation.workloads import WORKLOADS
 

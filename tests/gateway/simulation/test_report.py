@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.settings.profile import H100X2
 from gateway.settings.queue import QueueConfig
 from gateway.simulation.fleet import QUEUE_FULL, QUEUE_TIMEOUT, TOO_LONG, Load, Replay, Served, Setup, replay
-from gateway.simulation.profile import H100X2
 from gateway.simulation.report import METRICS, Line, flat, jain, mean, quantile, services, summary
 from gateway.simulation.traces import Arrival
 from gateway.simulation.workloads import llm_d

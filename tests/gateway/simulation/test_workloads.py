@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from gateway.simulation.profile import PROFILES
+from gateway.settings.profile import PROFILES
 from gateway.simulation.workloads import BLOCK, WORKLOADS, evenly, llm_d, on_off, overload, poisson, returns, unique
 
 

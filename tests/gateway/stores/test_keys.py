@@ -1,6 +1,5 @@
 """Keys on disk: found again as they were made, without their text."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,6 @@ from gateway.settings.limits import Quota
 from gateway.stores.database import KEYS, open_database
 from gateway.stores.keys import KeyStore
 from tests.gateway.builders import NOW, counting_bytes
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    made = open_database(f"sqlite:///{tmp_path / 't.db'}")
-    yield made
-    made.dispose()
 
 
 @pytest.fixture
@@ -45,8 +37,9 @@ def test_no_list_is_every_model_and_an_empty_list_is_none(store: KeyStore) -> No
     assert [record.models for record in store.all()] == [None, frozenset()]
 
 
-def test_the_text_is_stored_nowhere(store: KeyStore, tmp_path: Path, engine: sa.Engine) -> None:
-    text, _ = _create(store)
+def test_the_text_is_stored_nowhere(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 't.db'}")
+    text, _ = _create(KeyStore(engine))
     engine.dispose()
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert text.encode() not in stored

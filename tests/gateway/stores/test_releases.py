@@ -1,9 +1,7 @@
 """What was promoted last is what is found, one release for each model."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
+import sqlalchemy as sa
 
 from gateway.stores.database import open_database
 from gateway.stores.releases import ReleaseStore
@@ -11,15 +9,8 @@ from tests.gateway.builders import NOW
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 't.db'}"
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[ReleaseStore]:
-    engine = open_database(url)
-    yield ReleaseStore(engine)
-    engine.dispose()
+def store(engine: sa.Engine) -> ReleaseStore:
+    return ReleaseStore(engine)
 
 
 def test_nothing_is_promoted_at_first(store: ReleaseStore) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.contracts.errors import InputError
+from gateway.contracts.errors import InputError, LedgerFull
 from gateway.contracts.ledger import LedgerRow
 from gateway.stores.spool import Spool, recover
 from tests.gateway.builders import kill, room_for, row, settled
@@ -255,7 +255,7 @@ def test_a_settlement_that_a_full_disk_refuses_is_still_stored(tmp_path: Path) -
 def test_a_full_disk_does_not_damage_what_is_written_after_it(tmp_path: Path, room: int) -> None:
     spool = Spool(tmp_path, "a", step_bytes=512)
     spool.admit(row("before"))
-    with room_for(tmp_path, room), pytest.raises(OSError):
+    with room_for(tmp_path, room), pytest.raises(LedgerFull):
         spool.admit(row("refused"))
     assert spool.open_count == 1
     spool.admit(row("after"))

@@ -1,0 +1,213 @@
+"""What `gateway costs` writes besides its table: CSV, JSON, Parquet, FOCUS and a page."""
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from gateway import config as configuration
+from gateway.contracts import prices
+from gateway.contracts.errors import InputError
+from gateway.costs import closing, fleet, focus, focus_prices, focus_rules, forecast, page, parquet, sheets
+from gateway.costs.report import Report, grouping, notes, report
+from gateway.costs.sheets import Kind
+from gateway.stores.bundle import Stores
+from gateway.stores.cost_lines import HOUR_S, TAG, CostLine
+from gateway.stores.costs import ClosedHour
+
+HISTORY_WEEKS = 8
+"""How far a forecast looks back."""
+DAY_S = 86_400
+
+
+class Asked(NamedTuple):
+    """What was asked of the ledger. Times in seconds since the epoch; `now` cuts what is paid for but not over."""
+
+    stores: Stores
+    by: tuple[str, ...]
+    where: Mapping[str, str]
+    since: float | None
+    until: float | None
+    now: float
+    books: Sequence[ClosedHour]
+
+    def lines(self, by: Sequence[str]) -> list[CostLine]:
+        """Lines of the period, those of hours that are not closed too."""
+        return self.stores.costs.lines(by, self.since, self.until, self.where, self.books)
+
+    def closed(self, by: Sequence[str]) -> list[CostLine]:
+        """Lines of the period, without GPU money of hours that are not closed."""
+        return self.stores.costs.lines(by, self.since, self.until, self.where)
+
+    def report(self) -> Report:
+        """The report that was asked for."""
+        return report(self.by, self.lines(grouping(self.by)), self.closed(grouping(self.by)))
+
+
+def asked(
+    stores: Stores,
+    config_path: Path | None,
+    by: tuple[str, ...],
+    where: Mapping[str, str],
+    since: float | None,
+    until: float | None,
+    now: float,
+) -> Asked:
+    """Close the hours that are due, where a configuration says by which model engines share their time, and ask.
+
+    Without one nothing is written, and what is not closed is worked out by the default model: it is provisional.
+    """
+    engines = None
+    if config_path is not None:
+        engines = fleet.engines(configuration.load(config_path).config)
+        closing.close(stores, now, engines)
+    return Asked(stores, by, where, since, until, now, closing.provisional(stores, now, engines))
+
+
+def write_csv(ask: Asked, out: Path | None) -> None:
+    """The report's rows."""
+    found = ask.report()
+    _text(_csv(found.columns, [row.values() for row in found.rows]), out)
+
+
+def write_json(ask: Asked, out: Path | None) -> None:
+    """The report's rows, its total, and what has to be said of them. Amounts are text: no reader rounds them."""
+    found = ask.report()
+    total = {name: sheets.plain(value) for name, value in found.total.values().items()}
+    rows = [{name: sheets.plain(value) for name, value in row.values().items()} for row in found.rows]
+    _text(json.dumps({"totals": total, "rows": rows, "notes": notes(found)}, indent=2) + "\n", out)
+
+
+def write_parquet(ask: Asked, out: Path | None) -> None:
+    """The report's rows, with decimals."""
+    found = ask.report()
+    parquet.write(_file(out), found.columns, [row.values() for row in found.rows])
+
+
+def write_focus(ask: Asked, out: Path | None, names: focus.Names) -> None:
+    """Split charges of closed hours, in FOCUS 1.3."""
+    if ask.where:
+        raise InputError("FOCUS needs all parts of each charge, so that they add up: leave out --where")
+    tags = [name.removeprefix(TAG) for name in ask.by if name.startswith(TAG)]
+    first = None if ask.since is None else int(ask.since // HOUR_S)
+    last = None if ask.until is None else int(ask.until // HOUR_S)
+    charges = focus.origins(ask.stores.costs.hours(first, last))
+    lines = ask.closed((*focus.BY, *(f"{TAG}{tag}" for tag in tags)))
+    rows = focus.split(lines, charges, names, tags)
+    focus_rules.require(focus.COLUMNS, rows, focus.totals(charges))
+    _text(_csv(focus.COLUMNS, rows), out)
+
+
+def write_focus_list(ask: Asked, out: Path | None, names: focus.Names, book: prices.PriceBook) -> None:
+    """List prices of tokens, in FOCUS 1.3."""
+    lines = [line for line in ask.closed(focus_prices.LIST_BY) if line.requests]
+    rows, left_out = focus_prices.list_prices(lines, _rates(book), names)
+    focus_rules.require(focus_prices.LIST_COLUMNS, rows, {})
+    _text(_csv(focus_prices.LIST_COLUMNS, rows), out)
+    if left_out:
+        click.echo(f"{left_out:,} requests are left out: they have no list price, or no token counts", err=True)
+
+
+def write_page(ask: Asked, out: Path | None, extra: Sequence[page.Sheet] = ()) -> None:
+    """The page. Without a period it is about the month so far."""
+    if ask.since is None and ask.until is None:
+        ask = ask._replace(since=float(forecast.month_of(ask.now)[0] * HOUR_S))
+    found = ask._replace(by=("team",)).report()
+    lines = ask.lines(page.BY)
+    days = sorted({line.group["day"] for line in lines})
+    first = _day(ask.since) if ask.since is not None else date.fromisoformat(days[0]) if days else _day(ask.now)
+    last = min(_day(ask.now), _day(ask.until - 1) if ask.until is not None else _day(ask.now))
+    month = forecast.month_of(ask.now)
+    spent = hourly(ask, (), "allocated").get((), {})
+    month_days = [_day(at * HOUR_S) for at in range(*month, 24)]
+    until = int(ask.now // HOUR_S)
+    content = page.Content(
+        lines=lines,
+        first=min(first, last),
+        last=last,
+        made_at=ask.now,
+        forecast=forecast.month_end(spent, observed(spent, ask.now), month) if spent and not ask.where else None,
+        month_days=month_days if spent and not ask.where else (),
+        spent_by_day=[
+            sum((spent.get(hour, Decimal(0)) for hour in range(at, min(at + 24, until))), Decimal(0))
+            for at in range(*month, 24)
+            if at < until
+        ],
+        last_day=Decimal(until % 24 or 24) / 24,
+        notes=notes(found),
+        open_hours=_open_hours(found),
+        sheets=extra,
+    )
+    _text(page.render(content), out)
+
+
+def _open_hours(found: Report) -> str | None:
+    if not found.total.provisional:
+        return None
+    return f"{page.money(found.total.provisional)} USD of this is provisional: its hours are not closed yet."
+
+
+def hourly(ask: Asked, by: Sequence[str], column: str) -> dict[tuple[str, ...], dict[int, Decimal]]:
+    """Amounts of a column by group and by hour, of the last weeks up to the hour that is not over.
+
+    Months whose hours have been put together are left out: nobody knows any more when in them something was spent.
+    """
+    since = max(forecast.month_of(ask.now)[0] - HISTORY_WEEKS * forecast.WEEK, ask.stores.costs.summed_until())
+    until = ask.now // HOUR_S * HOUR_S
+    found: dict[tuple[str, ...], dict[int, Decimal]] = {}
+    for line in ask.stores.costs.lines((*by, "hour"), since * HOUR_S, until, ask.where, ask.books):
+        *group, label = line.group.values()
+        hour = int(datetime.strptime(label, "%Y-%m-%dT%H:00Z").replace(tzinfo=UTC).timestamp()) // HOUR_S
+        amount = line.list_cost if column == "list" else getattr(line, column)
+        if amount is not None:
+            found.setdefault(tuple(group), {})[hour] = amount
+    return found
+
+
+def observed(amounts: Mapping[int, Decimal], now: float) -> tuple[int, int]:
+    """The hours that are on the books: from the first amount on, and before the hour that is not over."""
+    until = int(now // HOUR_S)
+    return min(amounts, default=until), until
+
+
+def _rates(book: prices.PriceBook) -> Callable[[str, date], focus_prices.Rates | None]:
+    def rates(model: str, day: date) -> focus_prices.Rates | None:
+        price = book.price(model, datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+        if price is None:
+            return None
+        cached = price.input if price.cached_input is None else price.cached_input
+        reasoning = price.output if price.reasoning is None else price.reasoning
+        return focus_prices.Rates(price.input, cached, price.output, reasoning, f"model/{model}")
+
+    return rates
+
+
+def _day(seconds: float) -> date:
+    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).date()
+
+
+def _csv(columns: Mapping[str, Kind], rows: Sequence[Mapping[str, Any]]) -> str:
+    stream = io.StringIO()
+    sheets.write_csv(stream, columns, rows)
+    return stream.getvalue()
+
+
+def _text(text: str, out: Path | None) -> None:
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise InputError(f"{str(out)!r} cannot be written: {error.strerror}") from error
+
+
+def _file(out: Path | None) -> Path:
+    if out is None:
+        raise InputError("a Parquet file is not text: name it with --out FILE")
+    return out

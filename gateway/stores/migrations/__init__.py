@@ -1,0 +1,1 @@
+"""How the tables came to be what they are: Alembic's revisions, and how a database is brought to the last one."""

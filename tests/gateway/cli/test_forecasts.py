@@ -1,0 +1,77 @@
+"""`gateway costs forecast`: rows that add up to the total, and what cannot be foreseen."""
+
+import csv
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gateway.cli import cost_files, main
+from gateway.cli.forecasts import forecasts
+from gateway.contracts.errors import InputError
+from gateway.stores.bundle import Stores, open_stores
+from tests.gateway.builders import NOW, settled
+from tests.gateway.costs_ledger import fill
+
+
+@pytest.fixture
+def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stores:
+    monkeypatch.chdir(tmp_path)
+    return open_stores("sqlite:///tollgate.db")
+
+
+def _ask(stores: Stores, by: tuple[str, ...] = ("team",), **where: str) -> cost_files.Asked:
+    return cost_files.asked(stores, None, by, where, None, None, NOW)
+
+
+@pytest.mark.parametrize("money", ["loaded", "allocated", "list"])
+def test_teams_add_up_to_all(stores: Stores, money: str) -> None:
+    fill(stores, NOW, 3)
+    *rows, every = forecasts(_ask(stores), money)
+    assert {row["method"] for row in rows} == {"run_rate"}
+    assert sum((row["spent"] for row in rows), Decimal(0)) == every["spent"]
+    assert abs(sum((row["expected"] for row in rows), Decimal(0)) - every["expected"]) < Decimal("1e-6")
+    assert [row["expected"] for row in rows] == sorted((row["expected"] for row in rows), reverse=True)
+    assert every["team"] == ""
+    assert forecasts(_ask(stores, ()), money) == [{name: value for name, value in every.items() if name != "team"}]
+
+
+def test_too_little_gives_no_forecast_and_says_why(stores: Stores) -> None:
+    fill(stores, NOW, 1)
+    *rows, every = forecasts(_ask(stores), "loaded")
+    assert every["expected"] is None
+    assert "a forecast needs 48" in every["reason"]
+    assert all(row["method"] == "none" for row in rows)
+    assert forecasts(_ask(stores, team="nobody"), "loaded")[-1]["reason"].startswith("0 hours")
+
+
+def test_currencies_are_not_added_up(stores: Stores) -> None:
+    stores.ledger.insert(
+        [settled("a", cost="1", started_at=NOW - 10), settled("b", cost="1", currency="EUR", started_at=NOW - 9)]
+    )
+    with pytest.raises(InputError, match="EUR, USD"):
+        forecasts(_ask(stores), "list")
+    assert forecasts(_ask(stores, currency="EUR"), "list")
+
+
+def test_the_command_has_three_forms_that_agree(stores: Stores) -> None:
+    stores.ledger.insert([settled("a", team="[red]", cost="1")])
+    found = json.loads(CliRunner().invoke(main, ["costs", "forecast", "--json", "--money", "list"]).stdout)
+    assert found["level"] == "80 %"
+    lines = list(
+        csv.DictReader(
+            io.StringIO(CliRunner().invoke(main, ["costs", "forecast", "--format", "csv", "--money", "list"]).stdout)
+        )
+    )
+    assert lines[-1] == {name: "" if value is None else value for name, value in found["total"].items()}
+    shown = CliRunner().invoke(main, ["costs", "forecast"])
+    assert (shown.exit_code, "to the end of the month" in shown.stdout) == (0, True)
+
+
+def test_a_filter_without_a_value_is_a_usage_error(stores: Stores) -> None:
+    result = CliRunner().invoke(main, ["costs", "forecast", "--where", "team"])
+    assert result.exit_code == 2
+    assert "expected NAME=VALUE" in result.stderr
