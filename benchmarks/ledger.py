@@ -68,7 +68,7 @@ def _fill(engine: Engine, rows: int) -> None:
         "replica": "'h100-' || ((i / 7) % 8)", "attempts": "1", "input_tokens": "200 + i % 1800",
         "cached_tokens": "i % 200", "output_tokens": "20 + i % 480", "cost_nano": "100000 + i % 900000",
         "currency": "'USD'", "price_version": "'2026-10'", "first_byte_s": "0.25", "duration_s": "2.5",
-        "decision": f"'{DECISION}'", "tags": """'{"cost_center":"' || (i % 20) || '"}'""", "dispatched_s": "0.001",
+        "decision": f"'{DECISION}'", "tags": """'{"cost_centre":"' || (i % 20) || '"}'""", "dispatched_s": "0.001",
         "gpu_nano": f"CASE WHEN {at} < {END - 7200} THEN 300000 + i % 500000 END",
         "gpu_method": f"CASE WHEN {at} < {END - 7200} THEN 'streamed' END",
         "allocated_at": f"CASE WHEN {at} < {END - 7200} THEN {at} + 7200 END",

@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from gateway.budgeting import WATCH_S, Budgeting
 from gateway.client import Client, Receive, Send
 from gateway.config import Deployment
 from gateway.contracts.errors import InputError
@@ -30,8 +31,9 @@ from gateway.policy.limits import Admission
 from gateway.serving import ReplicaPool
 from gateway.settings.ledger import LedgerConfig
 from gateway.stores import spool as spools
+from gateway.stores.budget_books import book_of
 from gateway.stores.bundle import Stores
-from gateway.telemetry import Telemetry
+from gateway.telemetry import WORKERS_FOLDER, Telemetry
 
 Work = tuple[float, Callable[[], Awaitable[None]]]
 """Seconds between two rounds, and one round."""
@@ -79,16 +81,19 @@ def build(
 
     `drain_s`: seconds between two drains of settled rows into the database; `closes`: whether it closes past hours.
     """
-    telemetry = Telemetry()
+    telemetry, new_id = Telemetry(), new_id or _request_ids(clock).__next__
     current = Current(deployment, stores, telemetry, clock, monotonic)
-    new_id = new_id or _request_ids(clock).__next__
     spools.recover(stores.spool_folder, stores.ledger.insert)
     spool = _spool(stores.spool_folder, deployment.config.ledger)
+
+    drain = _drain(current, spool, stores, telemetry)
+    budgeting = _budgeting(deployment, stores, telemetry, clock, monotonic, drain)
     data_plane = DataPlane(
         serving=lambda: current.state.serving,
         spool=spool,
         telemetry=telemetry,
         admission=Admission(),
+        budgeting=budgeting,
         forwarding=Forwarding(telemetry, monotonic),
         clock=clock,
         monotonic=monotonic,
@@ -96,26 +101,24 @@ def build(
     )
     count = _counting(current, stores, telemetry, clock)
 
-    async def drain() -> None:
-        await loops.drain(spool, stores.ledger, telemetry, current.replicas)
-        current.part()
-        current.tick()
-
     work: list[Work] = [
         (loops.REFRESH_S, lambda: loops.refresh(current.state)),
         (drain_s, drain),
         (loops.FOLD_S, lambda: loops.fold(stores.database, deployment.config.ledger.retention_days, clock())),
         (counting.PERIOD_S, count),
+        (WATCH_S, lambda: budgeting.watch(current.state.serving.budgets)),
         *_closing(current, stores, clock, closes=closes),
         *_watching(current, spool, telemetry, clock, monotonic, new_id),
     ]
 
     @asynccontextmanager
     async def running() -> AsyncIterator[None]:
+        await budgeting.prepare(current.state.serving.budgets)
         try:
             async with _at_work(work):
                 yield
         finally:
+            await budgeting.close()
             await loops.attempt(drain)
             await loops.attempt(lambda: count(counting.LAST_S))
             spool.close()
@@ -136,6 +139,21 @@ async def _at_work(work: Sequence[Work]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def _drain(
+    current: Current, spool: spools.Spool, stores: Stores, telemetry: Telemetry
+) -> Callable[[], Awaitable[None]]:
+    """One drain at a time: what one has taken the other must not say is stored."""
+    draining = asyncio.Lock()
+
+    async def drain() -> None:
+        async with draining:
+            await loops.drain(spool, stores.ledger, telemetry, current.replicas)
+        current.part()
+        current.tick()
+
+    return drain
+
+
 def _spool(folder: Path, config: LedgerConfig) -> spools.Spool:
     try:
         return spools.Spool(folder, owner=f"{time.time_ns()}-{os.getpid()}", when_full=config.when_full)
@@ -153,6 +171,20 @@ def _pages(current: Current, stores: Stores, telemetry: Telemetry, clock: Callab
         digest=lambda: current.digest,
         costs=stores.costs,
     )
+
+
+def _budgeting(
+    deployment: Deployment,
+    stores: Stores,
+    telemetry: Telemetry,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    drained: Callable[[], Awaitable[None]],
+) -> Budgeting:
+    """The counters of budgets: in Redis, in the folder that the workers of one gateway share, or in this process."""
+    redis, folder = deployment.config.redis, os.environ.get(WORKERS_FOLDER)
+    book = book_of(redis, None if folder is None else Path(folder), monotonic, clock)
+    return Budgeting(book, stores.spend, telemetry, clock, drained, "refuse" if redis is None else redis.when_away)
 
 
 def _request_ids(clock: Callable[[], float]) -> Iterator[str]:

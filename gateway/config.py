@@ -7,17 +7,19 @@ DocumentError with every mistake and its line. Relative paths start from the fol
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gateway.contracts import attestation, documents, prices, release
 from gateway.contracts.documents import Secret
 from gateway.contracts.errors import DocumentError, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
 from gateway.providers import ProviderConfig, fallback_mistakes
+from gateway.settings.budgets import BudgetConfig, BudgetName, RedisConfig, budget_mistakes, uncounted
 from gateway.settings.calendars import Name, Regions, SeasonConfig, WindowConfig
-from gateway.settings.gpu_price import GpuPrice, gpu_mistakes
+from gateway.settings.enforcement import Enforcement
+from gateway.settings.gpu_price import GpuPrice, gpu_mistakes, priced_pools
 from gateway.settings.health import Health, Seconds
 from gateway.settings.ledger import LedgerConfig, anchored_database, database_url
 from gateway.settings.limits import CLASSES, ClassConfig, TeamConfig, limit_mistakes
@@ -102,19 +104,6 @@ class ModelConfig(documents.Frozen):
     rules: tuple[RuleConfig, ...] = ()
 
 
-def _word(value: object) -> object:
-    """YAML reads a bare `off` as false."""
-    return "off" if value is False else value
-
-
-class Enforcement(documents.Frozen):
-    """Whether traffic needs a verdict. `warn` serves and says so; `require` refuses."""
-
-    mode: Annotated[Literal["require", "warn", "off"], BeforeValidator(_word)] = "require"
-    trusted_keys: tuple[Path, ...] = ()
-    verdicts: Path = Path("verdicts")
-
-
 class GatewayConfig(documents.Frozen):
     """The whole file."""
 
@@ -136,6 +125,8 @@ class GatewayConfig(documents.Frozen):
     models: Annotated[dict[str, ModelConfig], Field(min_length=1)]
     classes: dict[str, ClassConfig] = CLASSES
     teams: dict[str, TeamConfig] = Field(default_factory=dict)
+    budgets: dict[BudgetName, BudgetConfig] = Field(default_factory=dict)
+    redis: RedisConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -197,14 +188,14 @@ def deploy(config: GatewayConfig, releases: dict[str, Release]) -> Deployment:
 
 
 def _references(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:
-    known = ", ".join(sorted(config.pools))
     for name, model in config.models.items():
         for index, wanted in enumerate(model.releases):
             if wanted.pool not in config.pools:
                 where = ("models", name, "releases", index, "pool")
-                yield where, f"no pool {wanted.pool!r}; the pools here are {known}"
+                yield where, f"no pool {wanted.pool!r}; the pools here are {', '.join(sorted(config.pools))}"
     yield from fallback_mistakes({name: model.fallback for name, model in config.models.items()})
     yield from limit_mistakes(config.classes, config.teams, config.models)
+    yield from budget_mistakes(config.budgets, config.teams, config.models)
     rules = {name: model.rules for name, model in config.models.items()}
     yield from rule_mistakes(rules, config.regions, config.headers, config.windows, config.seasons)
     enforcement = config.enforcement
@@ -244,10 +235,12 @@ def _read_keys(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]
 
 
 def _read_prices(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:
-    if config.prices is None:
-        return
+    book = prices.UNPRICED
     try:
-        prices.load(config.prices).require(list(config.models))
+        if config.prices is not None:
+            book = prices.load(config.prices)
+            book.require(list(config.models))
+        yield from uncounted(config.budgets, config.models, book, priced_pools(config.pools))
     except DocumentError as error:
         yield from ((("prices",), f"in {error.path}, {mistake}") for mistake in error.mistakes)
     except PriceMissing as error:
@@ -285,6 +278,7 @@ def _anchored(config: GatewayConfig, base: Path) -> GatewayConfig:
         "models": models,
         "pools": pools,
         "routing": config.routing.anchored(base),
+        "redis": config.redis and config.redis.anchored(base),
         "prices": None if config.prices is None else base / config.prices,
     }
     return config.model_copy(update=changes)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gateway.asgi import AsgiClient
+from gateway.budgeting import Budgeting, Lease
 from gateway.client import Client, ClientGone, Message, Receive, Send
 from gateway.contracts.errors import GatewayStopping, InternalError, LedgerFull, MethodNotAllowed, RequestError, let_go
 from gateway.contracts.ledger import CLIENT_CLOSED
@@ -42,6 +43,7 @@ class DataPlane:
     spool: Spool
     telemetry: Telemetry
     admission: Admission
+    budgeting: Budgeting
     forwarding: Forwarding
     clock: Callable[[], float]
     monotonic: Callable[[], float]
@@ -99,7 +101,7 @@ class DataPlane:
                 started=started,
             )
             pool = self._aim(exchange, resolved, serving)
-            reservation = self._reserve(exchange)
+            reservation, lease = await self._reserve(serving, exchange)
         except RequestError as error:
             self.telemetry.refusals.labels(error.code).inc()
             raise
@@ -108,6 +110,7 @@ class DataPlane:
             self.spool.admit(account.admitted)
         except LedgerFull as error:  # not admitted, so there is no row
             self.admission.settle(reservation, 0, started)
+            self.budgeting.release(lease)
             self.telemetry.refusals.labels(error.code).inc()
             raise
         try:
@@ -129,30 +132,25 @@ class DataPlane:
             raise
         finally:
             client.unwatch()
-            ended = self.monotonic()
-            if reservation.open:
-                self.admission.settle(reservation, account.tokens, ended)
+            self.admission.settle(reservation, account.tokens, ended := self.monotonic())
             row = account.settled(exchange.prices, ended - started)
+            row = self.budgeting.settle(lease, row, account, serving.pools[account.release.pool].replicas)
             self.spool.settle(row)
             self.telemetry.settled(row)
 
     async def _fallback(self, exchange: Exchange, serving: Serving, error: RequestError) -> None:
-        """By the fallbacks of the release that was asked for: none of its replicas can, and no byte has left.
-
-        When they cannot either, the failure that is told and recorded is that of the first.
-        """
+        """By the fallbacks of the release that was asked for; if none of them can, its failure is told and recorded."""
         account, client, model = exchange.account, exchange.client, exchange.account.admitted.model
-        first, dispatched_s = (account.release, account.replica, account.usage, client.lines), account.dispatched_s
+        first = (account.release, account.replica, account.usage, client.lines, account.dispatched_s)
         asked = Asked(exchange.request, client.header)
         for resolved in fallbacks(model, exchange.principal, serving.snapshot, self.clock(), asked):
             pool = self._aim(exchange, resolved, serving)
             self.telemetry.fallbacks.labels(model, account.release.name).inc()
             if first[2] is None:
-                dispatched_s = None  # the first attempt is over: it stands among the tries, with its end
+                first = (*first[:4], None)  # the first attempt is over: it stands among the tries, with its end
             if await self.forwarding.to(exchange, pool) is None:
                 return
-        account.release, account.replica, account.usage, client.lines = first
-        account.dispatched_s = dispatched_s
+        account.release, account.replica, account.usage, client.lines, account.dispatched_s = first
         raise error
 
     def _aim(self, exchange: Exchange, resolved: Resolved, serving: Serving) -> ReplicaPool:
@@ -170,8 +168,8 @@ class DataPlane:
             client.lines += b"x-tollgate-warning: served without a verdict\r\n"
         return pool
 
-    def _reserve(self, exchange: Exchange) -> Reservation:
-        """What the request takes of its key's and team's limits, whose state its client is told either way."""
+    async def _reserve(self, serving: Serving, exchange: Exchange) -> tuple[Reservation, Lease | None]:
+        """What the request takes of limits, whose state its client is told either way, and may cost of budgets."""
         principal, client, now = exchange.principal, exchange.client, exchange.started
         try:
             reservation = self.admission.admit(principal, exchange.demand.most, now)
@@ -182,7 +180,13 @@ class DataPlane:
             lines = told_limits(reservation.key, reservation.team)
             exchange.lines += lines
             client.lines += lines
-        return reservation
+        if serving.budgets is None:
+            return reservation, None
+        try:
+            return reservation, await self.budgeting.claim(serving.budgets, exchange)
+        except (RequestError, asyncio.CancelledError):
+            self.admission.settle(reservation, 0, now)
+            raise
 
     def _fail(self, client: Client, error: RequestError) -> None:
         with suppress(ClientGone):

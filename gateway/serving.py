@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.config import Limits, Release, Timeouts
 from gateway.contracts.prices import PriceBook
+from gateway.policy.budgets import Budgets
 from gateway.policy.decisions import Routed
 from gateway.policy.estimate import NO_DEMAND, Demand, Estimator
 from gateway.policy.health import candidates
@@ -172,7 +173,7 @@ class ReplicaPool:
 class Serving:
     """Everything that a request reads and that a reload replaces, as a whole: a request keeps what it began with.
 
-    `digest` is that of the configuration.
+    `digest` is that of the configuration; `budgets` None: it has none.
     """
 
     snapshot: Snapshot
@@ -181,6 +182,7 @@ class Serving:
     limits: Limits
     timeouts: Timeouts
     digest: str = ""
+    budgets: Budgets | None = None
     tagging: Tagging = UNTAGGED
 
 

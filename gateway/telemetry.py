@@ -81,7 +81,20 @@ class Telemetry:
         self.unspooled = self._counter("unspooled", "Requests served while memory alone could hold their rows.")
         text = "Configurations that a process took over or refused."
         self.config_reloads = self._counter("config_reloads", text, "result")
+        self._about_budgets()
         self._uncounted: list[LedgerRow] = []
+
+    def _about_budgets(self) -> None:
+        self.budget_refusals = self._by_budget("refusals", "Requests that may have cost more than a budget has left.")
+        self.budget_warnings = self._by_budget("warnings", "Requests served though a budget that warns was exceeded.")
+        self.budget_unknown = self._by_budget("unknown", "Requests whose budgets could not be asked for.")
+        self.budget_alerts = self._by_budget("alerts", "Thresholds that a budget's spending went over.", "threshold")
+        self.budget_spent = self._gauge(
+            "budget_spent_ratio", "The part that is spent; the largest where each has its own.", "livemax", "budget"
+        )
+
+    def _by_budget(self, name: str, text: str, *labels: str) -> Counter:
+        return self._counter(f"budget_{name}", text, "budget", *labels)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"tollgate_{name}", text, labels, registry=self.registry)

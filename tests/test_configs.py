@@ -12,6 +12,7 @@ REFERENCE = Path(__file__).parents[1] / "configs" / "reference" / "gateway.yaml"
 NOT_TOLD = {
     "routing.hash_key.env",
     "routing.hash_key.file",
+    "redis.password.file",
     "pools.provider.base_url",
     "pools.provider.api_key.file",
     "pools.replicas.api_key.file",
@@ -19,7 +20,7 @@ NOT_TOLD = {
     "pools.replicas.gpu.profile",
 }
 """What stands in the file as a comment."""
-NAMED = ("pools", "models", "classes", "teams", "regions.calendars", "windows", "seasons")
+NAMED = ("pools", "models", "classes", "teams", "regions.calendars", "windows", "seasons", "budgets")
 """What holds things by their names."""
 
 

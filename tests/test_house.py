@@ -21,6 +21,7 @@ BROAD_EXCEPTS = 2
 OWNERS = {
     "alembic": "gateway/stores/migrations/",
     "cel": "gateway/settings/conditions.py",
+    "redis": "gateway/stores/redis_budgets.py",
     "holidays": "gateway/settings/public_holidays.py",
     "jinja2": "gateway/costs/page.py",
     "pyarrow": "gateway/costs/parquet.py",

@@ -19,6 +19,7 @@ _COMMANDS = {
     "keys": ("gateway.cli.keys", "Make, list and end virtual keys."),
     "releases": ("gateway.cli.releases", "Show releases and their verdicts, and put one live."),
     "costs": ("gateway.cli.costs", "Show what was used and what it cost, by team, model, day and more."),
+    "budgets": ("gateway.cli.budgets", "Show what each budget has left, and when it resets."),
     "prices": ("gateway.cli.prices", "Show and check price files, and import list prices without a network."),
     "ledger": ("gateway.cli.ledger", "Show the latest requests, one row each."),
     "database": ("gateway.cli.database", "Look at the database, bring it up to date, let old rows go."),

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import click
 
 from gateway import config as configuration
+from gateway.cli.common import moment
 from gateway.contracts import prices
 from gateway.contracts.errors import InputError
 from gateway.costs import closing, fleet, focus, focus_prices, focus_rules, forecast, page, parquet, sheets
-from gateway.costs.report import Report, grouping, notes, report
+from gateway.costs.report import Report, grouping, notes, report, versions_in_use
 from gateway.costs.sheets import Kind
 from gateway.stores.bundle import Stores
 from gateway.stores.cost_lines import HOUR_S, TAG, CostLine
@@ -43,6 +44,19 @@ class Asked(NamedTuple):
     def closed(self, by: Sequence[str]) -> list[CostLine]:
         """Lines of the period, without GPU money of hours that are not closed."""
         return self.stores.costs.lines(by, self.since, self.until, self.where)
+
+    def notes(self, found: Report) -> list[str]:
+        """What has to be said of a report, of prices in several versions and of gateways that disagree too."""
+        first_uses = [(each.version, each.first_used_at) for each in self.stores.price_books.versions()]
+        said = notes(found, versions_in_use(first_uses, self.since, self.until))
+        for each in self.stores.rentals.conflicts(self.since or 0.0):
+            if self.until is None or each.at < self.until:
+                said.append(
+                    f"Gateways disagree on the price of {each.replica!r}: {each.before.gateway!r} declared "
+                    f"{each.before.usd_per_gpu_hour}, and {each.after.gateway!r} {each.after.usd_per_gpu_hour} USD per "
+                    f"GPU hour, which counts from {moment(each.at)} on."
+                )
+        return said
 
     def report(self) -> Report:
         """The report that was asked for."""
@@ -80,7 +94,7 @@ def write_json(ask: Asked, out: Path | None) -> None:
     found = ask.report()
     total = {name: sheets.plain(value) for name, value in found.total.values().items()}
     rows = [{name: sheets.plain(value) for name, value in row.values().items()} for row in found.rows]
-    _text(json.dumps({"totals": total, "rows": rows, "notes": notes(found)}, indent=2) + "\n", out)
+    _text(json.dumps({"totals": total, "rows": rows, "notes": ask.notes(found)}, indent=2) + "\n", out)
 
 
 def write_parquet(ask: Asked, out: Path | None) -> None:
@@ -139,7 +153,7 @@ def write_page(ask: Asked, out: Path | None, extra: Sequence[page.Sheet] = ()) -
             if at < until
         ],
         last_day=Decimal(until % 24 or 24) / 24,
-        notes=notes(found),
+        notes=ask.notes(found),
         open_hours=_open_hours(found),
         sheets=extra,
     )

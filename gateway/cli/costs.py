@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import config as configuration
-from gateway.cli import cost_files
+from gateway.cli import break_evens, cost_files
 from gateway.cli.calibrate import calibrate
 from gateway.cli.common import PIPE_WIDTH, Day, config_option, console, database_option, row, stores_of, table
 from gateway.cli.cost_files import Asked
@@ -19,8 +19,9 @@ from gateway.cli.forecasts import forecast_command, where_of
 from gateway.cli.reconcile import reconcile
 from gateway.contracts import prices
 from gateway.contracts.errors import InputError
+from gateway.costs import page
 from gateway.costs.focus import Names
-from gateway.costs.report import METHODS, SERVE, Report, Row, notes
+from gateway.costs.report import METHODS, SERVE, Report, Row
 from gateway.costs.sums import UNKNOWN, several_currencies
 from gateway.stores import spool
 from gateway.stores.cost_lines import DIMENSIONS, TAG, dimension
@@ -28,7 +29,7 @@ from gateway.stores.cost_lines import DIMENSIONS, TAG, dimension
 FORMATS = ("table", "csv", "json", "parquet", "focus", "focus-list", "html")
 COUNTS = ("requests", "input_tokens", "cached_tokens", "output_tokens")
 MONEY = ("list_cost", "allocated", "fully_loaded")
-SUBCOMMANDS: Sequence[click.Command] = (forecast_command, reconcile, calibrate)
+SUBCOMMANDS: Sequence[click.Command] = (forecast_command, break_evens.break_even_command, reconcile, calibrate)
 
 
 class Dimensions(click.ParamType[tuple[str, ...]]):
@@ -120,24 +121,28 @@ def costs(
     style = "json" if as_json else style
     names = Names(account, provider)
     if style == "table":
-        _show(ask.report(), methods, out)
+        _show(ask, methods, out)
     elif style == "focus":
         cost_files.write_focus(ask, out, names)
     elif style == "focus-list":
         cost_files.write_focus_list(ask, out, names, _prices(price_path, config_path))
+    elif style == "html":
+        cost_files.write_page(ask, out, _further(ask, config_path))
     else:
         writers = {
             "csv": cost_files.write_csv,
             "json": cost_files.write_json,
             "parquet": cost_files.write_parquet,
-            "html": _write_page,
         }
         writers[style](ask, out)
 
 
-def _write_page(ask: Asked, out: Path | None) -> None:
-    """The page; further tables for it go here."""
-    cost_files.write_page(ask, out)
+def _further(ask: Asked, config_path: Path | None) -> list[page.Sheet]:
+    """Tables of the page that need the prices of a configuration."""
+    if config_path is None:
+        return []
+    found = list(break_evens.rows(ask, configuration.load(config_path)))
+    return [break_evens.sheet(found)] if found else []
 
 
 def _prices(price_path: Path | None, config_path: Path | None) -> prices.PriceBook:
@@ -148,9 +153,10 @@ def _prices(price_path: Path | None, config_path: Path | None) -> prices.PriceBo
     return configuration.load(config_path).prices
 
 
-def _show(found: Report, methods: bool, out: Path | None) -> None:
+def _show(ask: Asked, methods: bool, out: Path | None) -> None:
+    found = ask.report()
     sheet = _methods(found) if methods else _money(found)
-    foot = "\n".join(notes(found)) + "\n"
+    foot = "\n".join(ask.notes(found)) + "\n"
     if out is None:
         console().print(sheet)
         click.echo(foot, nl=False)
@@ -183,12 +189,12 @@ HEADINGS = {
 
 
 def _sheet(found: Report, columns: Sequence[str]) -> Table:
-    groups = [*found.by, "cost center"]
+    groups = [*found.by, "cost centre"]
     sheet = table(*groups, show_footer=True)
     for name in columns:
         sheet.add_column(HEADINGS.get(name, name.replace("_", " ")), justify="right")
     for each in found.rows:
-        row(sheet, *each.line.group.values(), each.center, *_cells(each, columns))
+        row(sheet, *each.line.group.values(), each.centre, *_cells(each, columns))
     footer = ["total", *[""] * (len(groups) - 1), *_cells(found.total, columns)]
     for column, cell in zip(sheet.columns, footer, strict=True):
         column.footer = cell
@@ -218,7 +224,7 @@ def _cell(name: str, value: Any) -> str:
 
 def _share(value: Decimal | None, each: Row) -> str:
     if value is None:
-        return "unknown" if each.center == SERVE else ""
+        return "unknown" if each.centre == SERVE else ""
     return _percent(value)
 
 

@@ -11,6 +11,8 @@
     │   ├── RouteNotFound          404  unknown_url
     │   ├── MethodNotAllowed       405  method_not_allowed
     │   ├── RateLimited            429  rate_limit_exceeded
+    │   ├── BudgetExceeded         429  budget_exceeded
+    │   ├── BudgetUnavailable      503  budget_unavailable
     │   ├── QueueFull              429  queue_full
     │   ├── QueueTimeout           503  queue_timeout
     │   ├── ReleaseNotGated        503  release_not_gated
@@ -146,6 +148,26 @@ class RateLimited(RequestError):
         self.passes = passes
 
 
+class BudgetExceeded(RequestError):
+    """The request may cost more than a budget has left.
+
+    `left` is the amount, `resets` the moment (ISO 8601, or `never`). Where running requests hold what is missing it
+    passes soon; else asking again is of no use, and `passes` is False.
+    """
+
+    status = 429
+    code = "budget_exceeded"
+    kind = "insufficient_quota"
+    budget = left = resets = ""
+
+
+class BudgetUnavailable(RequestError):
+    """What is left of the request's budgets cannot be told now."""
+
+    status = 503
+    code = "budget_unavailable"
+
+
 class QueueFull(RequestError):
     """As many requests wait as may wait."""
 
@@ -216,26 +238,11 @@ class InternalError(RequestError):
 
 
 REQUEST_ERRORS: tuple[type[RequestError], ...] = (
-    InvalidRequest,
-    ContextLengthExceeded,
-    BodyTooLarge,
-    InvalidKey,
-    PermissionDenied,
-    ModelNotFound,
-    RouteNotFound,
-    MethodNotAllowed,
-    RateLimited,
-    QueueFull,
-    QueueTimeout,
-    ReleaseNotGated,
-    UpstreamUnavailable,
-    UpstreamOverloaded,
-    UpstreamFailed,
-    UpstreamTimeout,
-    LedgerFull,
-    GatewayStopping,
+    InvalidRequest, ContextLengthExceeded, BodyTooLarge, InvalidKey, PermissionDenied, ModelNotFound, RouteNotFound,
+    MethodNotAllowed, RateLimited, BudgetExceeded, BudgetUnavailable, QueueFull, QueueTimeout, ReleaseNotGated,
+    UpstreamUnavailable, UpstreamOverloaded, UpstreamFailed, UpstreamTimeout, LedgerFull, GatewayStopping,
     InternalError,
-)
+)  # fmt: skip
 
 
 def let_go(error: BaseException) -> None:

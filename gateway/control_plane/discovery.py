@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from gateway.config import (
     Deployment,
-    Enforcement,
     GatewayConfig,
     Listen,
     ModelConfig,
@@ -23,6 +22,7 @@ from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError, RequestError
 from gateway.contracts.release import MODEL_NAME, Engine, ModelFiles, ReleaseManifest
 from gateway.policy.facts import json_object
+from gateway.settings.enforcement import Enforcement
 from gateway.settings.replicas import ReplicaConfig
 from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.vllm import Replica, fetch

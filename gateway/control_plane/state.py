@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,7 +10,10 @@ from gateway import changes
 from gateway.config import Deployment, Release
 from gateway.contracts.errors import ReleaseNotGated, VerdictError
 from gateway.contracts.verdict import Verdict
+from gateway.costs import fleet
 from gateway.policy.auth import KeyRecord, with_team
+from gateway.policy.budgets import compiled
+from gateway.policy.ceilings import may_answer
 from gateway.policy.gating import Gate, judge
 from gateway.policy.resolution import Snapshot
 from gateway.policy.rules import Rulebook
@@ -20,11 +23,18 @@ from gateway.settings.calendars import Regions
 from gateway.stores.keys import KeyStore
 from gateway.stores.releases import ReleaseStore
 from gateway.stores.verdicts import read_verdicts
+from gateway.upstreams.vllm import Replica
 
 log = logging.getLogger("tollgate")
 
 
 Mark = tuple[str, int, int]
+
+
+def _largest(engines: Sequence[Replica]) -> int | None:
+    """The most tokens that a request may have on any of the engines; None where one has not told."""
+    told = [None if each.facts is None else each.facts.max_model_len for each in engines]
+    return max((each for each in told if each is not None), default=None) if None not in told else None
 
 
 def _mark(path: Path) -> Mark:
@@ -54,6 +64,7 @@ class State:
         self._deployment = deployment
         self._digest = changes.digest(deployment)
         self._rules = Rulebook(deployment.config, on_rule_error)
+        self._budgets = compiled(deployment, fleet.rates(deployment.config, clock()))
         configured = deployment.config.regions != Regions()
         calendars = self._rules.calendars if configured else None
         self._tagging = Tagging(calendars, deployment.config.tags)
@@ -115,10 +126,31 @@ class State:
             fallbacks={name: model.fallback for name, model in config.models.items() if model.fallback},
             rules=self._rules,
         )
-        prices, digest = self._deployment.prices, self._digest
+        if self._budgets is not None:
+            self._budgets.contexts = self._contexts()
+        prices = self._deployment.prices
         for problem in prices.absent(self._clock()):
             self._tell(f"requests are not priced now, and their rows say `unpriced`: {problem}")
-        return Serving(snapshot, self._pools, prices, config.limits, config.timeouts, digest, self._tagging)
+        return Serving(
+            snapshot=snapshot,
+            pools=self._pools,
+            prices=prices,
+            limits=config.limits,
+            timeouts=config.timeouts,
+            digest=self._digest,
+            budgets=self._budgets,
+            tagging=self._tagging,
+        )
+
+    def _contexts(self) -> dict[str, int | None]:
+        """The largest context of any engine that may answer for a model; None where one has not told its own."""
+        pools = {name: _largest(pool.engines) for name, pool in self._pools.items()}
+        found = dict[str, int | None]()
+        for name, releases in may_answer(self._deployment).items():
+            told = [pools.get(release.pool) for release in releases]
+            known = [each for each in told if each is not None]
+            found[name] = max(known) if known and len(known) == len(told) else None
+        return found
 
     def _with_team(self, record: KeyRecord) -> KeyRecord:
         config = self._deployment.config

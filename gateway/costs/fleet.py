@@ -4,9 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from gateway.config import GatewayConfig
+from gateway.policy.ceilings import NANO, Rate
 from gateway.settings.gpu_price import GpuPrice
 from gateway.settings.profile import DEFAULT, EngineProfile
 from gateway.settings.replicas import ranked
+
+HOUR_S = 3600
 
 
 class Engine(NamedTuple):
@@ -33,6 +36,22 @@ def engines(config: GatewayConfig) -> dict[str, Engine]:
 def rented(engines: Mapping[str, Engine]) -> dict[str, tuple[str, GpuPrice]]:
     """Those that have a price, as `Rentals.declare` takes them."""
     return {name: (each.pool, each.price) for name, each in engines.items() if each.price is not None}
+
+
+def rates(config: GatewayConfig, now: float) -> dict[str, Rate]:
+    """What the dearest replica of each pool costs, at the dearest price of its schedule from now on.
+
+    A pool without a priced replica has no rate. Raises InputError for a lost profile.
+    """
+    found = dict[str, Rate]()
+    for each in engines(config).values():
+        if each.price is None:
+            continue
+        hour = each.price.gpus * max(piece.usd_per_gpu_hour for piece in each.price.pieces(now))
+        rate = Rate(float(hour * NANO / HOUR_S), each.profile.step, each.profile.max_num_batched_tokens)
+        if each.pool not in found or rate.nano_s > found[each.pool].nano_s:
+            found[each.pool] = rate
+    return found
 
 
 def unpriced(config: GatewayConfig) -> Iterator[str]:

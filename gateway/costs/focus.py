@@ -77,7 +77,7 @@ _SPLIT: dict[str, Kind] = {
 }
 _OWN: dict[str, Kind] = {
     "x_CachedTokenCount": "count",
-    "x_CostCenter": "text",
+    "x_CostCentre": "text",
     "x_FullyLoadedCost": "amount",
     "x_InputTokenCount": "count",
     ORIGIN: "text",
@@ -173,7 +173,7 @@ def _parts(charge: Origin, lines: Sequence[CostLine], names: Names, tags: Sequen
                 "BilledCost": cost,
                 "BillingCurrency": "USD",
                 "ChargeCategory": "Usage",
-                "ChargeDescription": f"GPU time of {charge.replica}: {_center(part)}",
+                "ChargeDescription": f"GPU time of {charge.replica}: {_centre(part)}",
                 "ConsumedQuantity": seconds,
                 "ConsumedUnit": "Seconds",
                 "ContractedCost": cost,
@@ -192,7 +192,7 @@ def _parts(charge: Origin, lines: Sequence[CostLine], names: Names, tags: Sequen
                 "SkuMeter": "GPU Replica Time",
                 "SkuPriceId": f"pool/{charge.pool}",
                 "x_CachedTokenCount": 0 if part is None else part.cached_tokens,
-                "x_CostCenter": _center(part),
+                "x_CostCentre": _centre(part),
                 "x_FullyLoadedCost": cost if part is None else part.loaded,
                 "x_InputTokenCount": 0 if part is None else part.input_tokens,
                 ORIGIN: charge.charge_id,
@@ -216,7 +216,7 @@ def _resource(line: CostLine, tags: Sequence[str]) -> str | None:
     return OVERHEAD if team == OVERHEAD else "team/" + "/".join(quote(part, safe="@: ") for part in parts)
 
 
-def _center(line: CostLine | None) -> str:
+def _centre(line: CostLine | None) -> str:
     """The cost centre: idle and overhead are nobody's, and quality is what measures the models."""
     if line is None or line.group["team"] == IDLE:
         return "idle"

@@ -17,7 +17,7 @@ import jinja2
 from gateway.costs import plots
 from gateway.costs.forecast import LEVEL, Forecast, NoForecast
 from gateway.costs.plots import Range, Series
-from gateway.costs.report import IDLE_CENTER, METHODS, OVERHEAD_CENTER, QUALITY, SERVE, Report, Row, center_of, report
+from gateway.costs.report import IDLE_CENTRE, METHODS, OVERHEAD_CENTRE, QUALITY, SERVE, Report, Row, centre_of, report
 from gateway.costs.sums import allocated, list_cost, loaded, summed
 from gateway.stores.cost_lines import CostLine
 
@@ -30,10 +30,10 @@ WIDTHS = {"wide": 816, "narrow": 350}
 DAYS = 92
 """A longer period is drawn by months."""
 CENT, MILL = Decimal("0.01"), Decimal("0.0001")
-CENTER_NAMES = {
+CENTRE_NAMES = {
     QUALITY: ("quality", "Quality (evaluation and probes)"),
-    OVERHEAD_CENTER: ("overhead", "Overhead (failed attempts)"),
-    IDLE_CENTER: ("idle", "Idle (paid, and not used)"),
+    OVERHEAD_CENTRE: ("overhead", "Overhead (failed attempts)"),
+    IDLE_CENTRE: ("idle", "Idle (paid, and not used)"),
 }
 
 
@@ -80,19 +80,19 @@ def render(content: Content) -> str:
     }
     text = resources.files("gateway.costs").joinpath("page.html.j2").read_text(encoding="utf-8")
     teams = report(("team",), content.lines)
-    asked = [row for row in teams.rows if row.center == SERVE]
-    centers = {name: teams.center(name) for name in (SERVE, QUALITY, OVERHEAD_CENTER, IDLE_CENTER)}
+    asked = [row for row in teams.rows if row.centre == SERVE]
+    centres = {name: teams.centre(name) for name in (SERVE, QUALITY, OVERHEAD_CENTRE, IDLE_CENTRE)}
     paid = teams.total.line.allocated
     return environment.from_string(text).render(
         content=content,
         period=_period(content.first, content.last),
         made_at=datetime.fromtimestamp(content.made_at, UTC).strftime("%d %B %Y, %H:%M UTC"),
         paid=paid,
-        named=centers[SERVE].allocated + centers[QUALITY].allocated,
+        named=centres[SERVE].allocated + centres[QUALITY].allocated,
         requests=teams.total.line.requests,
-        centers=centers,
-        center_names=CENTER_NAMES,
-        share_of_paid={name: line.allocated / paid if paid else None for name, line in centers.items()},
+        centres=centres,
+        centre_names=CENTRE_NAMES,
+        share_of_paid={name: line.allocated / paid if paid else None for name, line in centres.items()},
         teams=asked,
         shown=asked[:SHOWN],
         folded=asked[SHOWN:],
@@ -156,7 +156,7 @@ def _legend(asked: Sequence[Row]) -> list[tuple[str, str]]:
     """Colours and what they stand for, as in the plot of days."""
     named = [(f"c{number}", row.line.group["team"]) for number, row in enumerate(asked[:COLOURED], start=1)]
     others = [("other", f"{len(asked) - COLOURED} other teams")] if len(asked) > COLOURED else []
-    return named + others + list(CENTER_NAMES.values())
+    return named + others + list(CENTRE_NAMES.values())
 
 
 def _plots(content: Content, teams: Report, asked: Sequence[Row]) -> dict[str, dict[str, str]]:
@@ -199,8 +199,8 @@ def _series(content: Content, asked: Sequence[Row]) -> tuple[list[str], list[Ser
     colours = {row.line.group["team"]: f"c{number}" for number, row in enumerate(asked[:COLOURED], start=1)}
     amounts: dict[str, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
     for line in content.lines:
-        center = center_of(line)
-        style = colours.get(line.group["team"], "other") if center == SERVE else CENTER_NAMES[center][0]
+        centre = centre_of(line)
+        style = colours.get(line.group["team"], "other") if centre == SERVE else CENTRE_NAMES[centre][0]
         amounts[style][_label(date.fromisoformat(line.group["day"]), monthly)] += line.allocated
     return labels, [Series(name, style, [amounts[style][label] for label in labels]) for style, name in _legend(asked)]
 
@@ -228,7 +228,7 @@ def _idle(lines: Iterable[CostLine]) -> list[Range]:
     for line in lines:
         pool = line.group["pool"]
         paid[pool] += line.allocated
-        idle[pool] += line.allocated if center_of(line) == IDLE_CENTER else Decimal(0)
+        idle[pool] += line.allocated if centre_of(line) == IDLE_CENTRE else Decimal(0)
     rows = []
     for pool, cost in sorted(paid.items()):
         if cost:

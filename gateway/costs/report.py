@@ -18,8 +18,8 @@ from gateway.costs.sheets import Kind
 from gateway.costs.sums import several_currencies, summed
 from gateway.stores.cost_lines import IDLE, OVERHEAD, CostLine
 
-SERVE, QUALITY, IDLE_CENTER, OVERHEAD_CENTER = "serve", "quality", "idle", "overhead"
-CENTERS = (SERVE, QUALITY, IDLE_CENTER, OVERHEAD_CENTER)
+SERVE, QUALITY, IDLE_CENTRE, OVERHEAD_CENTRE = "serve", "quality", "idle", "overhead"
+CENTRES = (SERVE, QUALITY, IDLE_CENTRE, OVERHEAD_CENTRE)
 """Cost centres: what clients asked for; what measures the models; time that nobody used; work for nobody by name."""
 SAID = (
     (
@@ -49,7 +49,7 @@ METHODS = {"allocated": "shared time", "by_requests": "requests", "by_tokens": "
 SHARE_PLACES = Decimal("0.000001")
 
 FIELDS: dict[str, Kind] = {
-    "cost_center": "text",
+    "cost_centre": "text",
     **dict.fromkeys(sums.COUNTS, "count"),
     "list_cost": "amount",
     "currency": "text",
@@ -68,7 +68,7 @@ class Row:
     """
 
     line: CostLine
-    center: str
+    centre: str
     shares: Mapping[str, Decimal] | None
     provisional: Decimal = Decimal(0)
 
@@ -82,7 +82,7 @@ class Row:
         spread = self.spread or (None, None)
         return {
             **self.line.group,
-            "cost_center": self.center,
+            "cost_centre": self.centre,
             **{name: getattr(self.line, name) for name in (*sums.COUNTS, *sums.UNKNOWN)},
             "list_cost": sums.list_cost(self.line),
             "currency": self.line.currency,
@@ -112,9 +112,9 @@ class Report:
         """Of its rows: the groups, then FIELDS."""
         return {**dict.fromkeys(self.by, "text"), **FIELDS}
 
-    def center(self, name: str) -> CostLine:
+    def centre(self, name: str) -> CostLine:
         """A cost centre's rows added up."""
-        return summed({}, (row.line for row in self.rows if row.center == name))
+        return summed({}, (row.line for row in self.rows if row.centre == name))
 
 
 def grouping(by: Sequence[str]) -> tuple[str, ...]:
@@ -128,21 +128,21 @@ def report(by: Sequence[str], lines: Iterable[CostLine], closed: Iterable[CostLi
     found = _grouped(by, lines)
     before = found if closed is None else _grouped(by, closed)
     total = summed({}, found.values())
-    named = summed({}, (line for (center, _), line in found.items() if center in NAMED))
+    named = summed({}, (line for (centre, _), line in found.items() if centre in NAMED))
     rows = []
     for key, line in found.items():
         sure = before[key].allocated if key in before else Decimal(0)
         rows.append(Row(line, key[0], _shares(key[0], line, named), line.allocated - sure))
-    rows.sort(key=lambda row: (CENTERS.index(row.center), -row.line.loaded, -(row.line.list_cost or 0), _order(row)))
+    rows.sort(key=lambda row: (CENTRES.index(row.centre), -row.line.loaded, -(row.line.list_cost or 0), _order(row)))
     return Report(tuple(by), tuple(rows), Row(total, "total", None, sum((row.provisional for row in rows), Decimal(0))))
 
 
 def _grouped(by: Sequence[str], lines: Iterable[CostLine]) -> dict[tuple[str, tuple[str, ...]], CostLine]:
     groups: dict[tuple[str, tuple[str, ...]], list[CostLine]] = defaultdict(list)
     for line in lines:
-        center = center_of(line)
-        nobody = () if center in NAMED else ASKER
-        groups[center, tuple("" if name in nobody else line.group[name] for name in by)].append(line)
+        centre = centre_of(line)
+        nobody = () if centre in NAMED else ASKER
+        groups[centre, tuple("" if name in nobody else line.group[name] for name in by)].append(line)
     return {key: summed(dict(zip(by, key[1], strict=True)), held) for key, held in groups.items()}
 
 
@@ -158,12 +158,12 @@ def versions_in_use(first_uses: Sequence[tuple[str, float]], since: float | None
     return found
 
 
-def center_of(line: CostLine) -> str:
+def centre_of(line: CostLine) -> str:
     """The cost centre of a line that is grouped by NEEDED."""
     if line.group["team"] == IDLE:
-        return IDLE_CENTER
+        return IDLE_CENTRE
     if line.group["team"] == OVERHEAD:
-        return OVERHEAD_CENTER
+        return OVERHEAD_CENTRE
     return QUALITY if line.group["purpose"] in MEASURES else SERVE
 
 
@@ -191,8 +191,8 @@ def notes(found: Report, versions: Sequence[str] = ()) -> list[str]:
     return said
 
 
-def _shares(center: str, line: CostLine, named: CostLine) -> dict[str, Decimal] | None:
-    if center not in NAMED or sums.allocated(line) is None:
+def _shares(centre: str, line: CostLine, named: CostLine) -> dict[str, Decimal] | None:
+    if centre not in NAMED or sums.allocated(line) is None:
         return None
     wholes = {name: getattr(named, name) for name in METHODS}
     if not all(wholes.values()):

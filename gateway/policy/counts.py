@@ -128,11 +128,13 @@ def answers(fields: Mapping[str, msgspec.Raw], wire: Wire) -> int:
     count = choices(fields)
     if "best_of" in fields:
         count = max(count, number(bytes(fields["best_of"])) or 1)
-    return count * _prompts(fields) if wire == "completions" else count
+    return count * prompts(fields, wire)
 
 
-def _prompts(fields: Mapping[str, msgspec.Raw]) -> int:
-    """How many prompts a body of completions has: texts, lists of tokens, or embeddings. At least one."""
+def prompts(fields: Mapping[str, msgspec.Raw], wire: Wire) -> int:
+    """How many prompts a body has: of completions, texts, lists of tokens, or embeddings. At least one."""
+    if wire != "completions":
+        return 1
     return max(1, sum(_items(bytes(fields[name])) for name in ("prompt", "prompt_embeds") if name in fields))
 
 

@@ -110,5 +110,10 @@ def gpu_mistakes(pools: Mapping[str, _Pool]) -> Iterator[tuple[documents.Locatio
                 yield at, str(error)
 
 
+def priced_pools(pools: Mapping[str, _Pool]) -> list[str]:
+    """The pools of which a replica has a price."""
+    return [name for name, pool in pools.items() if pool.gpu or any(each.gpu for each in pool.replicas)]
+
+
 def _seconds(moment: datetime) -> float:
     return moment.timestamp()

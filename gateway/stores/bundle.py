@@ -14,11 +14,12 @@ from gateway.stores.ledger import Ledger
 from gateway.stores.price_books import PriceBooks
 from gateway.stores.releases import ReleaseStore
 from gateway.stores.rentals import Rentals
+from gateway.stores.spend import Spend
 
 
 @dataclass(frozen=True)
 class Stores:
-    """Keys, ledger, release state, price books, what was paid for and what it cost, what engines count, the spool.
+    """Keys, ledger, release state, prices; what was paid for, cost and spent; what engines count; the spool.
 
     `database` is the one of `url`.
     """
@@ -31,6 +32,7 @@ class Stores:
     costs: Costs
     counters: Counters
     spool_folder: Path
+    spend: Spend
     database: Engine
     url: str
 
@@ -53,6 +55,7 @@ def open_stores(database: str, spool: Path | None = None) -> Stores:
         costs=Costs(engine),
         counters=Counters(engine),
         spool_folder=spool,
+        spend=Spend(engine),
         database=engine,
         url=database,
     )

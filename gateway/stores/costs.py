@@ -121,7 +121,7 @@ class ClosedHour(NamedTuple):
     @property
     def replaced(self) -> Replaced:
         """Its lines, for a report before they are written."""
-        return Replaced(self.book.replica, self.book.hour, self.lines, self.book.revision > 1)
+        return Replaced(self.book.replica, self.book.hour, self.lines)
 
 
 _BOOK = [REPLICA_HOURS.c[name] for name in ReplicaHour.__slots__]

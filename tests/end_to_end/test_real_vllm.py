@@ -11,9 +11,9 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from gateway.config import Enforcement
 from gateway.contracts import attestation
 from gateway.control_plane import loops
+from gateway.settings.enforcement import Enforcement
 from tests.end_to_end.conftest import ROOT
 from tests.gateway.serving import deployment, manifest_parts, release, serving
 

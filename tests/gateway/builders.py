@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway.budgeting import Budgeting
 from gateway.config import (
     Deployment,
     Enforcement,
@@ -33,6 +35,10 @@ from gateway.contracts.verdict import Predicate, Verdict
 from gateway.policy.auth import KeyRecord, Principal, new_key
 from gateway.policy.gating import Gate
 from gateway.policy.resolution import Snapshot
+from gateway.stores.budget_books import book_of
+from gateway.stores.database import METADATA
+from gateway.stores.spend import Spend
+from gateway.telemetry import Telemetry
 
 MOMENT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NOW = MOMENT.timestamp()
@@ -108,6 +114,17 @@ def deployment(
         **changes,
     )
     return deploy(config, {each.name: each for each in made})
+
+
+async def nothing() -> None:
+    """There is nothing to wait for."""
+
+
+def budgeting(telemetry: Telemetry, monotonic: Callable[[], float], clock: Callable[[], float]) -> Budgeting:
+    """The budgets of a process alone, with an empty ledger in memory."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
+    METADATA.create_all(engine)
+    return Budgeting(book_of(None, None, monotonic, clock), Spend(engine), telemetry, clock, nothing)
 
 
 def verdict(

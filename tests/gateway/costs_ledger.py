@@ -1,6 +1,6 @@
 """A ledger of a small fleet over some weeks, for reports: made by a seeded generator, the same each time.
 
-python -m tests.gateway.costs_ledger FOLDER      makes a demo there: tollgate.db, prices.yaml
+python -m tests.gateway.costs_ledger FOLDER      makes a demo there: tollgate.db, prices.yaml, gateway.yaml
 """
 
 import json
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from gateway.contracts.ledger import LedgerRow
 from gateway.contracts.prices import Price, PriceBook
@@ -121,13 +122,37 @@ def fill(stores: Stores, now: float, days: int) -> None:
 
 
 def demo(folder: Path) -> None:
-    """A database up to now, and the file of its prices."""
+    """A database up to now, and the files of its prices and of its gateway's configuration."""
+    folder.mkdir(parents=True, exist_ok=True)
     fill(open_stores(f"sqlite:///{folder / 'tollgate.db'}"), time.time(), 24)
     entries = {
         name: entry if isinstance(entry, str) else {k: str(v) for k, v in entry.model_dump(exclude_none=True).items()}
         for name, entry in PRICES.models.items()
     }
     (folder / "prices.yaml").write_text(json.dumps({"version": PRICES.version, "models": entries}))
+    configure(folder, prices="prices.yaml")
+
+
+def configure(folder: Path, **changes: Any) -> Path:
+    """The configuration of the gateway that would have written the ledger."""
+    pools: dict[str, Any] = {}
+    for replica, (pool, gpus, usd) in POOLS.items():
+        known = pools.setdefault(pool, {"gpu": {"usd_per_gpu_hour": usd, "gpus": gpus}, "replicas": []})
+        known["replicas"].append({"name": replica, "url": f"http://{replica}.internal:8000"})
+    models = {}
+    for model, pool in (("support", "chat"), ("vectors", "embed")):
+        manifest = {"schema": "tollgate.release/v1", "name": f"{model}@1", "model": {"id": model}}
+        (folder / f"{model}.yaml").write_text(json.dumps(manifest))
+        models[model] = {"live": f"{model}@1", "releases": [{"manifest": f"{model}.yaml", "pool": pool}]}
+    values = {
+        "database": f"sqlite:///{folder / 'tollgate.db'}",
+        "enforcement": {"mode": "off"},
+        "pools": pools,
+        "models": models,
+    }
+    path = folder / "gateway.yaml"
+    path.write_text(json.dumps({**values, **changes}, indent=2))
+    return path
 
 
 if __name__ == "__main__":

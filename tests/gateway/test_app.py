@@ -12,11 +12,12 @@ import pytest
 from openai import AsyncOpenAI
 
 from gateway.app import build
-from gateway.config import Enforcement, Release
+from gateway.config import Release
 from gateway.contracts import attestation
 from gateway.contracts.errors import InputError, ReleaseNotGated
 from gateway.contracts.verdict import MetricResult, Predicate, Reference, Verdict
 from gateway.control_plane import loops
+from gateway.settings.enforcement import Enforcement
 from gateway.stores import spool
 from gateway.stores.bundle import open_stores
 from tests.engine import raw

@@ -97,6 +97,7 @@ class World:
             spool=self.books,
             telemetry=self.telemetry,
             admission=self.admission,
+            budgeting=builders.budgeting(self.telemetry, loop.time, lambda: builders.NOW + loop.time()),
             forwarding=Forwarding(self.telemetry, loop.time),
             clock=lambda: builders.NOW + loop.time(),
             monotonic=loop.time,

@@ -50,8 +50,8 @@ def test_all_money_that_was_paid_is_in_the_report_and_what_is_open_is_marked(ask
     assert total.allocated == total.loaded
     assert 0 < found.total.provisional < Decimal(20)
     assert sum((row.line.allocated for row in found.rows), Decimal(0)) == total.allocated
-    assert {row.center for row in found.rows} == {"serve", "quality", "idle", "overhead"}
-    assert all(row.spread is not None and row.spread[0] < row.spread[1] for row in found.rows if row.center == "serve")
+    assert {row.centre for row in found.rows} == {"serve", "quality", "idle", "overhead"}
+    assert all(row.spread is not None and row.spread[0] < row.spread[1] for row in found.rows if row.centre == "serve")
 
 
 def test_formats_agree_to_the_nano(ask: Asked, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_focus_has_what_closed_hours_cost_and_the_page_what_the_report_has(
         "chat",
         None,
     }
-    idle = [row for row in rows if row["x_CostCenter"] == "idle"]
+    idle = [row for row in rows if row["x_CostCentre"] == "idle"]
     assert idle
     assert all(row["AllocatedResourceId"] == "" and row["AllocatedMethodId"] for row in idle)
     cost_files.write_page(ask, tmp_path / "page.html")

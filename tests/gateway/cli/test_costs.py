@@ -56,7 +56,7 @@ def test_costs_are_exact_and_unknown_is_not_zero() -> None:
     unknown_money += ("share", "share_min", "share_max")
     assert search == {
         "team": "search",
-        "cost_center": "serve",
+        "cost_centre": "serve",
         "requests": 2,
         "input_tokens": 6,
         "cached_tokens": 1,
@@ -96,7 +96,7 @@ def test_the_table_has_every_column_a_total_and_how_amounts_are_made() -> None:
     lines = _run("costs", "--by", "team").stdout.splitlines()
     words = (
         "team",
-        "cost center",
+        "cost centre",
         "requests",
         "input tokens",
         "list",

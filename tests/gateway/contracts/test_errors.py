@@ -30,6 +30,8 @@ TREE = {
     "RouteNotFound": (404, "unknown_url", "invalid_request_error"),
     "MethodNotAllowed": (405, "method_not_allowed", "invalid_request_error"),
     "RateLimited": (429, "rate_limit_exceeded", "rate_limit_error"),
+    "BudgetExceeded": (429, "budget_exceeded", "insufficient_quota"),
+    "BudgetUnavailable": (503, "budget_unavailable", "server_error"),
     "QueueFull": (429, "queue_full", "rate_limit_error"),
     "QueueTimeout": (503, "queue_timeout", "server_error"),
     "ReleaseNotGated": (503, "release_not_gated", "server_error"),

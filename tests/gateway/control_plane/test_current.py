@@ -13,11 +13,12 @@ import pytest
 import sqlalchemy as sa
 
 from gateway import changes
-from gateway.config import Deployment, Enforcement, Timeouts
+from gateway.config import Deployment, Timeouts
 from gateway.contracts.errors import InputError
 from gateway.contracts.ledger import COMPLETED
 from gateway.contracts.prices import Price, PriceBook
 from gateway.control_plane.current import Current
+from gateway.settings.enforcement import Enforcement
 from gateway.settings.gpu_price import GpuPrice
 from gateway.stores.bundle import open_stores
 from gateway.stores.database import open_database

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from gateway.config import Enforcement
 from gateway.contracts.errors import PermissionDenied, ReleaseNotGated, VerdictError
 from gateway.control_plane.state import State
 from gateway.policy.auth import KeyRecord, Principal
 from gateway.policy.resolution import resolve
+from gateway.settings.enforcement import Enforcement
 from gateway.settings.limits import ClassConfig, Quota, TeamConfig
 from gateway.stores.database import open_database
 from gateway.stores.keys import KeyStore

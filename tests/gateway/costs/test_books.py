@@ -122,5 +122,5 @@ def test_rows_that_come_when_the_others_are_gone_are_added_and_move_no_money() -
     assert closed.rows == [(None, "none", 5.0, "new")]
     assert closed.seen == {("r", FIRST): 1}
     lost = late(("r", FIRST), [facts("new")], stored, None, 5.0)
-    assert lost.replaced.instead
+    assert (lost.replaced.hour, lost.replaced.lines) == (FIRST, lost.lines)
     assert isinstance(lost.book, ReplicaHour)

@@ -194,3 +194,14 @@ def test_what_is_folded_meanwhile_is_not_closed_again(stores: Stores) -> None:
     closed = provisional(stores, T + HOUR_S - 1)
     retention.fold(stores.database, FIRST + 40 * 24)
     assert [stores.costs.write(each) for each in closed] == [False]
+
+
+def test_an_hour_that_somebody_closes_during_a_report_counts_once(stores: Stores) -> None:
+    stores.rentals.declare("g", T, RENTED)
+    _ask(stores, "tg-1", 10.0, 60.0, cost="1.5", dispatched_s=0.0)
+    now = T + HOUR_S + SETTLE_S
+    books = provisional(stores, now)
+    before = stores.costs.lines(("team",), until=T + HOUR_S, books=books)
+    assert close(stores, now)
+    assert stores.costs.lines(("team",), until=T + HOUR_S, books=books) == before
+    assert sum(line.allocated for line in before) == 4

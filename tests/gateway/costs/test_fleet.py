@@ -8,7 +8,7 @@ import pytest
 
 from gateway.config import GatewayConfig
 from gateway.contracts.errors import InputError
-from gateway.costs.fleet import engines, rented, unpriced
+from gateway.costs.fleet import engines, rates, rented, unpriced
 from gateway.settings.gpu_price import GpuPrice
 from gateway.settings.profile import DEFAULT
 
@@ -59,3 +59,13 @@ def test_a_step_model_of_its_own_counts(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match=r"slow\.yaml"):
         engines(_config(main={"replicas": replicas}))
+
+
+def test_a_pool_has_the_rate_of_its_dearest_replica_at_the_dearest_price_to_come() -> None:
+    rise = {"from": "2027-01-01T00:00:00Z", "usd_per_gpu_hour": "9"}
+    replicas = [{"url": "http://a"}, {"url": "http://b", "gpu": {"usd_per_gpu_hour": "3", "schedule": [rise]}}]
+    config = _config(main={"replicas": replicas, "gpu": PRICE}, api={"provider": {"model": "openai/x"}})
+    before, after = 1_767_225_600.0, 1_830_000_000.0
+    assert {name: round(rate.nano_s * 3600) for name, rate in rates(config, before).items()} == {"main": 9 * 10**9}
+    dear = _config(main={"replicas": [{"url": "http://a"}], "gpu": {**PRICE, "usd_per_gpu_hour": "5"}})
+    assert round(rates(dear, after)["main"].nano_s * 3600) == 20 * 10**9

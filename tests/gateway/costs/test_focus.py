@@ -52,7 +52,7 @@ def test_a_charge_is_split_over_teams_overhead_and_idle_time() -> None:
         nobody("__idle__", "5"),
     ]
     rows = _rows(lines, [Origin("gpu-1", "main", "2026-11-02", Decimal(10), 86_400_000_000)])
-    assert [(row["AllocatedResourceId"], row["x_CostCenter"], row["BilledCost"]) for row in rows] == [
+    assert [(row["AllocatedResourceId"], row["x_CostCentre"], row["BilledCost"]) for row in rows] == [
         ("team/search/support@3/support/serve", "serve", 3),
         ("team/qa/support@3/support/evaluate", "quality", 1),
         ("__overhead__", "overhead", 1),
@@ -87,7 +87,7 @@ def test_tags_of_requests_are_tags_of_their_charges() -> None:
 def test_lines_of_nobody_are_one_row_of_each_kind() -> None:
     lines = [nobody("__overhead__", "1", model="a"), nobody("__overhead__", "2", model="b"), nobody("__idle__", "4")]
     rows = _rows(lines, [Origin("gpu-1", "main", "2026-11-02", Decimal(7), 10)])
-    assert [(row["x_CostCenter"], row["BilledCost"]) for row in rows] == [("overhead", 3), ("idle", 4)]
+    assert [(row["x_CostCentre"], row["BilledCost"]) for row in rows] == [("overhead", 3), ("idle", 4)]
 
 
 def test_names_cannot_be_taken_for_each_other() -> None:
@@ -98,7 +98,7 @@ def test_names_cannot_be_taken_for_each_other() -> None:
 
 def test_what_costs_nothing_is_idle_and_what_has_no_charge_is_left_out() -> None:
     (row,) = _rows([], [Origin("gpu-1", "main", "2026-11-02", Decimal(0), 0)])
-    assert (row["x_CostCenter"], row["BilledCost"], row["ConsumedQuantity"]) == ("idle", 0, 0)
+    assert (row["x_CostCentre"], row["BilledCost"], row["ConsumedQuantity"]) == ("idle", 0, 0)
     assert _rows([replace(cost_line("0"), unallocated=1)], []) == []
 
 

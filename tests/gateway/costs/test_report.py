@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.costs.report import (
     FIELDS,
-    IDLE_CENTER,
-    OVERHEAD_CENTER,
+    IDLE_CENTRE,
+    OVERHEAD_CENTRE,
     QUALITY,
     SERVE,
     grouping,
@@ -37,16 +37,16 @@ def _golden() -> list[CostLine]:
 
 def test_a_small_report_in_full() -> None:
     found = report(("team",), _golden())
-    assert [(row.line.group["team"], row.center) for row in found.rows] == [
+    assert [(row.line.group["team"], row.centre) for row in found.rows] == [
         ("search", SERVE),
         ("sales", SERVE),
-        ("", IDLE_CENTER),
-        ("", OVERHEAD_CENTER),
+        ("", IDLE_CENTRE),
+        ("", OVERHEAD_CENTRE),
     ]
     values: dict[str, Any] = found.rows[0].values()
     assert values == {
         "team": "search",
-        "cost_center": "serve",
+        "cost_centre": "serve",
         "requests": 1,
         "input_tokens": 100,
         "cached_tokens": 40,
@@ -72,25 +72,25 @@ def test_a_small_report_in_full() -> None:
     assert found.rows[1].values()["list_cost"] is None
     assert found.rows[2].shares is None
     assert (found.total.line.allocated, found.total.line.list_cost) == (10, Decimal("0.5"))
-    assert found.center(SERVE).allocated == 4
+    assert found.centre(SERVE).allocated == 4
 
 
 def test_what_nobody_asked_for_stands_in_lines_of_its_own_whatever_is_grouped_by() -> None:
     found = report(("model", "pool"), [*_golden(), nobody("__overhead__", "2", model="other")])
     assert [
-        (row.line.group["model"], row.line.group["pool"], row.center, row.line.allocated) for row in found.rows
+        (row.line.group["model"], row.line.group["pool"], row.centre, row.line.allocated) for row in found.rows
     ] == [
         ("support", "main", SERVE, 4),
-        ("", "main", IDLE_CENTER, 5),
-        ("", "main", OVERHEAD_CENTER, 3),
+        ("", "main", IDLE_CENTRE, 5),
+        ("", "main", OVERHEAD_CENTRE, 3),
     ]
-    assert [row.center for row in report((), _golden()).rows] == [SERVE, IDLE_CENTER, OVERHEAD_CENTER]
+    assert [row.centre for row in report((), _golden()).rows] == [SERVE, IDLE_CENTRE, OVERHEAD_CENTRE]
 
 
 def test_what_measures_models_has_its_own_cost_centre_and_its_share() -> None:
     lines = [cost_line("3"), cost_line("1", purpose="evaluate"), cost_line("0", purpose="probe")]
     found = report(("team",), lines)
-    assert [(row.center, row.line.allocated) for row in found.rows] == [(SERVE, 3), (QUALITY, 1)]
+    assert [(row.centre, row.line.allocated) for row in found.rows] == [(SERVE, 3), (QUALITY, 1)]
     assert found.rows[1].shares is not None
     assert found.rows[1].shares["allocated"] == Decimal("0.25")
 
@@ -106,7 +106,7 @@ def test_nothing_was_used_and_only_idle_time_was_paid() -> None:
     assert (empty.rows, empty.total.line.allocated, empty.total.values()["list_cost"]) == ((), 0, 0)
     assert notes(empty)[-1] == "Nothing is unknown."
     (idle,) = report(("team",), [nobody("__idle__", "7")]).rows
-    assert (idle.center, idle.line.allocated, idle.values()["list_cost"]) == (IDLE_CENTER, 7, 0)
+    assert (idle.centre, idle.line.allocated, idle.values()["list_cost"]) == (IDLE_CENTRE, 7, 0)
 
 
 def test_money_of_hours_that_are_not_closed_is_provisional() -> None:
@@ -162,5 +162,5 @@ def test_rows_add_up_to_the_total_to_the_nano_however_they_are_grouped(parts: li
         found = report(by, lines)
         assert found.total.line.allocated == usd(sum(nano for *_, nano in parts))
         assert sum((row.line.allocated for row in found.rows), Decimal(0)) == found.total.line.allocated
-        keys = [(row.center, *row.line.group.values()) for row in found.rows]
+        keys = [(row.centre, *row.line.group.values()) for row in found.rows]
         assert len(keys) == len(set(keys))
