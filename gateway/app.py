@@ -105,7 +105,7 @@ def build(
         (loops.REFRESH_S, lambda: loops.refresh(current.state)),
         (drain_s, drain),
         (loops.FOLD_S, lambda: loops.fold(stores.database, deployment.config.ledger.retention_days, clock())),
-        (counting.PERIOD_S, count),
+        (counting.LOOK_S, count),
         (WATCH_S, lambda: budgeting.watch(current.state.serving.budgets)),
         *_closing(current, stores, clock, closes=closes),
         *_watching(current, spool, telemetry, clock, monotonic, new_id),

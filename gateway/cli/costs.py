@@ -106,7 +106,6 @@ def costs(
     \b
     Examples:
       gateway costs --by team,day --since 2026-11-01
-      gateway costs --by model --where team=search --methods
       gateway costs --format html --out costs.html
       gateway costs --format focus --since 2026-11-01 --until 2026-12-01 --out focus.csv
       gateway costs forecast

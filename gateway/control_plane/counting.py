@@ -6,6 +6,7 @@ where every request has ended: see `costs.reconcile`.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,8 @@ from gateway.telemetry import Telemetry
 from gateway.upstreams.vllm import Replica
 
 PERIOD_S = 60.0
+LOOK_S = 2.0
+"""How soon an engine that came up is counted for the first time: what it does before that is not compared."""
 APART_S = 30.0
 """Two snapshots of a replica are at least so far apart, but for the last one of a gateway that stops."""
 LAST_S = 1.0
@@ -33,7 +36,7 @@ log = logging.getLogger("tollgate")
 class Counting:
     """The loop's round. `replicas` are those of now, and no request of theirs lasts over `longest_s`.
 
-    `alarms` are those that were told: each is told once, until it is over.
+    `alarms` are those that were told: each is told once, until it is over. `counted` is when each replica was last.
     """
 
     replicas: Callable[[], Iterable[Replica]]
@@ -43,12 +46,15 @@ class Counting:
     telemetry: Telemetry
     clock: Callable[[], float]
     alarms: set[tuple[str, str]] = field(default_factory=set)
+    counted: dict[str, float] = field(default_factory=dict)
 
     async def round(self, apart_s: float = APART_S) -> None:
-        """Write down what each engine counts now, and look whether it is what the ledger has."""
+        """Write down what each engine counts that is due, and look whether it is what the ledger has."""
         places: dict[str, list[Replica]] = {}
+        period_s, now = min(PERIOD_S, 2 * apart_s), self.clock()
         for replica in self.replicas():
-            if replica.vitals.up:
+            passed_s = now - self.counted.get(replica.name, -math.inf)
+            if replica.vitals.up and not 0 <= passed_s < period_s:
                 places.setdefault(replica.url, []).append(replica)
         pages = await asyncio.gather(*(self._ask(members) for members in places.values()))
         snapshots = [snapshot for page in pages for snapshot in page]
@@ -69,6 +75,7 @@ class Counting:
         for replica in members:
             tally = read_tally(page, replica.rank)
             if tally.prompt is not None or tally.generated is not None:
+                self.counted[replica.name] = now
                 made.append(Snapshot(replica.name, now, tally.started_at, tally.prompt, tally.cached, tally.generated))
         return made
 

@@ -72,6 +72,19 @@ async def test_one_of_many_writes_what_an_engine_counts(tmp_path: Path) -> None:
     assert watch.written() == [("r0", 0.0, 10, 3), ("r0", 60.0, 20, 5), ("r0", 62.0, 20, 5)]
 
 
+async def test_an_engine_that_comes_up_is_counted_at_once_and_then_each_minute(tmp_path: Path) -> None:
+    answers = {"/metrics": page(0, 0)}
+    async with server(pages(answers)) as url:
+        watch = Watch(tmp_path, url)
+        (replica,) = watch.replicas
+        replica.vitals.up = False
+        for second in range(0, 124, 2):
+            watch.now = START + second
+            replica.vitals.up = second > 2
+            await watch.round()
+    assert [at for _, at, _, _ in watch.written()] == [4.0, 64.0]
+
+
 async def test_ranks_share_a_page_and_count_apart(tmp_path: Path) -> None:
     async with server(pages({"/metrics": page(10, 3, ranks=2)})) as url:
         watch = Watch(tmp_path, url, url, ranks=True)
