@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+PARALLEL := -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit lint bench locks clean
@@ -16,10 +17,10 @@ demo: $(VENV)/.ready ## serve, evaluate and gate a real model on vLLM (KEEP=1 le
 
 test: $(VENV)/.ready ## install and pass everything
 	@PYTHON="$(PYTHON)" configs/demo/install_vllm.sh || test -z "$(CI)"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 unit: $(VENV)/.ready ## pass everything that needs no engine
-	@$(BIN)/python -m pytest -m "not engine"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not engine"
 
 lint: $(VENV)/.ready ## format, lint, types and floors
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy && $(BIN)/lint-imports

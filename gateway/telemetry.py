@@ -5,8 +5,6 @@ Labels are models, releases, replicas and codes of this gateway, never a client'
 
 import math
 import os
-from collections import Counter as Counts
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
 
@@ -19,6 +17,17 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 Mode = Literal["livesum", "livemax", "livemin", "livemostrecent"]
 WORKERS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which workers share their metrics. It counts when this module is loaded."""
+
+
+class _Noted:
+    """What ended of one model, release and outcome, and is not counted yet. Seconds and tokens."""
+
+    __slots__ = ("cached", "durations", "first_bytes", "input", "output", "unpriced")
+
+    def __init__(self) -> None:
+        self.durations: list[float] = []
+        self.first_bytes: list[float] = []
+        self.input = self.cached = self.output = self.unpriced = 0
 
 
 class Telemetry:
@@ -82,7 +91,7 @@ class Telemetry:
         text = "Configurations that a process took over or refused."
         self.config_reloads = self._counter("config_reloads", text, "result")
         self._about_budgets()
-        self._uncounted: list[LedgerRow] = []
+        self._noted: dict[tuple[str, str, str], _Noted] = {}
 
     def _about_budgets(self) -> None:
         self.budget_refusals = self._by_budget("refusals", "Requests that may have cost more than a budget has left.")
@@ -111,25 +120,40 @@ class Telemetry:
         self.rule_errors.labels(model, rule).inc()
 
     def settled(self, row: LedgerRow) -> None:
-        """Note a request that ended. It is counted by `count`, away from the hot path."""
-        self._uncounted.append(row)
+        """Note a request that ended. It is counted by `count`, away from the hot path.
+
+        Its numbers are kept and not its row: see `stores.spool.Spool.settle`.
+        """
+        key = (row.model, row.release, row.outcome)
+        noted = self._noted.get(key)
+        if noted is None:
+            noted = self._noted[key] = _Noted()
+        noted.durations.append(row.duration_s)
+        if row.first_byte_s is not None:
+            noted.first_bytes.append(row.first_byte_s)
+        if row.input_tokens is not None:
+            noted.input += row.input_tokens
+            noted.cached += row.cached_tokens or 0
+            noted.output += row.output_tokens or 0
+            noted.unpriced += row.cost is None
 
     def count(self, most: int | None = None) -> bool:
-        """Count what was noted, once for each group of like rows; `most` so many at once. Whether some are left."""
-        rows, self._uncounted = self._uncounted[:most], [] if most is None else self._uncounted[most:]
-        for (model, release, outcome), number in Counts((row.model, row.release, row.outcome) for row in rows).items():
-            self.requests.labels(model, release, outcome).inc(number)
-        for model, rows_of_model in _by_model(rows).items():
-            _observe(self.duration, model, [row.duration_s for row in rows_of_model])
-            _observe(
-                self.first_byte, model, [row.first_byte_s for row in rows_of_model if row.first_byte_s is not None]
-            )
+        """Count what was noted: all, or `most` requests of one model, release and outcome. Whether some are left."""
+        for (model, release, outcome), noted in list(self._noted.items())[: None if most is None else 1]:
+            durations, first_bytes = noted.durations[:most], noted.first_bytes[:most]
+            del noted.durations[:most], noted.first_bytes[:most]
+            self.requests.labels(model, release, outcome).inc(len(durations))
+            _observe(self.duration, model, durations)
+            _observe(self.first_byte, model, first_bytes)
             for kind in ("input", "cached", "output"):
-                if number := sum(getattr(row, f"{kind}_tokens") or 0 for row in rows_of_model):
+                if number := getattr(noted, kind):
                     self.tokens.labels(model, kind).inc(number)
-            if number := sum(row.cost is None and row.input_tokens is not None for row in rows_of_model):
-                self.unpriced.labels(model).inc(number)
-        return bool(self._uncounted)
+            if noted.unpriced:
+                self.unpriced.labels(model).inc(noted.unpriced)
+            noted.input = noted.cached = noted.output = noted.unpriced = 0
+            if not noted.durations and not noted.first_bytes:
+                del self._noted[model, release, outcome]
+        return bool(self._noted)
 
     def said(self, replica: str, kv_usage: float | None, waiting: int | None) -> None:
         """What an engine says of its load. What it does not say has no value: NaN, and never zero."""
@@ -165,10 +189,3 @@ def _observe(histogram: Histogram, model: str, seconds: Sequence[float]) -> None
         observe = histogram.labels(model).observe
         for each in seconds:
             observe(each)
-
-
-def _by_model(rows: Sequence[LedgerRow]) -> dict[str, list[LedgerRow]]:
-    groups: dict[str, list[LedgerRow]] = defaultdict(list)
-    for row in rows:
-        groups[row.model].append(row)
-    return groups

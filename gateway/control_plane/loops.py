@@ -12,7 +12,7 @@ from gateway.contracts.errors import InputError, LedgerFull
 from gateway.control_plane.state import State
 from gateway.stores import retention
 from gateway.stores.ledger import Ledger
-from gateway.stores.spool import Spool
+from gateway.stores.spool import Spool, decode
 from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream
 
@@ -67,18 +67,22 @@ async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Se
     telemetry.ledger_lag.set(spool.lag)
     telemetry.unspooled.inc(spool.unspooled)
     spool.unspooled = 0
-    rows = spool.take()
-    if not rows:
+    lines = spool.take()
+    if not lines:
         return
     stored = False
     try:
-        await asyncio.to_thread(ledger.insert, rows)
+        await asyncio.to_thread(_insert, ledger, lines)
         stored = True
     finally:
         if stored:
             spool.stored()
         else:
             spool.keep()
+
+
+def _insert(ledger: Ledger, lines: Sequence[bytes]) -> None:
+    ledger.insert([decode(line) for line in lines])
 
 
 async def fold(database: Engine, retention_days: int | None, now: float) -> None:

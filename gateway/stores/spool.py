@@ -35,8 +35,10 @@ MOST_HELD = 100_000
 log = logging.getLogger("tollgate")
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(LedgerRow).decode
-_END = ord("\n")
+decode = msgspec.json.Decoder(LedgerRow).decode
+"""The row of a line."""
+_NEWLINE = b"\n"
+_END = _NEWLINE[0]
 
 
 class Spool:
@@ -60,8 +62,9 @@ class Spool:
         self._segment_bytes = segment_bytes
         self._step_bytes = step_bytes
         self._open_rows: dict[str, LedgerRow] = {}
-        self._settled: list[LedgerRow] = []
-        self._taken: list[LedgerRow] = []
+        self._settled: list[int | bytes] = []
+        """Where the lines of settled rows begin; the line itself of one that is not in the file."""
+        self._taken: list[int | bytes] = []
         self._number = 0
         self._start_segment()
 
@@ -74,7 +77,8 @@ class Spool:
                 # A starting neighbour took the empty file for a dead gateway's before it was locked.
                 os.close(file)
                 self._number += 1
-                return self._start_segment()
+                self._start_segment()
+                return
             _reserve(file, 0, self._step_bytes)
         except OSError:
             path.unlink()
@@ -83,19 +87,20 @@ class Spool:
         self._path, self._file, self._size = path, file, 0
         with path.open("r+b") as mapped:  # opened anew: a mapping would hold the lock for as long as it lives
             self._map = mmap.mmap(mapped.fileno(), self._step_bytes)
-        for row in (*self._open_rows.values(), *self._settled):
-            self._append(row)
-        return None
 
-    def _append(self, row: LedgerRow) -> None:
-        """One line. Raises OSError when there is no room for it, and then nothing of it is there."""
-        line = _encode(row)
-        end = self._size + len(line)
+    def _append(self, line: bytes) -> int:
+        """Where the line begins. Raises OSError when there is no room for it, and then nothing of it is there."""
+        begin = self._size
+        end = begin + len(line)
         if end >= len(self._map):
             self._grow(end + 1)
-        self._map[self._size : end] = line
+        self._map[begin:end] = line
         self._map[end] = _END  # last, so that a line that ends is whole
         self._size = end + 1
+        return begin
+
+    def _line(self, at: int | bytes) -> bytes:
+        return at if isinstance(at, bytes) else self._map[at : self._map.find(_NEWLINE, at)]
 
     def _grow(self, wanted: int) -> None:
         size = len(self._map)
@@ -123,7 +128,7 @@ class Spool:
         all the same, only memory knows of this one until it is settled, or until the database has it.
         """
         try:
-            self._append(row)
+            self._append(_encode(row))
         except OSError as error:
             held = len(self._open_rows) + len(self._settled) + len(self._taken)
             if self._when_full == "refuse" or held >= MOST_HELD:
@@ -134,15 +139,22 @@ class Spool:
         self._open_rows[row.request_id] = row
 
     def settle(self, row: LedgerRow) -> None:
-        """Record how an admitted request ended. A second settlement of one request is ignored."""
+        """Record how an admitted request ended. A second settlement of one request is ignored.
+
+        Its line is kept and not the row: what a busy gateway keeps of thousands of requests pushes out of the
+        processor's caches what the next ones need.
+        """
         if self._open_rows.pop(row.request_id, None) is None:
             return
-        self._settled.append(row)
+        self._settled.append(self._kept(_encode(row)))
+
+    def _kept(self, line: bytes) -> int | bytes:
+        """Where the line begins, or itself where there is no room: then only a death before the next drain loses it."""
         try:
-            self._append(row)
+            return self._append(line)
         except OSError as error:
-            # The row goes to the database all the same; only a death before the next drain would lose how it ended.
             self._out_of_room(error, "a death before the next drain would lose how requests ended")
+            return line
 
     def _out_of_room(self, error: OSError, what: str) -> None:
         """Said once, until there is room again."""
@@ -150,11 +162,15 @@ class Spool:
             log.error("the spool cannot be written (%s): %s", error, what)
         self._full = True
 
-    def take(self) -> list[LedgerRow]:
-        """The settled rows that the database does not have yet. Say next what became of them: `stored` or `keep`."""
-        rows, self._settled = self._settled, []
-        self._taken += rows
-        return rows
+    def take(self) -> list[bytes]:
+        """The lines (`decode`) of settled rows that the database does not have yet.
+
+        Say next what became of them: `stored` or `keep`.
+        """
+        lines = [self._line(at) for at in self._settled]
+        self._taken += self._settled
+        self._settled = []
+        return lines
 
     def keep(self) -> None:
         """The database did not take the rows: they wait for the next drain."""
@@ -166,8 +182,12 @@ class Spool:
         if self._size < self._segment_bytes:
             return
         old_path, old_file, old_map = self._path, self._file, self._map
+        needed = [self._line(at) for at in self._settled]
         self._number += 1
         self._start_segment()
+        for row in self._open_rows.values():
+            self._kept(_encode(row))
+        self._settled = [self._kept(line) for line in needed]
         old_map.close()
         os.close(old_file)
         old_path.unlink()
@@ -220,7 +240,7 @@ def _read(path: Path) -> list[LedgerRow]:
     lines = path.read_bytes().rstrip(b"\0").split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            row = _decode(line)
+            row = decode(line)
         except msgspec.DecodeError as error:
             raise InputError(
                 f"{path}: line {number} is damaged ({error}): repair the line or move the file away, then start again"

@@ -15,9 +15,9 @@ from tests.engine import raw
 from tests.engine.simulator import Engine
 from tests.gateway.builders import write_config
 from tests.gateway.serving import make_key
+from tests.polling import WITHIN_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
-WITHIN_S = 30.0
 UNWATCHED = {"probes": False}
 HELLO = {"model": "faq", "messages": [{"role": "user", "content": "one two"}]}
 
@@ -65,9 +65,7 @@ class Gateway:
 
     async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
         """Wait for a condition."""
-        async with asyncio.timeout(WITHIN_S):
-            while not await condition():
-                await asyncio.to_thread(os.sched_yield)
+        await until(condition)
 
     async def logged(self, pattern: str) -> None:
         """Wait for a line on standard error."""

@@ -1,6 +1,5 @@
 """The real application on a real socket, in front of simulated engines."""
 
-import asyncio
 import itertools
 import os
 import socket
@@ -35,6 +34,7 @@ from gateway.policy.auth import Scope
 from gateway.server.protocol import HttpProtocol
 from gateway.settings.health import Health
 from gateway.stores.bundle import Stores, open_stores
+from tests.polling import until
 
 PRICES = PriceBook(version="test", models={"faq": Price(input="0.20", output="0.60", cached_input="0.02")})  # type: ignore[arg-type]
 
@@ -95,19 +95,19 @@ class Gateway:
     async def rows(self, count: int) -> list[LedgerRow]:
         """Settled rows, once there are `count` of them and nothing is in flight."""
         spool = self.app.data_plane.spool
-        async with asyncio.timeout(10):
-            while True:
-                rows = self._rows(count + 1)
-                if spool.open_count == 0 and spool.lag == 0 and len(rows) >= count:
-                    assert len(rows) == count, f"expected {count} rows, found {len(rows)}"
-                    return rows
-                await asyncio.to_thread(os.sched_yield)
+        rows: list[LedgerRow] = []
+
+        def settled() -> bool:
+            rows[:] = self._rows(count + 1)
+            return spool.open_count == 0 and spool.lag == 0 and len(rows) >= count
+
+        await until(settled)
+        assert len(rows) == count, f"expected {count} rows, found {len(rows)}"
+        return rows
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until a condition holds."""
-        async with asyncio.timeout(10):
-            while not condition():
-                await asyncio.to_thread(os.sched_yield)
+        await until(condition)
 
     def _rows(self, limit: int) -> list[LedgerRow]:
         rows = self.stores.ledger.recent(limit)
@@ -168,9 +168,7 @@ async def _let_go(database: sa.Engine) -> None:
     """Once the threads are done that were asking it when the gateway ended."""
     pool = database.pool
     assert isinstance(pool, sa.QueuePool)
-    async with asyncio.timeout(10):
-        while pool.checkedout():
-            await asyncio.to_thread(os.sched_yield)
+    await until(lambda: not pool.checkedout())
     database.dispose()
 
 
@@ -182,9 +180,7 @@ async def _end(server: uvicorn.Server) -> None:
     for connection in list(state.connections):
         connection.shutdown()
     with suppress(TimeoutError):
-        async with asyncio.timeout(2):
-            while state.connections or state.tasks:
-                await asyncio.to_thread(os.sched_yield)
+        await until(lambda: not (state.connections or state.tasks), 2)
     for task in list(state.tasks):
         task.cancel()
     await server.lifespan.shutdown()

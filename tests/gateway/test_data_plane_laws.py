@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from gateway.contracts.ledger import CLIENT_CLOSED, COMPLETED, OUTCOMES, LedgerRow
 from gateway.forwarding import MAX_ATTEMPTS
 from gateway.policy.retries import PER_SECOND, SHARE
+from gateway.stores.spool import decode
 from tests.gateway import scripted, tallies
 from tests.gateway.scripted import Behaviour, Exchange
 from tests.gateway.virtual import Loop
@@ -136,7 +137,7 @@ def _one_row_each(world: World, seen: Sequence[Seen]) -> dict[str, LedgerRow]:
     books = world.books
     assert max(Counter(books.admitted).values(), default=1) == 1
     assert Counter(row.request_id for row in books.settlements) == Counter(books.admitted), "not settled exactly once"
-    assert [row.request_id for row in books.take()] == [row.request_id for row in books.settlements]
+    assert [decode(line).request_id for line in books.take()] == [row.request_id for row in books.settlements]
     for at, (visit, got) in enumerate(zip(world.script.visits, seen, strict=True)):
         if visit.half:
             assert str(at) not in books.admitted, "admitted before its body was whole"

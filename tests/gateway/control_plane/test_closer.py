@@ -24,6 +24,7 @@ from tests.engine import simulator
 from tests.gateway.builders import settled
 from tests.gateway.postgres import Postgres
 from tests.gateway.process import Gateway, serving, stores_in
+from tests.polling import tick, until
 
 FIRST = 490_000
 T = float(FIRST * HOUR_S)
@@ -74,16 +75,12 @@ def _lives(process: int) -> bool:
 
 
 async def _until_closing(parent: int) -> int:
-    async with asyncio.timeout(30):
-        while not (found := _closers(parent)):
-            await asyncio.to_thread(os.sched_yield)
+    found: list[int] = await until(lambda: _closers(parent))
     return found[0]
 
 
 async def _until_gone(process: int) -> None:
-    async with asyncio.timeout(30):
-        while _lives(process):
-            await asyncio.to_thread(os.sched_yield)
+    await until(lambda: not _lives(process))
 
 
 async def test_hours_are_closed_as_a_thread_would_close_them(stores: Stores, tmp_path: Path) -> None:
@@ -104,7 +101,7 @@ async def test_nothing_is_started_where_nothing_is_due(stores: Stores) -> None:
     closing = asyncio.create_task(close_hours(stores, T, missing))
     while not closing.done():
         assert _closers(os.getpid()) == []
-        await asyncio.to_thread(os.sched_yield)
+        await tick()
     await closing
 
 
@@ -128,9 +125,7 @@ async def test_who_stops_in_between_ends_the_process_and_loses_nothing(stores: S
     stores.rentals.declare("g", T, {"r": ("main", PRICE)})
     closing = asyncio.create_task(close_hours(stores, T + LONG * HOUR_S, {}))
     process = await _until_closing(os.getpid())
-    async with asyncio.timeout(30):
-        while _consistent(stores) < 3:
-            await asyncio.to_thread(os.sched_yield)
+    await until(lambda: _consistent(stores) >= 3)
     assert os.getpriority(os.PRIO_PROCESS, process) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICE)
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -171,10 +166,12 @@ async def test_a_running_gateway_closes_past_hours(tmp_path: Path, options: tupl
 async def test_of_several_workers_one_closes(tmp_path: Path) -> None:
     async with _with_past(tmp_path, LONG, "--workers", "3") as (gateway, stores):
         closers = set[int]()
-        async with asyncio.timeout(30):
-            while _consistent(stores) < 3:
-                closers |= {each for worker in gateway.children() for each in _closers(worker)}
-                await asyncio.to_thread(os.sched_yield)
+
+        def busy() -> bool:
+            closers.update(each for worker in gateway.children() for each in _closers(worker))
+            return _consistent(stores) >= 3
+
+        await until(busy)
         assert len(closers) == 1
         assert await gateway.ended(signal.SIGTERM) == 0
         await _until_gone(closers.pop())
@@ -185,9 +182,7 @@ async def test_of_several_workers_one_closes(tmp_path: Path) -> None:
 async def test_a_gateway_that_ends_takes_the_process_with_it(tmp_path: Path, number: signal.Signals) -> None:
     async with _with_past(tmp_path, LONG) as (gateway, stores):
         process = await _until_closing(gateway.process.pid)
-        async with asyncio.timeout(30):
-            while _consistent(stores) < 3:
-                await asyncio.to_thread(os.sched_yield)
+        await until(lambda: _consistent(stores) >= 3)
         assert await gateway.ended(number) == (-number if number == signal.SIGKILL else 0)
         await _until_gone(process)
         assert 3 <= _consistent(stores) < LONG

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import logging
-import os
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -27,6 +26,7 @@ from tests.engine import raw
 from tests.engine.simulator import Engine
 from tests.gateway.builders import NOW
 from tests.gateway.serving import PRICES, deployment, release, serving
+from tests.polling import until
 
 HELLO = {"model": "faq", "messages": [{"role": "user", "content": "one two"}]}
 DEARER = PriceBook(version="dearer", models={"faq": Price(input="9", output="9")})  # type: ignore[arg-type]
@@ -100,9 +100,7 @@ async def test_a_database_that_is_away_is_waited_for(tmp_path: Path, caplog: pyt
         connection.execute(sa.text("ALTER TABLE keys RENAME TO away"))
     caplog.set_level(logging.ERROR, "tollgate")
     reload = asyncio.create_task(current.reload(deployment({"main": ["http://b"]})))
-    async with asyncio.timeout(10):
-        while not caplog.messages:
-            await asyncio.to_thread(os.sched_yield)
+    await until(lambda: caplog.messages)
     assert "waits for the database" in caplog.text
     with engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE away RENAME TO keys"))
@@ -177,9 +175,7 @@ async def test_a_stream_ends_on_what_it_began_with(tmp_path: Path) -> None:
             "faq@1": (COMPLETED, "test"),
             "faq@2": (COMPLETED, "dearer"),
         }
-        async with asyncio.timeout(10):
-            while len(gateway.app.current.replicas) == 2:
-                await asyncio.to_thread(os.sched_yield)
+        await gateway.until(lambda: len(gateway.app.current.replicas) != 2)
         assert (len(old.received("/v1/chat/completions")), len(new.received("/v1/chat/completions"))) == (1, 1)
 
 

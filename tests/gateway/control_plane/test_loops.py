@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
 from gateway.upstreams.vllm import Replica
 from tests.gateway.builders import NOW, counting_bytes, deployment, row, settled
+from tests.polling import until
 
 
 class House:
@@ -203,8 +203,7 @@ async def test_a_fold_can_be_ended_between_two_steps(house: House, monkeypatch: 
     with house.engine.begin() as connection:
         connection.execute(sa.update(LEDGER).values(allocated_at=NOW))
     task = asyncio.create_task(fold(house.engine, 30, NOW))
-    while len(house.stored) == 50:
-        await asyncio.to_thread(os.sched_yield)
+    await until(lambda: len(house.stored) < 50)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     left = len(house.stored)

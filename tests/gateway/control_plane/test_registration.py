@@ -17,7 +17,7 @@ from gateway.contracts.usage import Usage
 from gateway.control_plane.registration import COMPLETIONS, Engines, Registration
 from gateway.policy.health import Vitals
 from gateway.settings.health import Health
-from gateway.stores.spool import Spool
+from gateway.stores.spool import Spool, decode
 from gateway.telemetry import Telemetry
 from gateway.upstreams.vllm import Replica
 from tests.engine import recordings
@@ -61,7 +61,7 @@ class House:
     def rows(self) -> list[LedgerRow]:
         """What was settled since the last time; nothing is left open."""
         assert self.spool.open_count == 0
-        rows = self.spool.take()
+        rows = [decode(line) for line in self.spool.take()]
         self.spool.stored()
         return rows
 

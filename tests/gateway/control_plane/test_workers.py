@@ -17,6 +17,7 @@ from gateway.control_plane.workers import Workers, decode, encode
 from tests.gateway.builders import deployment, release
 from tests.gateway.serving import PRICES
 from tests.gateway.serving import deployment as priced
+from tests.polling import until
 
 LISTENS = """
 import os, signal, sys
@@ -63,18 +64,12 @@ class Script:
         }
 
 
-async def _until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.to_thread(os.sched_yield)
-
-
 def _stopping(script: Script, when: Callable[[], Any]) -> Awaitable[int]:
     """The exit code of workers that are stopped under a condition."""
 
     async def run() -> int:
         running = asyncio.create_task(script.run())
-        await _until(when)
+        await until(when)
         script.workers.stop()
         return await running
 
@@ -109,11 +104,11 @@ def test_prices_arrive_exactly() -> None:
 async def test_each_is_told_everything(tmp_path: Path) -> None:
     script = Script(tmp_path, LISTENS.format(code=0))
     running = asyncio.create_task(script.run())
-    await _until(lambda: len(script.told()) == 2)
+    await until(lambda: len(script.told()) == 2)
     other = deployment(["http://other"])
     await script.workers.tell(other)
     await script.workers.tell(None)
-    await _until(lambda: all(len(told) == 3 for told in script.told().values()))
+    await until(lambda: all(len(told) == 3 for told in script.told().values()))
     assert list(script.told().values()) == [[deployment(), other, None]] * 2
     script.workers.stop()
     assert (await running, script.greetings) == (0, 1)
@@ -122,14 +117,14 @@ async def test_each_is_told_everything(tmp_path: Path) -> None:
 async def test_one_that_died_is_replaced_and_gets_the_last_good_configuration(tmp_path: Path) -> None:
     script = Script(tmp_path, LISTENS.format(code=0))
     running = asyncio.create_task(script.run())
-    await _until(lambda: len(script.told()) == 2 and script.greetings)
+    await until(lambda: len(script.told()) == 2 and script.greetings)
     await script.workers.tell(other := deployment(["http://other"]))
     await script.workers.tell(None)
     first, second = script.told()
     os.kill(first, signal.SIGKILL)
-    await _until(lambda: len(script.told()) == 3)
+    await until(lambda: len(script.told()) == 3)
     (third,) = set(script.told()) - {first, second}
-    await _until(lambda: script.told()[third])
+    await until(lambda: script.told()[third])
     assert script.told()[third] == [other]
     script.workers.stop()
     assert (await running, script.greetings) == (0, 1)
@@ -176,9 +171,9 @@ async def test_a_stop_while_one_waits_for_its_turn_ends_at_once(
     script = Script(tmp_path, LISTENS.format(code=0), count=1)
     script.workers.first_s = 3600.0
     running = asyncio.create_task(script.run())
-    await _until(script.told)
+    await until(script.told)
     (pid,) = script.told()
     os.kill(pid, signal.SIGKILL)
-    await _until(lambda: caplog.messages)
+    await until(lambda: caplog.messages)
     script.workers.stop()
     assert await running == 0

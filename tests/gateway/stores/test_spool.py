@@ -11,7 +11,7 @@ import pytest
 
 from gateway.contracts.errors import InputError, LedgerFull
 from gateway.contracts.ledger import LedgerRow
-from gateway.stores.spool import Spool, recover
+from gateway.stores.spool import Spool, decode, recover
 from tests.gateway.builders import kill, room_for, row, settled
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,6 +41,10 @@ def _written(path: Path) -> bytes:
     return path.read_bytes().rstrip(b"\0")
 
 
+def _taken(spool: Spool) -> list[LedgerRow]:
+    return [decode(line) for line in spool.take()]
+
+
 def _ids(rows: Sequence[LedgerRow]) -> list[str]:
     return [each.request_id for each in rows]
 
@@ -63,7 +67,7 @@ def test_a_settled_row_is_taken_once(tmp_path: Path) -> None:
     spool.settle(settled())
     spool.settle(settled(outcome="client_closed"))
     assert (spool.open_count, spool.lag) == (0, 1)
-    assert spool.take() == [settled()]
+    assert _taken(spool) == [settled()]
     assert spool.take() == []
     spool.stored()
     assert spool.take() == []
@@ -86,7 +90,7 @@ def test_rows_given_back_come_first_and_none_is_lost(tmp_path: Path) -> None:
     spool.settle(settled("2"))
     spool.keep()
     spool.settle(settled("3"))
-    assert _ids(spool.take()) == ["1", "2", "3"]
+    assert _ids(_taken(spool)) == ["1", "2", "3"]
     spool.stored()
     spool.close()
 
@@ -160,7 +164,7 @@ def test_a_living_owners_segment_is_left_alone(tmp_path: Path) -> None:
     living.admit(row("living"))
     assert _recovered(tmp_path) == {"dead": "gateway_lost"}
     living.settle(settled("living"))
-    assert _ids(living.take()) == ["living"]
+    assert _ids(_taken(living)) == ["living"]
     living.stored()
     living.close()
 
@@ -245,7 +249,7 @@ def test_a_settlement_that_a_full_disk_refuses_is_still_stored(tmp_path: Path) -
     spool.admit(row())
     with room_for(tmp_path, 0), suppress(OSError):
         spool.settle(settled())
-    rows = spool.take()
+    rows = _taken(spool)
     spool.close()
     recover(tmp_path, rows.extend)
     assert set(_ids(rows)) == {"tg-1"}

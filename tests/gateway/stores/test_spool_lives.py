@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule
 
 from gateway.contracts.ledger import LedgerRow
-from gateway.stores.spool import Spool, recover
+from gateway.stores.spool import Spool, decode, recover
 from tests.gateway.builders import kill, row, settled
 
 
@@ -48,7 +48,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(works=st.booleans(), late=st.booleans())
     def drain(self, works: bool, late: bool) -> None:
-        rows = self.spool.take()
+        rows = [decode(line) for line in self.spool.take()]
         if late:
             self.admit()
         if works:
@@ -60,7 +60,7 @@ class Lives(RuleBasedStateMachine):
     @rule(taken=st.booleans())
     def die(self, taken: bool) -> None:
         if taken:
-            self._store(self.spool.take()[:1])
+            self._store([decode(line) for line in self.spool.take()[:1]])
         del self.spool
         kill(self.folder)
         recover(self.folder, self._store)
