@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from evals.schema import Answer, Failure
+from evals.schema import Answer, Failure, ToolCall
 from gateway.contracts import usage
 from gateway.contracts.errors import InputError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 RELEASE, DIGEST = "x-tollgate-release", "x-tollgate-digest"
 REPLICA, COST = "x-tollgate-replica", "x-tollgate-cost"
 _MESSAGE_CHARACTERS = 300
+UNREADABLE = "!unreadable"
+"""The key under which the arguments of a tool call stand that are no JSON object."""
 _BY_STATUS = {401: "not_allowed", 403: "not_allowed", 404: "not_found", 405: "not_found", 429: "limited"}
 
 
@@ -36,10 +38,24 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     retry_after: float | None = None
 
 
+class Function(msgspec.Struct):
+    """Which function a model calls, with its arguments as JSON text."""
+
+    name: str
+    arguments: str = ""
+
+
+class Call(msgspec.Struct):
+    """One tool call of a turn."""
+
+    function: Function
+
+
 class Message(msgspec.Struct):
     """The assistant's turn."""
 
     content: str | None = None
+    tool_calls: list[Call] | None = None
 
 
 class Choice(msgspec.Struct):
@@ -149,9 +165,12 @@ def read_response(status: int, headers: Mapping[str, str], content: bytes, laten
         failure = Failure("bad_response", f"status 200, but no chat completion: {_short(content) or error}")
         return Result(answer=_answer(headers, latency_s), failure=failure)
     answer = _answer(headers, latency_s, completion, choice)
-    if answer.text.strip():
+    if answer.text.strip() or answer.tool_calls:
         return Result(answer=answer)
-    return Result(answer=answer, failure=Failure("empty_answer", f"no text; finish_reason {answer.finish_reason!r}"))
+    return Result(
+        answer=answer,
+        failure=Failure("empty_answer", f"neither text nor a tool call; finish_reason {answer.finish_reason!r}"),
+    )
 
 
 def _answer(
@@ -160,6 +179,7 @@ def _answer(
     counted = usage.from_openai(completion.usage) if completion else None
     return Answer(
         text=(choice.message.content or "") if choice else "",
+        tool_calls=[_call(each.function) for each in choice.message.tool_calls or ()] if choice else [],
         finish_reason=choice.finish_reason if choice else None,
         input_tokens=counted.input_tokens if counted else None,
         output_tokens=counted.output_tokens if counted else None,
@@ -171,6 +191,14 @@ def _answer(
         replica=headers.get(REPLICA),
         cost=headers.get(COST),
     )
+
+
+def _call(function: Function) -> ToolCall:
+    """Arguments that are no JSON object stay visible as they came, under a key that no schema has."""
+    try:
+        return ToolCall(function.name, msgspec.json.decode(function.arguments or "{}", type=dict[str, Any]))
+    except msgspec.DecodeError:
+        return ToolCall(function.name, {UNREADABLE: function.arguments})
 
 
 def _refused(status: int, headers: Mapping[str, str], content: bytes, answer: Answer) -> Result:

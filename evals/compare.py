@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
 from evals import stats
+from evals.decision import Flips, Slice
 from evals.evidence import UNKNOWN, Evidence, Interval, Unit
-from evals.schema import OUTCOMES, Flips, Outcome, Slice
+from evals.schema import OUTCOMES, Outcome
 
 _EPSILON = 1e-12
 

@@ -12,6 +12,7 @@ from gateway.contracts.errors import DocumentError, InputError, Mistake
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 _MOST_MISTAKES = 50
+_ALWAYS = frozenset({"id", "input", "reference", "tags", "cluster"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,9 @@ class Dataset:
 
 
 def sample_digest(sample: Sample) -> str:
-    """sha256 over the canonical JSON of all fields, defaults included."""
-    return canonical.digest(msgspec.to_builtins(sample))
+    """sha256 over the canonical JSON of the fields; those that not every sample has count only where they are set."""
+    fields: dict[str, Any] = msgspec.to_builtins(sample)
+    return canonical.digest({key: value for key, value in fields.items() if key in _ALWAYS or value not in (None, [])})
 
 
 def whole_digest(digests: dict[str, str]) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evals.dataset import whole_digest
+from evals.lines import Record
 from evals.run_log import Log
-from evals.schema import Record
 
 Role = Literal["candidate", "baseline"]
 Interval = tuple[float, float]

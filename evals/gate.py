@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from evals import compare, stats
 from evals.compare import Measure
 from evals.config import GateConfig, MetricConfig
+from evals.decision import Decision
 from evals.evidence import Evidence
-from evals.schema import Decision
 from gateway.contracts.release import ReleaseManifest
 from gateway.contracts.verdict import Answer, MetricResult, Predicate, Reference, Verdict
 

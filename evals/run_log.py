@@ -17,7 +17,7 @@ from types import TracebackType
 
 import msgspec
 
-from evals.schema import End, Line, Manifest, Record
+from evals.lines import End, Line, Manifest, Record
 from gateway.contracts.errors import InputError
 
 SYNC_EVERY = 500

@@ -19,8 +19,9 @@ import msgspec
 
 from evals.client import Result
 from evals.dataset import Dataset
-from evals.schema import Failure, Record, Sample, Score, outcome_of
-from evals.scorers.base import Scorer
+from evals.lines import Record
+from evals.schema import Failure, Sample, Score, Unjudged, outcome_of
+from evals.scorers.base import NoServices, Scorer, Services
 
 BACKOFF_S = 0.5
 BACKOFF_CAP_S = 30.0
@@ -87,6 +88,7 @@ class Run:
     sleep: Callable[[float], Awaitable[object]]
     rng: random.Random
     on_record: Callable[[Record], None] = field(default=lambda record: None)
+    services: Services = field(default_factory=NoServices)
     _ends_at: float = float("inf")
 
     async def execute(self) -> None:
@@ -157,7 +159,9 @@ class Run:
         scores: dict[str, Score] = {}
         for metric, scorer in self.scorers.items():
             try:
-                scores[metric] = _within_bounds(await scorer.score(sample, result.answer))
+                scores[metric] = _within_bounds(await scorer.score(sample, result.answer, self.services))
+            except Unjudged as error:
+                return {}, Failure(error.kind, f"{metric}: {error}")
             except _SCORER_ERRORS as error:
                 return {}, Failure("scorer_crashed", f"{metric}: {type(error).__name__}: {error}")
         return scores, None

@@ -1,4 +1,4 @@
-"""The words of an evaluation as data: sample, answer, score, failure, record, manifest.
+"""The words of an evaluation as data: sample, answer, score, failure.
 
 **Outcomes** are a closed set. Every sample of a data set ends in exactly one of them, for every epoch:
 
@@ -11,14 +11,9 @@ An answer that was cut off at `max_tokens` is scored as it stands; one without a
 The kind of a failure decides between the last two (`SYSTEM_FAILURES`, `HARNESS_FAILURES`).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
-
-from gateway.contracts.verdict import Answer as Answers
-from gateway.contracts.verdict import MetricResult, Verdict
 
 Outcome = Literal["scored", "system_error", "harness_error"]
 OUTCOMES: tuple[Outcome, ...] = ("scored", "system_error", "harness_error")
@@ -27,7 +22,7 @@ SYSTEM_FAILURES: dict[str, str] = {
     "rejected": "the gateway or the engine refused the request itself (400, 413, 422; a prompt that is too long)",
     "server_error": "an answer of 500 or above, after every retry",
     "bad_response": "an answer of 200 that is no chat completion",
-    "empty_answer": "a completion without text, for example one that used up its tokens before it said anything",
+    "empty_answer": "neither text nor a tool call, for example an answer that used up its tokens before it said a word",
 }
 HARNESS_FAILURES: dict[str, str] = {
     "unreachable": "no connection to the gateway, or one that broke, after every retry",
@@ -37,6 +32,10 @@ HARNESS_FAILURES: dict[str, str] = {
     "limited": "a rate limit or a budget (429), after every retry",
     "not_gated": "the gateway serves no such release without a verdict (503 release_not_gated)",
     "deadline": "the run's deadline passed before this sample was done",
+    "over_budget": "the run's spending cap was reached before this sample was done",
+    "retrieval_failed": "the passages that belong to the question could not be fetched",
+    "judge_failed": "a judge gave no verdict that can be used: it failed, was cut off, or left something unjudged",
+    "not_measured": "the answer lacks what the score is made of: a latency or cost that was not taken, no embedding",
     "scorer_crashed": "a scorer raised an error, or gave a score outside [0, 1]",
 }
 
@@ -49,12 +48,39 @@ def outcome_of(failure_kind: str) -> Outcome:
     return "harness_error"
 
 
+class Unjudged(Exception):
+    """A scorer cannot judge this answer: the outcome is `harness_error`, of a kind of `HARNESS_FAILURES`."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        HARNESS_FAILURES[kind]
+        super().__init__(message)
+        self.kind = kind
+
+
+class ToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A call of a tool: its name and its arguments, an object."""
+
+    name: str
+    arguments: dict[str, Any] = {}
+
+
+class Passage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A piece of a document that was given to the system: its id in the corpus, its text, its similarity."""
+
+    id: str
+    text: str
+    score: float | None = None
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One question.
 
-    `input` is a user message, or a list of chat messages. `reference` is the expected answer, or a list of equally good
-    ones. Samples of one `cluster` are not independent (paraphrases, one document): the statistics treat them as a
-    unit; without one, a sample is a cluster of its own.
+    `input` is a user message, or a list of chat messages. `follow_ups` are further user messages, asked one after the
+    other once the one before is answered; the last answer is judged. `reference` is the expected answer, or a list of
+    equally good ones. `tools` are offered to the model in OpenAI's shape; `expected_calls` are the calls it should
+    make. `relevant` names the documents that a retriever should find, with their grades or without; `contexts` are
+    passages that are given with the question. Samples of one `cluster` are not independent (paraphrases, one
+    document): the statistics treat them as a unit; without one, a sample is a cluster of its own.
     """
 
     id: str
@@ -62,6 +88,11 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     reference: str | list[str] | None = None
     tags: list[str] = []
     cluster: str | None = None
+    follow_ups: list[str] = []
+    tools: list[dict[str, Any]] = []
+    expected_calls: list[ToolCall] | None = None
+    relevant: list[str] | dict[str, float] | None = None
+    contexts: list[str] | None = None
 
     def references(self) -> list[str]:
         """The acceptable answers; empty when there is none."""
@@ -69,11 +100,29 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return []
         return [self.reference] if isinstance(self.reference, str) else self.reference
 
+    def question(self) -> str:
+        """What the user asks: the last user message, or the last follow-up."""
+        if self.follow_ups:
+            return self.follow_ups[-1]
+        if isinstance(self.input, str):
+            return self.input
+        asked = [message.get("content") for message in self.input if message.get("role") == "user"]
+        return asked[-1] if asked and isinstance(asked[-1], str) else ""
+
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What came back for one request. Latency in seconds; `cost` is a decimal in text, as the gateway reported it."""
+    """What came back for one sample. Latency in seconds; `cost` is a decimal in text, as the gateway reported it.
+
+    Of a conversation, `text` is the last turn and `turns` are the ones before it; tokens, latency and cost are sums.
+    `passages` is what a retriever added to
+    the question. `cached`: taken from the harness's own cache, so that its latency and cost say nothing.
+    """
 
     text: str = ""
+    tool_calls: list[ToolCall] = []
+    passages: list[Passage] | None = None
+    turns: list[str] = []
+    cached: bool = False
     finish_reason: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -86,11 +135,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost: str | None = None
 
 
-class Score(msgspec.Struct, frozen=True):
-    """A value in [0, 1], higher is better, and why."""
+class Score(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A value in [0, 1], higher is better, and why. `votes` are the single judgements that the value is the mean of."""
 
     value: float
     explanation: str = ""
+    votes: list[float] = []
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -98,99 +148,3 @@ class Failure(msgspec.Struct, frozen=True):
 
     kind: str
     message: str
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="manifest"):
-    """The first line of a run log: everything that a score depends on, so that runs are comparable or are not.
-
-    `samples` counts the whole data set even when `limit` made the run partial. `suite_digest` covers suite name, data
-    set, params, system message, scorers and epochs.
-    """
-
-    prev: str = ""
-    version: str = "tollgate.run/v1"
-    suite: str
-    suite_digest: str
-    dataset: str
-    dataset_sha256: str
-    samples: int
-    epochs: int
-    model: str
-    params: dict[str, Any]
-    system: str | None
-    scorers: list[dict[str, Any]]
-    limit: int | None = None
-    base_url: str = ""
-    harness: str = ""
-    created: str = ""
-
-    def metrics(self) -> list[str]:
-        """The names of the scores that every scored sample carries."""
-        return [str(scorer.get("as") or scorer["name"]) for scorer in self.scorers]
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="sample"):
-    """One line of a run log: one sample in one epoch. `digest` is the sample's own (see `dataset`)."""
-
-    prev: str = ""
-    id: str
-    digest: str
-    outcome: Outcome
-    epoch: int = 0
-    cluster: str | None = None
-    tags: list[str] = []
-    scores: dict[str, Score] = {}
-    failure: Failure | None = None
-    answer: Answer | None = None
-    attempts: int = 1
-
-
-class End(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="end"):
-    """The seal: how many sample lines stand before it. A log without one at its end is of an unfinished run."""
-
-    prev: str = ""
-    records: int
-
-
-Line = Manifest | Record | End
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """A metric on the samples of one tag: for information, never for a verdict."""
-
-    metric: str
-    tag: str
-    samples: int
-    estimate: float
-
-
-@dataclass(frozen=True, slots=True)
-class Flips:
-    """Sample ids whose score certainly fell, and certainly rose, from baseline to candidate."""
-
-    regressed: tuple[str, ...] = ()
-    improved: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a gate says, for the reports. `verdict` is None when there is no release to say it about.
-
-    `problems` are the reasons for `invalid` that concern the whole run; `owners` stand in the order of `metrics`;
-    `flips` are by metric label.
-    """
-
-    gate: str
-    answer: Answers
-    reason: str
-    metrics: tuple[MetricResult, ...]
-    problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    release: str | None = None
-    release_digest: str | None = None
-    baseline: str | None = None
-    owners: tuple[str, ...] = ()
-    flips: Mapping[str, Flips] = field(default_factory=dict)
-    slices: tuple[Slice, ...] = ()
-    verdict: Verdict | None = None

@@ -14,10 +14,10 @@ from evals.cli.common import Command, GateCommand, console
 from evals.cli.run import harness
 from evals.compare import shape
 from evals.config import GateConfig, MetricConfig, load_gate
+from evals.decision import Decision
 from evals.evidence import Evidence, gather
 from evals.gate import EXIT_CODES, decide, plan, underpowered
 from evals.report import junit, markdown
-from evals.schema import Decision
 from gateway.contracts import attestation, release
 from gateway.contracts.errors import InputError
 

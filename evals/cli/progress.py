@@ -6,7 +6,7 @@ from types import TracebackType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from evals.cli.common import console
-from evals.schema import Record
+from evals.lines import Record
 
 _BAR_EVERY_S = 0.1
 _LINE_EVERY_S = 10.0

@@ -23,8 +23,8 @@ from evals.cli.progress import RunProgress
 from evals.client import Client
 from evals.config import ScorerSpec, SuiteConfig, load_suite
 from evals.evidence import Evidence, gather
+from evals.lines import Manifest
 from evals.runner import Request, Run, total
-from evals.schema import Manifest
 from gateway.contracts.errors import InputError
 
 DEFAULT_KEY = "TOLLGATE_API_KEY"

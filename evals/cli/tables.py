@@ -5,8 +5,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from evals.compare import Account, Measure
+from evals.decision import Decision, Slice
 from evals.report.markdown import asked, bounds, number
-from evals.schema import Decision, Slice
 
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "invalid": "magenta", "waived": "cyan"}
 

@@ -6,7 +6,7 @@
 import re
 from xml.etree import ElementTree as Xml
 
-from evals.schema import Decision
+from evals.decision import Decision
 from gateway.contracts.verdict import Answer
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -1,6 +1,6 @@
 """A decision as Markdown, for a pull request or a job summary."""
 
-from evals.schema import Decision
+from evals.decision import Decision
 from gateway.contracts.verdict import ADMITTED, MetricResult
 
 _MOST_IDS = 20

@@ -3,12 +3,13 @@
 A scorer is a pydantic model (its fields are the options of the suite file, checked with the suite) with one method:
 
     class Exact(Scorer):
-        async def score(self, sample: Sample, answer: Answer) -> Score: ...
+        async def score(self, sample: Sample, answer: Answer, services: Services) -> Score: ...
 
     SCORERS = {"exact": Exact}
 
 Every module of this package that has a `SCORERS` table is found here, so that a new scorer is one new file. A score
-lies in [0, 1]; a scorer that cannot judge raises (the outcome is then `harness_error`), it never guesses.
+lies in [0, 1]; a scorer that cannot judge raises `Unjudged` (the outcome is then `harness_error`), it never guesses.
+What it needs of others, a judge or embeddings, it asks of `services`.
 """
 
 import difflib

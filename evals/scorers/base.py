@@ -1,14 +1,46 @@
 """What every scorer is."""
 
-from evals.schema import Answer, Sample, Score
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from evals.client import Result
+from evals.schema import Answer, Sample, Score, Unjudged
 from gateway.contracts import documents
+
+
+class Services(Protocol):
+    """What a scorer may ask of others."""
+
+    async def chat(self, body: Mapping[str, Any], *, vote: int = 0) -> Result:
+        """A chat completion of a judge, with retries; `body` is OpenAI's. `vote` numbers repeats of one question."""
+        ...
+
+    async def embed(self, texts: Sequence[str], model: str | None = None) -> Sequence[Sequence[float]]:
+        """A vector for each text, in their order. Raises Unjudged where one cannot be had."""
+        ...
+
+
+class NoServices:
+    """There is nobody to ask: scorers that compare text need nobody."""
+
+    async def chat(self, body: Mapping[str, Any], *, vote: int = 0) -> Result:
+        """Raises Unjudged."""
+        raise Unjudged("judge_failed", f"there is no judge to ask for {body.get('model')!r}")
+
+    async def embed(self, texts: Sequence[str], model: str | None = None) -> Sequence[Sequence[float]]:
+        """Raises Unjudged."""
+        raise Unjudged("not_measured", "there is no embedding model to ask")
 
 
 class Scorer(documents.Frozen):
     """Judges one answer to one sample. Options are fields; a wrong option is a mistake in the suite, with its line."""
 
-    async def score(self, sample: Sample, answer: Answer) -> Score:
-        """A value in [0, 1]. Raises ValueError when it cannot judge, for example without a reference."""
+    async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
+        """A value in [0, 1].
+
+        Raises Unjudged with a kind of failure where the evidence is missing, ValueError for a sample that it cannot
+        judge, for example one without a reference. It never guesses.
+        """
         raise NotImplementedError
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, field_validator
 
 from evals.schema import Answer, Sample, Score
-from evals.scorers.base import Scorer
+from evals.scorers.base import Scorer, Services
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -46,7 +46,7 @@ class JsonSchema(Scorer):
 
         return jsonschema.Draft202012Validator(self.schema_)
 
-    async def score(self, sample: Sample, answer: Answer) -> Score:
+    async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
         """1 or 0, with the first error of the schema as explanation."""
         text = answer.text.strip()
         fence = None if self.strict else _FENCE.match(text)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pydantic import Field, field_validator
 
 from evals.schema import Answer, Sample, Score
-from evals.scorers.base import Scorer, references
+from evals.scorers.base import Scorer, Services, references
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -29,7 +29,7 @@ class Exact(Scorer):
 
     normalise: bool = True
 
-    async def score(self, sample: Sample, answer: Answer) -> Score:
+    async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
         """1 or 0."""
         clean = normalise if self.normalise else str.strip
         found = clean(answer.text)
@@ -41,7 +41,7 @@ class Includes(Scorer):
 
     normalise: bool = True
 
-    async def score(self, sample: Sample, answer: Answer) -> Score:
+    async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
         """1 or 0. Raises ValueError for a reference without content: everything would include it."""
         for wanted in references(sample):
             needle = normalise(wanted) if self.normalise else wanted
@@ -69,7 +69,7 @@ class Regex(Scorer):
             raise ValueError(f"not a regular expression: {error}") from error
         return value
 
-    async def score(self, sample: Sample, answer: Answer) -> Score:
+    async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
         """1 or 0."""
         flags = re.IGNORECASE if self.ignore_case else 0
         search = re.fullmatch if self.full else re.search
@@ -86,7 +86,7 @@ class Numeric(Scorer):
     tolerance: float = Field(default=0.0, ge=0)
     relative: float = Field(default=0.0, ge=0)
 
-    async def score(self, sample: Sample, answer: Answer) -> Score:
+    async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
         """1 or 0. Raises ValueError when a reference holds no number."""
         found = last_number(answer.text)
         wanted = [last_number(reference) for reference in references(sample)]

@@ -9,7 +9,8 @@ import pytest
 from evals import dataset, run_log
 from evals.config import GateConfig, MetricConfig
 from evals.evidence import Evidence, gather
-from evals.schema import Answer, Failure, Manifest, Record, Score
+from evals.lines import Manifest, Record
+from evals.schema import Answer, Failure, Score
 from gateway.contracts import canonical
 
 Value = float | str

@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
-from evals.client import Client, Result
+from evals.client import UNREADABLE, Client, Result
+from evals.schema import ToolCall
 from gateway.contracts.errors import InputError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -126,6 +127,25 @@ async def test_a_200_that_is_no_completion_is_a_failure_of_the_system(body: str)
     result = await call(always(200, body))
     assert result.failure is not None
     assert (result.failure.kind, result.retryable) == ("bad_response", False)
+
+
+def turn(message: dict[str, object]) -> dict[str, object]:
+    return COMPLETION | {"choices": [{"message": {"role": "assistant", **message}, "finish_reason": "tool_calls"}]}
+
+
+async def test_tool_calls_are_an_answer_without_text() -> None:
+    called = {"id": "1", "type": "function", "function": {"name": "price", "arguments": '{"plan": "Free"}'}}
+    result = await call(always(200, turn({"content": None, "tool_calls": [called]})))
+    assert result.failure is None
+    assert result.answer is not None
+    assert result.answer.tool_calls == [ToolCall("price", {"plan": "Free"})]
+
+
+@pytest.mark.parametrize("arguments", ["{", "[]", "plan=Free"])
+async def test_arguments_that_are_no_object_stay_visible(arguments: str) -> None:
+    result = await call(always(200, turn({"tool_calls": [{"function": {"name": "f", "arguments": arguments}}]})))
+    assert result.answer is not None
+    assert result.answer.tool_calls == [ToolCall("f", {UNREADABLE: arguments})]
 
 
 @pytest.mark.parametrize("content", [None, "", "  \n"])

@@ -4,7 +4,7 @@ import pytest
 import statsmodels.api as sm
 
 from evals.compare import absolute, account, paired, shape, slices
-from evals.schema import Slice
+from evals.decision import Slice
 
 ALPHA = 0.05
 

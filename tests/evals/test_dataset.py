@@ -35,6 +35,21 @@ def test_the_digest_does_not_depend_on_order_or_spelling_of_defaults(tmp_path: P
     assert one == two
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        '"follow_ups": ["And then?"]',
+        '"tools": [{"type": "function"}]',
+        '"expected_calls": [{"name": "f"}]',
+        '"relevant": ["d1"]',
+        '"contexts": ["A plan costs 5."]',
+    ],
+)
+def test_what_not_every_sample_has_counts_where_it_is_set(tmp_path: Path, more: str) -> None:
+    with_more = GOOD.replace("}", f", {more}}}")
+    assert load(write(tmp_path, GOOD)).digest != load(write(tmp_path, with_more)).digest
+
+
 @pytest.mark.parametrize("change", [("How much", "How many"), ('"5"', '"6"'), ('"price"', '"cost"'), ('"c"', '"d"')])
 def test_the_digest_changes_with_every_field(tmp_path: Path, change: tuple[str, str]) -> None:
     assert load(write(tmp_path, GOOD)).digest != load(write(tmp_path, GOOD.replace(*change))).digest

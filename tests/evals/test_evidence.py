@@ -1,7 +1,8 @@
 import pytest
 
 from evals.evidence import gather
-from evals.schema import Answer, Failure, Record, Score
+from evals.lines import Record
+from evals.schema import Answer, Failure, Score
 
 
 def test_known_scores_are_points_and_missing_ones_the_whole_range(make_evidence) -> None:

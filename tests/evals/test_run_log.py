@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from evals.lines import Manifest, Record
 from evals.run_log import LogDamaged, Writer, check_same, read
-from evals.schema import Manifest, Record, Score
+from evals.schema import Score
 from gateway.contracts.errors import InputError
 
 

@@ -1,8 +1,6 @@
 import asyncio
 import json
-import random
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,71 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.client import Result
-from evals.dataset import Dataset, sample_digest, whole_digest
 from evals.evidence import gather
+from evals.lines import Manifest, Record
 from evals.run_log import Log
-from evals.runner import BACKOFF_CAP_S, LONGEST_WAIT_S, Request, Run, total
-from evals.schema import HARNESS_FAILURES, SYSTEM_FAILURES, Answer, Failure, Manifest, Record, Sample, Score, outcome_of
-from evals.scorers.base import Scorer
-from evals.scorers.text import Exact
-
-
-def dataset(count: int) -> Dataset:
-    samples = tuple(Sample(id=f"s{i}", input=f"question {i}", reference=f"answer {i}") for i in range(count))
-    digests = {sample.id: sample_digest(sample) for sample in samples}
-    return Dataset(Path("data.jsonl"), samples, digests, whole_digest(digests))
-
-
-class Bench:
-    """A run on a clock of its own: `answers(question, attempt)` is the endpoint, which takes `delay` seconds."""
-
-    def __init__(self, answers: Callable[[str, int], Result], *, delay: float = 0.0) -> None:
-        self.answers, self.delay = answers, delay
-        self.now = 0.0
-        self.slept: list[float] = []
-        self.attempts: Counter[str] = Counter()
-        self.bodies: list[dict] = []
-        self.timeouts: list[float] = []
-        self.existing: tuple[Record, ...] = ()
-        self.written: list[Record] = []
-        self.under_way = self.most_under_way = 0
-
-    async def complete(self, body: bytes, timeout_s: float) -> Result:
-        self.under_way += 1
-        self.most_under_way = max(self.most_under_way, self.under_way)
-        await asyncio.sleep(0)
-        self.under_way -= 1
-        self.now += self.delay
-        self.timeouts.append(timeout_s)
-        self.bodies.append(json.loads(body))
-        question = self.bodies[-1]["messages"][-1]["content"]
-        self.attempts[question] += 1
-        return self.answers(question, self.attempts[question])
-
-    def write(self, record: Record) -> None:
-        self.written.append(record)
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-    def run(self, data: Dataset, *, scorers: dict[str, Scorer] | None = None, **request: object) -> Run:
-        settings = Request(**{"model": "faq@2", "params": {"temperature": 0}, "concurrency": 4} | request)
-        chosen = {"exact": Exact()} if scorers is None else scorers
-        return Run(data, settings, chosen, self, self, lambda: self.now, self.sleep, random.Random(1))
-
-
-def right(question: str, attempt: int) -> Result:
-    return Result(answer=Answer(text=question.replace("question", "answer"), finish_reason="stop"))
-
-
-def failing(kind: str, *, times: int = 1_000, retryable: bool = True, retry_after: float | None = None):
-    def answers(question: str, attempt: int) -> Result:
-        if attempt > times:
-            return right(question, attempt)
-        return Result(failure=Failure(kind, "as told"), retryable=retryable, retry_after=retry_after)
-
-    return answers
+from evals.runner import BACKOFF_CAP_S, LONGEST_WAIT_S, Request, total
+from evals.schema import HARNESS_FAILURES, SYSTEM_FAILURES, Answer, Failure, Sample, Score, outcome_of
+from tests.evals.bench import Bench, dataset, failing, right
 
 
 async def test_every_sample_leaves_one_scored_record() -> None:
@@ -190,32 +129,6 @@ async def test_a_wait_beyond_the_deadline_is_not_waited() -> None:
     assert record.failure is not None
     assert (record.failure.kind, record.outcome, bench.slept) == ("deadline", "harness_error", [])
     assert "as told" in record.failure.message
-
-
-class Crashing(Scorer):
-    async def score(self, sample: Sample, answer: Answer) -> Score:
-        raise KeyError("missing")
-
-
-class Generous(Scorer):
-    value: float
-
-    async def score(self, sample: Sample, answer: Answer) -> Score:
-        return Score(self.value)
-
-
-@pytest.mark.parametrize(
-    "scorer", [Crashing(), Generous(value=1.01), Generous(value=-0.1), Generous(value=float("nan"))]
-)
-async def test_a_scorer_that_fails_is_missing_evidence_and_keeps_the_answer(scorer: Scorer) -> None:
-    bench = Bench(right)
-    await bench.run(dataset(1), scorers={"exact": Exact(), "broken": scorer}).execute()
-    (record,) = bench.written
-    assert record.failure is not None
-    assert (record.outcome, record.failure.kind, record.scores) == ("harness_error", "scorer_crashed", {})
-    assert "broken" in record.failure.message
-    assert record.answer is not None
-    assert record.answer.text == "answer 0"
 
 
 async def test_a_resumed_run_asks_only_for_what_is_missing() -> None:

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from evals.schema import HARNESS_FAILURES, SYSTEM_FAILURES, Manifest, Record, Sample, Score, outcome_of
+from evals.schema import HARNESS_FAILURES, SYSTEM_FAILURES, Sample, ToolCall, Unjudged, outcome_of
 
 
 def test_every_kind_of_failure_has_exactly_one_outcome() -> None:
@@ -20,22 +20,27 @@ def test_references_are_a_list_whatever_the_file_says(reference: object, expecte
     assert msgspec.convert({"id": "1", "input": "q", "reference": reference}, Sample).references() == expected
 
 
-def test_a_record_survives_its_json() -> None:
-    record = Record(id="a", digest="sha256:1", outcome="scored", epoch=2, scores={"exact": Score(0.5, "half")})
-    assert msgspec.json.decode(msgspec.json.encode(record), type=Record) == record
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        (Sample(id="a", input="first"), "first"),
+        (Sample(id="a", input="first", follow_ups=["second", "third"]), "third"),
+        (Sample(id="a", input=[{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]), "q"),
+        (Sample(id="a", input=[{"role": "system", "content": "s"}]), ""),
+        (Sample(id="a", input=[{"role": "user", "content": [{"type": "text", "text": "q"}]}]), ""),
+    ],
+)
+def test_the_question_is_what_the_user_asks_last(sample: Sample, expected: str) -> None:
+    assert sample.question() == expected
 
 
-def test_metrics_are_named_by_as_and_else_by_the_scorer() -> None:
-    manifest = Manifest(
-        suite="s",
-        suite_digest="d",
-        dataset="f",
-        dataset_sha256="d",
-        samples=1,
-        epochs=1,
-        model="m",
-        params={},
-        system=None,
-        scorers=[{"name": "exact"}, {"name": "regex", "as": "city", "pattern": "x"}],
-    )
-    assert manifest.metrics() == ["exact", "city"]
+def test_missing_evidence_has_a_kind_of_the_closed_set() -> None:
+    assert Unjudged("judge_failed", "why").kind == "judge_failed"
+    with pytest.raises(KeyError, match="server_error"):
+        Unjudged("server_error", "an error of the system is no missing evidence")
+
+
+def test_an_unknown_key_of_a_tool_call_is_refused() -> None:
+    assert msgspec.convert({"name": "f"}, ToolCall) == ToolCall("f", {})
+    with pytest.raises(msgspec.ValidationError, match="args"):
+        msgspec.convert({"name": "f", "args": {}}, ToolCall)

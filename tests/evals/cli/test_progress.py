@@ -1,7 +1,8 @@
 import pytest
 
 from evals.cli.progress import RunProgress
-from evals.schema import Outcome, Record
+from evals.lines import Record
+from evals.schema import Outcome
 
 
 class Clock:

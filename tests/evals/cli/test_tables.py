@@ -6,7 +6,7 @@ from rich.table import Table
 
 from evals.cli.tables import account_lines, answer, decision_table, run_table, slice_table
 from evals.compare import Account, absolute
-from evals.schema import Decision, Slice
+from evals.decision import Decision, Slice
 from gateway.contracts.verdict import MetricResult
 
 

@@ -2,8 +2,8 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
+from evals.decision import Decision
 from evals.report.junit import render
-from evals.schema import Decision
 from gateway.contracts.verdict import Answer, MetricResult
 
 

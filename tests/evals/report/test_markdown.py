@@ -2,9 +2,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from evals.decision import Decision
 from evals.gate import decide
 from evals.report.markdown import number, render
-from evals.schema import Decision
 
 NONINFERIOR = {"metric": "exact", "owner": "ml", "test": "noninferior", "margin": 0.1}
 ABSOLUTE = {"metric": "exact", "owner": "product", "test": "absolute", "at_least": 0.6}

@@ -1,7 +1,7 @@
 import pytest
 
-from evals.schema import Answer, Sample
-from evals.scorers.base import Scorer, references
+from evals.schema import Answer, Sample, Unjudged
+from evals.scorers.base import NoServices, Scorer, references
 
 
 def test_a_sample_without_a_reference_cannot_be_compared() -> None:
@@ -11,4 +11,13 @@ def test_a_sample_without_a_reference_cannot_be_compared() -> None:
 
 async def test_the_base_scores_nothing() -> None:
     with pytest.raises(NotImplementedError):
-        await Scorer().score(Sample(id="a", input="q"), Answer(text="x"))
+        await Scorer().score(Sample(id="a", input="q"), Answer(text="x"), NoServices())
+
+
+async def test_nobody_to_ask_is_missing_evidence() -> None:
+    with pytest.raises(Unjudged, match="no judge to ask for 'j'") as failed:
+        await NoServices().chat({"model": "j"})
+    assert failed.value.kind == "judge_failed"
+    with pytest.raises(Unjudged, match="no embedding model") as failed:
+        await NoServices().embed(["a"])
+    assert failed.value.kind == "not_measured"

@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from evals.schema import Answer, Sample, Score
+from evals.scorers.base import NoServices
 from evals.scorers.json_schema import JsonSchema
 
 SCHEMA = {
@@ -14,7 +15,7 @@ SCHEMA = {
 
 async def score(text: str, **options: object) -> Score:
     scorer = JsonSchema.model_validate({"schema": SCHEMA, **options})
-    return await scorer.score(Sample(id="a", input="q"), Answer(text=text))
+    return await scorer.score(Sample(id="a", input="q"), Answer(text=text), NoServices())
 
 
 @pytest.mark.parametrize(

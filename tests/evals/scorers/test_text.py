@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from evals.schema import Answer, Sample
+from evals.scorers.base import NoServices
 from evals.scorers.text import Exact, Includes, Numeric, Regex, last_number, normalise
 
 
@@ -12,7 +13,7 @@ def sample(reference: str | list[str] | None = "The Free plan") -> Sample:
 
 
 async def value(scorer, text: str, reference: str | list[str] | None = "The Free plan") -> float:
-    return (await scorer.score(sample(reference), Answer(text=text))).value
+    return (await scorer.score(sample(reference), Answer(text=text), NoServices())).value
 
 
 @pytest.mark.parametrize(
