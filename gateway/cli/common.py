@@ -1,7 +1,7 @@
 """What the commands share: errors as one clear message, options that name the configuration or the database."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,8 @@ from gateway.stores.bundle import Stores, open_stores
 from gateway.stores.database import path_of
 
 DATABASE = "sqlite:///tollgate.db"
-PIPE_WIDTH = 220
+PIPE_WIDTH = 1000
+"""Where there is no terminal nothing is cut off."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -76,9 +77,37 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
 
 
+def fitting(
+    screen: Console, build: Callable[[Sequence[str]], Table], columns: Sequence[str], spare: Sequence[str]
+) -> tuple[Table, list[str]]:
+    """(a table that the screen has room for, the columns it had to leave out): of the `spare` ones the last are kept.
+
+    A figure that is cut off is a wrong figure.
+    """
+    left_out = [name for name in spare if name in columns]
+    unbounded = screen.options.update(width=PIPE_WIDTH)
+
+    def without(names: Sequence[str]) -> Table:
+        return build([each for each in columns if each not in names])
+
+    for name in reversed(left_out):
+        fewer = [each for each in left_out if each != name]
+        if screen.measure(without(fewer), options=unbounded).maximum <= screen.width:
+            left_out = fewer
+    return without(left_out), left_out
+
+
 def moment(seconds: float | None) -> str:
     """A time for people: UTC, to the second."""
     return "" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def check_period(since: float | None, until: float | None) -> None:
+    """Raise InputError for a period that ends before it begins, or at once."""
+    if since is not None and until is not None and since >= until:
+        raise InputError(
+            f"--since {moment(since)[:10]} is not before --until {moment(until)[:10]}: there is no day in between"
+        )
 
 
 class Day(click.ParamType[float]):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from gateway import config as configuration
-from gateway.cli.common import moment
+from gateway.cli.common import check_period, moment
 from gateway.contracts import prices
 from gateway.contracts.errors import InputError
 from gateway.costs import closing, fleet, focus, focus_prices, focus_rules, forecast, page, parquet, sheets
@@ -49,6 +49,8 @@ class Asked(NamedTuple):
         """What has to be said of a report, of prices in several versions and of gateways that disagree too."""
         first_uses = [(each.version, each.first_used_at) for each in self.stores.price_books.versions()]
         said = notes(found, versions_in_use(first_uses, self.since, self.until))
+        if not found.rows:
+            said.insert(0, self._nothing())
         for each in self.stores.rentals.conflicts(self.since or 0.0):
             if self.until is None or each.at < self.until:
                 said.append(
@@ -57,6 +59,14 @@ class Asked(NamedTuple):
                     f"GPU hour, which counts from {moment(each.at)} on."
                 )
         return said
+
+    def _nothing(self) -> str:
+        """Why a report is empty."""
+        months = sorted({line.group["month"] for line in self.stores.costs.lines(("month",), books=self.books)})
+        if not months:
+            return "The ledger is empty: nothing was asked yet, and no GPU has a price."
+        span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
+        return f"Nothing in the ledger is of this period and choice: it holds requests and GPU time of {span} (UTC)."
 
     def report(self) -> Report:
         """The report that was asked for."""
@@ -75,7 +85,9 @@ def asked(
     """Close the hours that are due, where a configuration says by which model engines share their time, and ask.
 
     Without one nothing is written, and what is not closed is worked out by the default model: it is provisional.
+    Raises InputError for a period without a day.
     """
+    check_period(since, until)
     engines = None
     if config_path is not None:
         engines = fleet.engines(configuration.load(config_path).config)

@@ -13,7 +13,7 @@ from rich.table import Table
 from gateway import config as configuration
 from gateway.cli import break_evens, cost_files
 from gateway.cli.calibrate import calibrate
-from gateway.cli.common import PIPE_WIDTH, Day, config_option, console, database_option, row, stores_of, table
+from gateway.cli.common import PIPE_WIDTH, Day, config_option, console, database_option, fitting, row, stores_of, table
 from gateway.cli.cost_files import Asked
 from gateway.cli.forecasts import forecast_command, where_of
 from gateway.cli.reconcile import reconcile
@@ -154,12 +154,18 @@ def _prices(price_path: Path | None, config_path: Path | None) -> prices.PriceBo
 
 def _show(ask: Asked, methods: bool, out: Path | None) -> None:
     found = ask.report()
-    sheet = _methods(found) if methods else _money(found)
+    columns = ["requests", *METHODS, "share", "other_methods"] if methods else _money(found)
     foot = "\n".join(ask.notes(found)) + "\n"
     if out is None:
-        console().print(sheet)
+        screen = console()
+        sheet, left_out = fitting(screen, lambda names: _sheet(found, names), columns, SPARE)
+        screen.print(sheet)
+        if left_out:
+            names = ", ".join(_heading(name) for name in left_out)
+            click.echo(f"Left out, for the terminal is narrow: {names}. They are in --out FILE and in --format csv.")
         click.echo(foot, nl=False)
         return
+    sheet = _sheet(found, columns)
     try:
         with out.open("w", encoding="utf-8") as stream:
             Console(file=stream, width=PIPE_WIDTH).print(sheet)
@@ -168,30 +174,30 @@ def _show(ask: Asked, methods: bool, out: Path | None) -> None:
         raise InputError(f"{str(out)!r} cannot be written: {error.strerror}") from error
 
 
-def _money(found: Report) -> Table:
+def _money(found: Report) -> list[str]:
     """Three columns of money, a row's share, and how far other methods would move it; what is unknown where it is."""
     unknown = [name for name in UNKNOWN if getattr(found.total.line, name)]
     open_hours = ["provisional"] if found.total.provisional else []
-    columns = [*COUNTS, "list_cost", "allocated", *open_hours, "fully_loaded", "share", "other_methods", *unknown]
-    return _sheet(found, columns)
+    return [*COUNTS, "list_cost", "allocated", *open_hours, "fully_loaded", "share", "other_methods", *unknown]
 
 
-def _methods(found: Report) -> Table:
-    """The same money by each method."""
-    return _sheet(found, ["requests", *METHODS, "share", "other_methods"])
-
-
+SPARE = ("cached_tokens", "other_methods", *UNKNOWN, "share", "input_tokens", "output_tokens", "provisional")
+"""What a narrow terminal does without, in this order; the notes have the totals of what is unknown."""
 HEADINGS = {
     "list_cost": "list",
     **{name: f"by {text}" for name, text in METHODS.items() if name != "allocated"},
 }
 
 
+def _heading(name: str) -> str:
+    return HEADINGS.get(name, name.replace("_", " "))
+
+
 def _sheet(found: Report, columns: Sequence[str]) -> Table:
     groups = [*found.by, "cost centre"]
     sheet = table(*groups, show_footer=True)
     for name in columns:
-        sheet.add_column(HEADINGS.get(name, name.replace("_", " ")), justify="right")
+        sheet.add_column(_heading(name), justify="right")
     for each in found.rows:
         row(sheet, *each.line.group.values(), each.centre, *_cells(each, columns))
     footer = ["total", *[""] * (len(groups) - 1), *_cells(found.total, columns)]

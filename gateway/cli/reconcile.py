@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gateway import config as configuration
-from gateway.cli.common import Day, config_option, console, database_option, moment, row, stores_of, table
+from gateway.cli.common import Day, check_period, config_option, console, database_option, moment, row, stores_of, table
 from gateway.config import Timeouts
 from gateway.contracts.errors import InputError
 from gateway.costs.counted import reconcile_tokens
@@ -86,6 +86,7 @@ def reconcile(
       gateway costs reconcile --since 2026-11-01 --until 2026-12-01 --invoice 1234.56
       gateway costs reconcile --since 2026-11-24 --json
     """
+    check_period(since, until)
     stores = stores_of(config_path, database)
     spool.recover(stores.spool_folder, stores.ledger.insert)
     timeouts = Timeouts() if config_path is None else configuration.load(config_path).config.timeouts

@@ -140,6 +140,23 @@ def test_days_cut_the_time() -> None:
 
 
 @pytest.mark.usefixtures("stores")
+@pytest.mark.parametrize("choice", [("--since", "2027-01-01"), ("--where", "team=nobody")])
+def test_an_empty_report_says_what_there_is(choice: tuple[str, str]) -> None:
+    expected = "Nothing in the ledger is of this period and choice: it holds requests and GPU time of 2026-11 (UTC)."
+    assert expected in _run("costs", *choice).stdout
+    assert expected in _json("costs", *choice)["notes"]
+
+
+@pytest.mark.usefixtures("stores")
+@pytest.mark.parametrize("command", [("costs",), ("costs", "reconcile"), ("costs", "--format", "focus")])
+@pytest.mark.parametrize("until", ["2026-11-22", "2026-11-21"])
+def test_a_period_without_a_day_is_refused(command: tuple[str, ...], until: str) -> None:
+    refused = CliRunner().invoke(main, [*command, "--since", "2026-11-22", "--until", until])
+    assert refused.exit_code == 1
+    assert f"--since 2026-11-22 is not before --until {until}" in refused.stderr
+
+
+@pytest.mark.usefixtures("stores")
 def test_a_dimension_named_twice_is_one() -> None:
     once, twice = (_run("costs", "--by", by, "--json").stdout for by in ("team", "team,team"))
     assert twice == once
@@ -190,7 +207,9 @@ def test_an_empty_ledger_is_shown_empty(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     open_stores("sqlite:///tollgate.db")
     assert _json("costs")["rows"] == []
-    assert "total" in _run("costs").stdout
+    said = _run("costs").stdout
+    assert "total" in said
+    assert "The ledger is empty" in said
     for style in ("csv", "focus", "html"):
         assert _run("costs", "--format", style).stdout
 
