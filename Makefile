@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
-PARALLEL := -n auto --dist loadgroup
+PARALLEL := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit lint bench locks clean
@@ -15,9 +15,9 @@ help: ## show this list
 demo: $(VENV)/.ready ## serve, evaluate and gate a real model on vLLM (KEEP=1 leaves it running, ENGINE_URL=… takes a running engine)
 	@$(BIN)/python configs/demo/demo.py $(if $(KEEP),--keep) $(if $(ENGINE_URL),--engine-url $(ENGINE_URL)) $(if $(PORT),--port $(PORT))
 
-test: $(VENV)/.ready ## install and pass everything
+test: unit ## install and pass everything
 	@PYTHON="$(PYTHON)" configs/demo/install_vllm.sh || test -z "$(CI)"
-	@$(BIN)/python -m pytest $(PARALLEL)
+	@$(BIN)/python -m pytest -m engine
 
 unit: $(VENV)/.ready ## pass everything that needs no engine
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not engine"
