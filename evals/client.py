@@ -1,21 +1,19 @@
 """One chat completion over HTTP, with its time, its tokens and who answered it. Never raises for what a server does.
 
-Every way a call can end becomes a `Result`: an answer, or a failure of the closed set in `schema`. aiohttp, which is an
-optional dependency, is loaded when a client opens.
+Every way a call can end becomes a `Result`: an answer, or a failure of the closed set in `schema`.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from evals.http1 import ExchangeError, Pool
 from evals.schema import Answer, Failure, ToolCall
-from gateway.contracts import usage
+from gateway.contracts import documents, usage
 from gateway.contracts.errors import InputError
-
-if TYPE_CHECKING:
-    import aiohttp
 
 RELEASE, DIGEST = "x-tollgate-release", "x-tollgate-digest"
 REPLICA, COST = "x-tollgate-replica", "x-tollgate-cost"
@@ -36,6 +34,17 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     retryable: bool = False
     retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back over HTTP, latency in seconds; `broken` is set where nothing did."""
+
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = b""
+    latency_s: float = 0.0
+    broken: Result | None = None
 
 
 class Function(msgspec.Struct):
@@ -83,48 +92,42 @@ class Client:
     """
 
     def __init__(self, base_url: str, api_key: str | None, *, connections: int, clock: Callable[[], float]) -> None:
-        if not base_url.startswith(("http://", "https://")):
-            raise InputError(f"--base-url: expected http://HOST:PORT/v1, found {base_url!r}")
-        self.base_url = base_url.rstrip("/")
-        self._url = self.base_url + "/chat/completions"
-        self._headers = {"Content-Type": "application/json"}
+        """Raises InputError for an address or a key that cannot be sent to."""
+        self._headers = headers = {"Content-Type": "application/json"}
         if api_key:
-            self._headers["Authorization"] = f"Bearer {api_key}"
-        self._connections = connections
+            headers["Authorization"] = f"Bearer {api_key}"
+        self.base_url = base_url.rstrip("/")
         self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
+        self._open = False
+        try:
+            self._pool = Pool(documents.http_url(self.base_url, "http://HOST:PORT/v1"), connections=connections)
+        except ValueError as error:
+            raise InputError(f"--base-url: {error}") from error
+        try:
+            self._ask = self._pool.head("GET", "/models", headers)
+            self._send = self._pool.head("POST", "/chat/completions", headers)
+        except ValueError as error:
+            raise InputError(f"{error}: look at the key") from error
 
     async def __aenter__(self) -> "Client":
-        try:
-            import aiohttp
-        except ModuleNotFoundError as error:
-            raise InputError("aiohttp is not installed: pip install 'tollgate[evals]'") from error
-
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=60),
-            headers=self._headers,
-            auto_decompress=True,
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        self._timeout = aiohttp.ClientTimeout
-        self._network_errors = (aiohttp.ClientError, OSError)
+        await self._pool.__aenter__()
+        self._open = True
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        self._open = False
+        await self._pool.__aexit__(kind, error, trace)
 
     async def reach(self, timeout_s: float) -> None:
         """Raise InputError unless something answers HTTP at the base URL and takes the key."""
-        session = self._open()
         try:
-            async with session.get(self.base_url + "/models", timeout=self._timeout(total=timeout_s)) as response:
-                await response.read()
-        except (TimeoutError, *self._network_errors) as error:
+            response = await self._opened().request(self._ask, b"", timeout_s)
+        except (TimeoutError, ExchangeError) as error:
+            detail = str(error) or f"no answer within {timeout_s:g} s"
             raise InputError(
-                f"nothing usable answers at {self.base_url!r} ({type(error).__name__}): is the gateway running? "
+                f"nothing usable answers at {self.base_url!r} ({detail}): is the gateway running? "
                 "`gateway serve` starts it, --base-url names another address"
             ) from error
         if response.status == 401:
@@ -132,26 +135,35 @@ class Client:
                 f"{self.base_url!r} does not take this key (401): put a virtual key into the variable "
                 "that --api-key-env names (`gateway keys create` makes one)"
             )
+        if 300 <= response.status < 400:
+            where = response.headers.get("location", "nowhere")
+            raise InputError(f"{self.base_url!r} sends its callers to {where!r}: name that address with --base-url")
 
     async def complete(self, body: bytes, timeout_s: float) -> Result:
         """Send one request body; `timeout_s` bounds connecting, waiting and reading together."""
-        session = self._open()
+        reply = await self._exchange(self._send, body, timeout_s)
+        return reply.broken or read_response(reply.status, reply.headers, reply.content, reply.latency_s)
+
+    async def post(self, path: str, body: bytes, timeout_s: float) -> Reply:
+        """Send a body to a path under the base URL; `timeout_s` bounds connecting, waiting and reading together."""
+        return await self._exchange(self._pool.head("POST", path, self._headers), body, timeout_s)
+
+    async def _exchange(self, head: bytes, body: bytes, timeout_s: float) -> Reply:
+        pool = self._opened()
         started = self._clock()
         try:
-            async with session.post(self._url, data=body, timeout=self._timeout(total=timeout_s)) as response:
-                content = await response.read()
+            response = await pool.request(head, body, timeout_s)
         except TimeoutError:
             failure = Failure("timeout", f"no answer within {timeout_s:g} s")
-            return Result(failure=failure, retryable=True)
-        except self._network_errors as error:
-            return Result(failure=Failure("unreachable", f"{type(error).__name__}: {error}"), retryable=True)
-        elapsed = self._clock() - started
-        return read_response(response.status, response.headers, content, elapsed)
+            return Reply(broken=Result(failure=failure, retryable=True))
+        except ExchangeError as error:
+            return Reply(broken=Result(failure=Failure("unreachable", str(error)), retryable=True))
+        return Reply(response.status, response.headers, response.body, self._clock() - started)
 
-    def _open(self) -> "aiohttp.ClientSession":
-        if self._session is None:
+    def _opened(self) -> Pool:
+        if not self._open:
             raise RuntimeError("use the client with `async with`")
-        return self._session
+        return self._pool
 
 
 def read_response(status: int, headers: Mapping[str, str], content: bytes, latency_s: float) -> Result:
@@ -197,7 +209,7 @@ def _call(function: Function) -> ToolCall:
     """Arguments that are no JSON object stay visible as they came, under a key that no schema has."""
     try:
         return ToolCall(function.name, msgspec.json.decode(function.arguments or "{}", type=dict[str, Any]))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return ToolCall(function.name, {UNREADABLE: function.arguments})
 
 
@@ -207,6 +219,8 @@ def _refused(status: int, headers: Mapping[str, str], content: bytes, answer: An
         kind, retryable = "not_gated", False
     elif status >= 500:
         kind, retryable = "server_error", True
+    elif 300 <= status < 400:
+        kind, retryable, message = "not_found", False, f"this address sends its callers to {headers.get('location')!r}"
     else:
         kind = _BY_STATUS.get(status, "rejected")
         retryable = status == 429

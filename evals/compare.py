@@ -5,14 +5,16 @@ the data set, never of the answers. Where evidence is missing the estimate and t
 it could have, the upper bound the best one.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
-from evals import stats
+from evals import stats, variance
 from evals.decision import Flips, Slice
 from evals.evidence import UNKNOWN, Evidence, Interval, Unit
 from evals.schema import OUTCOMES, Outcome
+from evals.spending import amount
 
 _EPSILON = 1e-12
 
@@ -85,18 +87,51 @@ def paired(
     )
 
 
+def differences(candidate: Evidence, baseline: Evidence, metric: str) -> list[stats.Cluster]:
+    """What the estimate of `paired` is the mean of: differences by cluster, missing values at their worst."""
+    units = _tagged({**baseline.units, **candidate.units}, None)
+    worst = [_score(candidate, u, metric)[0] - _baseline_score(baseline, u, metric)[1] for u in units]
+    return _clusters([unit.cluster for unit in units], worst)
+
+
 def slices(candidate: Evidence, baseline: Evidence | None, metrics: Iterable[str]) -> tuple[Slice, ...]:
     """Estimates by tag: paired differences, or the candidate's means when there is no baseline."""
-    tags = sorted({tag for unit in candidate.units.values() for tag in unit.tags})
-    found: list[Slice] = []
+    found: dict[str, list[Slice]] = {}
+    units = _tagged(candidate.units, None)
     for metric in dict.fromkeys(metrics):
-        for tag in tags:
-            units = _tagged(candidate.units, tag)
-            low = sum(unit.score(metric, "candidate")[0] for unit in units)
+        values: dict[str, list[float]] = {}
+        for unit in units:
+            value = unit.score(metric, "candidate")[0]
             if baseline is not None:
-                low -= sum(_baseline_score(baseline, unit, metric)[1] for unit in units)
-            found.append(Slice(metric, tag, len(units), low / len(units)))
-    return tuple(found)
+                value -= _baseline_score(baseline, unit, metric)[1]
+            for tag in dict.fromkeys(unit.tags):
+                values.setdefault(tag, []).append(value)
+        found[metric] = [Slice(metric, tag, len(v), math.fsum(v) / len(v)) for tag, v in sorted(values.items())]
+    return tuple(part for parts in found.values() for part in parts)
+
+
+def noise(run: Evidence, metric: str) -> variance.Split | None:
+    """Where the noise of a run's mean comes from, of what is known; None below two samples."""
+    cells = [_cells(unit, metric) for unit in run.units.values()]
+    return variance.split([known for known in cells if known])
+
+
+def noise_between(candidate: Evidence, baseline: Evidence, metric: str) -> variance.Split | None:
+    """The same of the difference of two runs, over the samples that both have scores of."""
+    both = [(unit, baseline.units[key]) for key, unit in candidate.units.items() if key in baseline.units]
+    pairs = [(_cells(ours, metric), _cells(theirs, metric)) for ours, theirs in both]
+    return variance.split_difference([pair for pair in pairs if all(pair)])
+
+
+def _cells(unit: Unit, metric: str) -> list[variance.Cell]:
+    """The known scores of a sample, an error of the system among them as 0."""
+    found: list[variance.Cell] = []
+    for record in unit.records:
+        if record.outcome == "system_error":
+            found.append(variance.Cell(0.0))
+        elif record.outcome == "scored" and metric in record.scores:
+            found.append(variance.Cell(record.scores[metric].value, record.scores[metric].votes))
+    return found
 
 
 def _tagged(units: Mapping[str, Unit], tag: str | None) -> list[Unit]:
@@ -143,12 +178,15 @@ def _clusters(keys: Sequence[str], values: Sequence[float]) -> list[stats.Cluste
     grouped: dict[str, list[float]] = {}
     for key, value in zip(keys, values, strict=True):
         grouped.setdefault(key, []).append(value)
-    return [stats.Cluster(sum(grouped[key]), len(grouped[key])) for key in sorted(grouped)]
+    return [stats.Cluster(math.fsum(values), len(values)) for values in grouped.values()]
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What a run cost and how its samples ended. `cost` is None when no answer carried one; `failures` by kind."""
+    """What a run cost and how its samples ended. `cost` is None when no answer carried one; `failures` by kind.
+
+    `from_cache` counts answers of the harness's own cache: their tokens count, and cost nothing.
+    """
 
     outcomes: dict[Outcome, int]
     failures: dict[str, int]
@@ -158,12 +196,13 @@ class Account:
     cached_tokens: int
     cost: Decimal | None
     uncosted: int
+    from_cache: int = 0
 
 
 def account(run: Evidence) -> Account:
     """Add up a run. Retried answers that never arrived are not in it."""
     outcomes, failures = dict.fromkeys(OUTCOMES, 0), dict[str, int]()
-    tokens, truncated, uncosted, cost = [0, 0, 0], 0, 0, None
+    tokens, truncated, cached, uncosted, cost = [0, 0, 0], 0, 0, 0, None
     for record in (record for unit in run.units.values() for record in unit.records):
         outcomes[record.outcome] += 1
         if record.failure is not None:
@@ -174,15 +213,8 @@ def account(run: Evidence) -> Account:
         truncated += answer.finish_reason == "length"
         for position, count in enumerate((answer.input_tokens, answer.output_tokens, answer.cached_tokens)):
             tokens[position] += count or 0
-        amount = _amount(answer.cost)
-        uncosted += amount is None
-        cost = cost if amount is None else (cost or Decimal(0)) + amount
-    return Account(outcomes, failures, truncated, tokens[0], tokens[1], tokens[2], cost, uncosted)
-
-
-def _amount(text: str | None) -> Decimal | None:
-    try:
-        amount = Decimal(text) if text else None
-    except InvalidOperation:
-        return None
-    return amount if amount is not None and amount.is_finite() else None
+        paid = amount(answer.cost)
+        cached += answer.cached
+        uncosted += paid is None and not answer.cached
+        cost = cost if paid is None else (cost or Decimal(0)) + paid
+    return Account(outcomes, failures, truncated, tokens[0], tokens[1], tokens[2], cost, uncosted, cached)

@@ -5,21 +5,23 @@ not known on this floor: whoever loads a suite passes a check for one `ScorerSpe
 the plan (`planned_sd`); one in a file may not.
 """
 
-import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from evals import option_files
+from evals.durations import Duration, span
+from evals.judge_config import JudgeConfig, JudgeFloor
+from evals.retrieval_config import EmbeddingsConfig, RetrievalConfig
 from gateway.contracts import canonical, documents
 from gateway.contracts.release import Digest
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 RESERVED_PARAMS = frozenset({"model", "messages", "stream", "stream_options", "n"})
-_TTL = re.compile(r"^([1-9][0-9]{0,4})([mhd])$")
-_TTL_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 class ScorerSpec(documents.Frozen):
@@ -40,13 +42,21 @@ class ScorerSpec(documents.Frozen):
         """The scorer's own keys."""
         return dict(self.model_extra or {})
 
+    def beside(self, folder: Path) -> "ScorerSpec":
+        """The same with the files read that its options name. Raises ValueError."""
+        return self.model_copy(update=option_files.filled(self.options, folder))
+
 
 class SuiteConfig(documents.Frozen):
-    """What is asked: a data set, request parameters, scorers. `timeout_s` is seconds for one attempt."""
+    """What is asked: a data set or one `split` of it, request parameters, scorers. `timeout_s` is for one attempt.
+
+    With a split, `dataset_sha256` is the digest of the split, as the card of the data set freezes it.
+    """
 
     suite: Name
     dataset: str
     dataset_sha256: Digest | None = None
+    split: Name | None = None
     params: dict[str, Any] = Field(default_factory=lambda: {"temperature": 0})
     system: str | None = None
     scorers: Annotated[tuple[ScorerSpec, ...], Field(min_length=1)]
@@ -54,6 +64,15 @@ class SuiteConfig(documents.Frozen):
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 32
     max_retries: Annotated[int, Field(ge=0, le=20)] = 4
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    judge: JudgeConfig | None = None
+    embeddings: EmbeddingsConfig | None = None
+    retrieval: RetrievalConfig | None = None
+
+    @model_validator(mode="after")
+    def _embedded(self) -> "SuiteConfig":
+        if self.retrieval is not None and self.embeddings is None:
+            raise ValueError("retrieval needs a model: add `embeddings: {model: wordllama}`, or a served model's name")
+        return self
 
     @field_validator("params")
     @classmethod
@@ -73,8 +92,14 @@ class SuiteConfig(documents.Frozen):
             seen.add(spec.metric)
         return value
 
-    def digest(self, dataset_sha256: str) -> str:
-        """sha256 over everything that a score depends on; concurrency, retries and timeouts are not among it."""
+    def digest(self, dataset_sha256: str, rag: Mapping[str, Any] | None = None) -> str:
+        """sha256 over everything that a score depends on; concurrency, retries and timeouts are not among it.
+
+        `rag` is what `rag.identity` gives; it counts, and has to be there, only where the suite has `embeddings`.
+        Raises ValueError without it: two suites over different documents would look the same.
+        """
+        if (self.embeddings is None) != (rag is None):
+            raise ValueError("a suite with embeddings needs their identity for its digest, and no other takes one")
         return canonical.digest(
             {
                 "suite": self.suite,
@@ -83,12 +108,16 @@ class SuiteConfig(documents.Frozen):
                 "system": self.system,
                 "scorers": self.scorer_dicts(),
                 "epochs": self.epochs,
+                **({} if rag is None else {"rag": dict(rag)}),
+                **({} if self.judge is None else {"judge": self.judge.identity()}),
+                **({"split": self.split} if self.split else {}),
             }
         )
 
     def scorer_dicts(self) -> list[dict[str, Any]]:
-        """The scorers as JSON values."""
-        return [spec.model_dump(mode="json", by_alias=True, exclude_none=True) for spec in self.scorers]
+        """The scorers as JSON values; of a file that a scorer reads, the name and the digest."""
+        specs = (spec.model_dump(mode="json", by_alias=True, exclude_none=True) for spec in self.scorers)
+        return [option_files.named(spec) for spec in specs]
 
 
 class Design(documents.Frozen):
@@ -131,24 +160,25 @@ class MetricConfig(documents.Frozen):
 
 
 class GateConfig(documents.Frozen):
-    """What a release has to show. A gate without metrics would pass everything, and is refused."""
+    """What a release has to show. A gate without metrics would pass everything, and is refused.
+
+    `cached`: whether answers from the harness's own cache count. Where they do, the verdict says how many there are.
+    With a `split`, `dataset_sha256` is the digest of that split, and only runs of it count.
+    """
 
     gate: Name
     suite: Name
     dataset: str | None = None
     dataset_sha256: Digest
+    split: Name | None = None
     min_coverage: Annotated[float, Field(ge=0.5, le=1)] = 0.99
     min_clusters: Annotated[int, Field(ge=2)] = 20
-    ttl: str = "14d"
+    cached: Literal["refuse", "allow"] = "refuse"
+    ttl: Duration = "14d"
     design: Design = Design()
     metrics: Annotated[tuple[MetricConfig, ...], Field(min_length=1)]
-
-    @field_validator("ttl")
-    @classmethod
-    def _ttl(cls, value: str) -> str:
-        if not _TTL.match(value):
-            raise ValueError(f"expected a number and a unit, such as 14d, 12h or 30m; found {value!r}")
-        return value
+    judges: tuple[JudgeFloor, ...] = ()
+    judges_unmeasured: Literal["refuse", "allow"] = "refuse"
 
     @field_validator("metrics")
     @classmethod
@@ -160,11 +190,18 @@ class GateConfig(documents.Frozen):
             seen.add((metric.label, metric.test))
         return value
 
+    @field_validator("judges")
+    @classmethod
+    def _one_floor(cls, value: tuple[JudgeFloor, ...]) -> tuple[JudgeFloor, ...]:
+        for metric, times in Counter(floor.metric for floor in value).items():
+            if times > 1:
+                raise ValueError(f"two entries are for the judge of {metric!r}: keep one")
+        return value
+
     @property
     def lifetime(self) -> timedelta:
         """How long a verdict of this gate counts."""
-        match = _TTL.match(self.ttl)
-        return timedelta(**{_TTL_UNITS[match[2]]: int(match[1])}) if match else timedelta(0)
+        return span(self.ttl)
 
     @property
     def needs_baseline(self) -> bool:
@@ -172,21 +209,33 @@ class GateConfig(documents.Frozen):
         return any(metric.test == "noninferior" for metric in self.metrics)
 
     def digest(self) -> str:
-        """sha256 over the canonical JSON of every field but the path of the data set."""
-        return canonical.digest(self.model_dump(mode="json", exclude={"dataset"}))
+        """sha256 over the canonical JSON of every field but paths; what not every gate has counts where it is set."""
+        fields = self.model_dump(mode="json", exclude={"dataset": True, "judges": {"__all__": {"card"}}})
+        if not self.judges:
+            del fields["judges"]
+        for name, default in (("judges_unmeasured", "refuse"), ("cached", "refuse"), ("split", None)):
+            if fields[name] == default:
+                del fields[name]
+        return canonical.digest(fields)
 
 
 def load_suite(path: Path, check_scorer: Callable[[ScorerSpec], object]) -> SuiteConfig:
-    """Read a suite. `check_scorer` raises ValueError for a scorer it does not know. Raises DocumentError."""
+    """Read a suite, and the files beside it that its scorers name. Raises DocumentError.
+
+    `check_scorer` raises ValueError for a scorer it does not know.
+    """
 
     def check(suite: SuiteConfig) -> Iterator[tuple[documents.Location, str]]:
         for position, spec in enumerate(suite.scorers):
             try:
-                check_scorer(spec)
+                filled.append(spec.beside(path.parent))
+                check_scorer(filled[-1])
             except ValueError as error:
                 yield ("scorers", position, "name"), str(error)
 
-    return documents.load(path, SuiteConfig, check=check)
+    filled: list[ScorerSpec] = []
+    suite = documents.load(path, SuiteConfig, check=check)
+    return suite.model_copy(update={"scorers": tuple(filled)})
 
 
 def load_gate(path: Path) -> GateConfig:

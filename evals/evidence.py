@@ -6,13 +6,14 @@ candidate; for a baseline it is [0, 1] as well: a baseline that failed must not 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from evals.dataset import whole_digest
 from evals.lines import Record
 from evals.run_log import Log
+from evals.schema import Arm
 
-Role = Literal["candidate", "baseline"]
+Role = Arm
+"""As what a score is read. A run of the baseline alone is all of the arm `candidate`, and is read as the baseline."""
 Interval = tuple[float, float]
 UNKNOWN: Interval = (0.0, 1.0)
 
@@ -34,6 +35,8 @@ class Unit:
 
     def score(self, metric: str, role: Role) -> Interval:
         """The sample's score, averaged over epochs; in [0, 1]."""
+        if self.epochs == 1 and len(self.records) == 1:
+            return _score(self.records[0], metric, role)
         intervals = [_score(record, metric, role) for record in self.records]
         intervals += [UNKNOWN] * (self.epochs - len(self.records))
         return sum(low for low, _ in intervals) / self.epochs, sum(high for _, high in intervals) / self.epochs
@@ -41,7 +44,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A log, read as evidence.
+    """One arm of a log, read as evidence.
 
     `problems` say why it cannot carry a verdict, in sentences for people. `release` and `release_digest` are the values
     that every answer gave, None when the answers give none or differ.
@@ -53,6 +56,18 @@ class Evidence:
     release: str | None
     release_digest: str | None
     fingerprints: tuple[str, ...]
+    arm: Arm = "candidate"
+
+    @property
+    def cached(self) -> int:
+        """How many answers came from the harness's own cache."""
+        records = (record for unit in self.units.values() for record in unit.records)
+        return sum(record.answer is not None and record.answer.cached for record in records)
+
+    @property
+    def name(self) -> str:
+        """The file of the log; with the arm, where it has two."""
+        return f"{self.log.path.name}#{self.arm}" if self.log.manifest.baseline is not None else self.log.path.name
 
     @property
     def coverage(self) -> float:
@@ -64,24 +79,37 @@ class Evidence:
 def _score(record: Record, metric: str, role: Role) -> Interval:
     if record.outcome == "system_error" and role == "candidate":
         return 0.0, 0.0
-    if record.outcome == "scored" and metric in record.scores:
+    if record.outcome != "system_error" and metric in record.scores:
         value = record.scores[metric].value
         return value, value
     return UNKNOWN
 
 
-def gather(log: Log) -> Evidence:
-    """Read a log as evidence. Never raises: what is wrong with it is in `problems`."""
+def arm_as(log: Log, role: Role) -> Arm:
+    """The arm of a log that plays a role: of a run with two arms its namesake, of any other run its only one."""
+    return role if log.manifest.baseline is not None else "candidate"
+
+
+def gather(log: Log, arm: Arm = "candidate") -> Evidence:
+    """Read one arm of a log as evidence. Never raises: what is wrong with it is in `problems`."""
     problems: list[str] = []
-    chosen = _chosen(log.records, problems)
+    ours = [record for record in log.records if record.arm == arm]
+    if any(record.arm not in log.manifest.arms() for record in log.records) or arm not in log.manifest.arms():
+        problems.append("the log's manifest names no baseline, and results of one were found or asked for")
+    chosen = _chosen(ours, problems)
     by_id: dict[str, list[Record]] = {}
     for (sample_id, _), record in sorted(chosen.items()):
         by_id.setdefault(sample_id, []).append(record)
     units = {sample_id: _unit(sample_id, records, log.manifest.epochs) for sample_id, records in by_id.items()}
     problems += _complete(log, chosen, {r.id: r.digest for r in chosen.values()})
-    release, release_digest = _identity(log.records, problems)
+    if unpaid := sum(r.failure is not None and r.failure.kind == "over_budget" for r in chosen.values()):
+        problems.append(
+            f"the run stopped at its spending cap with {unpaid} results to go: run it again with the same --out and "
+            "a higher --max-cost"
+        )
+    release, release_digest = _identity(ours, problems)
     fingerprints = {r.answer.fingerprint for r in chosen.values() if r.answer and r.answer.fingerprint}
-    return Evidence(log, units, tuple(problems), release, release_digest, tuple(sorted(fingerprints)))
+    return Evidence(log, units, tuple(problems), release, release_digest, tuple(sorted(fingerprints)), arm)
 
 
 def _unit(sample_id: str, records: list[Record], epochs: int) -> Unit:
@@ -151,3 +179,18 @@ def _identity(records: Iterable[Record], problems: list[str]) -> tuple[str | Non
         problems.append(f"the run is mixed, several releases answered: {listed}; run against one pinned name")
         return None, None
     return releases.pop(), digests.pop()
+
+
+def rescored(candidate: Evidence, baseline: Evidence) -> list[str]:
+    """The metrics whose scorers differ between two runs; none where a run does not tell, as old logs do not."""
+    ours, theirs = candidate.log.manifest.scorer_digests, baseline.log.manifest.scorer_digests
+    if not ours or not theirs:
+        return []
+    return sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+
+
+def from_cache(candidate: Evidence, baseline: Evidence | None) -> str:
+    """What a verdict says of answers that its runs did not ask for; nothing when there are none."""
+    counts = {"candidate": candidate.cached, "baseline": baseline.cached if baseline else 0}
+    used = [f"{count} of the {arm}" for arm, count in counts.items() if count]
+    return f"; answers from the cache: {', '.join(used)}" if used else ""

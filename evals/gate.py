@@ -5,54 +5,22 @@ evidence), `pass`. All metrics must pass: an intersection-union test, so that ea
 that a bad release passes stays below alpha, without a correction for their number.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from evals import compare, stats
+from evals import compare, judge_floor, stats
 from evals.compare import Measure
 from evals.config import GateConfig, MetricConfig
 from evals.decision import Decision
-from evals.evidence import Evidence
+from evals.evidence import Evidence, from_cache, rescored
+from evals.judge_card import Card
+from evals.planning import Plan, plan, underpowered
 from gateway.contracts.release import ReleaseManifest
 from gateway.contracts.verdict import Answer, MetricResult, Predicate, Reference, Verdict
 
 _STRENGTH: tuple[Answer, ...] = ("pass", "inconclusive", "fail", "invalid")
 EXIT_CODES: dict[Answer, int] = {"pass": 0, "fail": 1, "inconclusive": 2, "invalid": 3}
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a data set of this shape can show: power at a true difference of 0, the smallest margin with the power asked
-    for, and the samples that the declared margin needs (None: no number suffices)."""
-
-    samples: int
-    clusters: int
-    largest: int
-    power: float
-    detectable: float | None
-    samples_needed: int | None
-
-
-def plan(gate: GateConfig, metric: MetricConfig, shape: tuple[int, int, int]) -> Plan | None:
-    """The plan of a non-inferiority metric on (samples, clusters, largest cluster); None when it declares no noise."""
-    if metric.margin is None or metric.planned_sd is None:
-        return None
-    samples, clusters, largest = shape
-    if samples < 2 or clusters < 2:
-        return Plan(samples, clusters, largest, 0.0, None, None)
-    design = stats.Design(
-        samples, clusters, largest, metric.planned_sd, metric.planned_design_effect, gate.design.alpha
-    )
-    wanted = gate.design.power
-    return Plan(
-        samples,
-        clusters,
-        largest,
-        stats.power(design, metric.margin),
-        stats.detectable(design, wanted),
-        stats.samples_needed(design, metric.margin, wanted),
-    )
 
 
 def decide(
@@ -63,13 +31,22 @@ def decide(
     now: datetime,
     harness: str,
     manifest: ReleaseManifest | None = None,
+    cards: Mapping[str, Card] | None = None,
 ) -> Decision:
-    """Test every metric of a gate and sum up. Same inputs, same decision; never raises for what the runs hold."""
+    """Test every metric of a gate and sum up. Same inputs, same decision; never raises for what the runs hold.
+
+    `cards` are the judges' cards by metric (`judge_floor.load_cards`).
+    """
     compared = baseline if gate.needs_baseline else None
     unused = (
         ("the baseline was not used: no metric of the gate compares with one",) if baseline and not compared else ()
     )
-    problems = tuple(_problems(gate, candidate, compared, manifest))
+    runs = [run for run in (candidate, compared) if run is not None]
+    measured = cards or {}
+    problems = (
+        *_problems(gate, candidate, compared, manifest),
+        *judge_floor.problems(gate, runs, measured, now),
+    )
     results, flips = [], {}
     for metric in gate.metrics if _comparable(gate, candidate, compared) else ():
         result, measure = _test(gate, metric, candidate, compared)
@@ -82,10 +59,10 @@ def decide(
     decision = Decision(
         gate=gate.gate,
         answer=answer,
-        reason=reason,
+        reason=reason + from_cache(candidate, compared),
         metrics=tuple(results),
         problems=problems,
-        notes=(*unused, *_notes(gate, candidate, compared)),
+        notes=(*unused, *_notes(gate, candidate, compared), *judge_floor.notes(gate, measured)),
         release=candidate.release,
         release_digest=candidate.release_digest,
         baseline=compared.release if compared else None,
@@ -105,10 +82,12 @@ def _problems(
         if run is not None:
             yield from (f"{role}: {problem}" for problem in (*run.problems, *_of_gate(gate, run)))
     if baseline is not None:
-        if baseline.log.digest == candidate.log.digest:
+        if (baseline.log.digest, baseline.arm) == (candidate.log.digest, candidate.arm):
             yield "candidate and baseline are the same run: a release compared with itself always passes"
         if baseline.log.manifest.suite_digest != candidate.log.manifest.suite_digest:
             yield "candidate and baseline ran with different params, scorers or samples: run both with the same suite"
+        if changed := rescored(candidate, baseline):
+            yield f"candidate and baseline were scored by different versions of {', '.join(changed)}: run both again"
     answered = (candidate.release, candidate.release_digest)
     if manifest is not None and None not in answered and (manifest.name, manifest.digest()) != answered:
         found = f"{manifest.name} {manifest.digest()}"
@@ -121,10 +100,17 @@ def _of_gate(gate: GateConfig, run: Evidence) -> Iterable[str]:
         yield f"the run is of suite {manifest.suite!r}, the gate of {gate.suite!r}"
     if manifest.dataset_sha256 != gate.dataset_sha256:
         yield f"the run used data set {manifest.dataset_sha256}, the gate is for {gate.dataset_sha256}"
+    if gate.split not in (None, manifest.split):
+        yield f"the run used {manifest.split or 'no split'}, the gate is for the split {gate.split!r}"
     if run.coverage < gate.min_coverage:
         yield (
             f"coverage is {run.coverage:.2%}, the gate asks for {gate.min_coverage:.2%}: evidence is missing; run "
             "again with the same --out, which asks for the missing samples only"
+        )
+    if run.cached and gate.cached == "refuse":
+        yield (
+            f"{run.cached} answers come from the harness's cache, which is no evidence of what the release answers "
+            "now: run without --cache, or write `cached: allow` into the gate"
         )
 
 
@@ -230,17 +216,6 @@ def _open(gate: GateConfig, metric: MetricConfig, measure: Measure, bar: float) 
     return "inconclusive", f"{start}; about {needed} samples are needed at a {truth}", needed
 
 
-def underpowered(gate: GateConfig, planned: Plan) -> str:
-    """Why a plan is refused, and what would do."""
-    advice = (
-        f"{planned.samples_needed} samples are needed" if planned.samples_needed else "no number of samples would do"
-    )
-    return (
-        f"planned power is {planned.power:.2f} with {planned.samples} samples in {planned.clusters} clusters, the gate "
-        f"asks for {gate.design.power:g}: {advice} for this margin"
-    )
-
-
 def _notes(gate: GateConfig, candidate: Evidence, baseline: Evidence | None) -> Iterable[str]:
     if any(m.test == "noninferior" and m.planned_sd is None for m in gate.metrics):
         yield "the gate had no plan: its power was not known before the run"
@@ -267,9 +242,9 @@ def _with_verdict(
         gate=Reference(name=gate.gate, digest=gate.digest()),
         suite=Reference(name=manifest.suite, digest=manifest.suite_digest),
         dataset=Reference(name=manifest.dataset, digest=manifest.dataset_sha256),
-        candidate_run=Reference(name=candidate.log.path.name, digest=candidate.log.digest),
+        candidate_run=Reference(name=candidate.name, digest=candidate.log.digest),
         baseline=_release(baseline),
-        baseline_run=Reference(name=baseline.log.path.name, digest=baseline.log.digest) if baseline else None,
+        baseline_run=Reference(name=baseline.name, digest=baseline.log.digest) if baseline else None,
         metrics=decision.metrics,
         engine_fingerprints=candidate.fingerprints,
         harness=harness,

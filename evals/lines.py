@@ -4,14 +4,18 @@ from typing import Any
 
 import msgspec
 
-from evals.schema import Answer, Failure, Outcome, Score
+from evals.schema import Answer, Arm, Failure, Outcome, Score
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="manifest"):
     """The first line of a run log: everything that a score depends on, so that runs are comparable or are not.
 
-    `samples` counts the whole data set even when `limit` made the run partial. `suite_digest` covers suite name, data
-    set, params, system message, scorers and epochs.
+    `samples` counts the whole data set, or the whole `split` of it, even when `limit` made the run partial.
+    `suite_digest` covers suite name, data set, split, params, system message, scorers and epochs. A run of two arms
+    asks `model`, the candidate, and `baseline` side by side. `scorer_digests` are by metric and cover what else a
+    scorer says that it depends on, `judges` the digests of those that ask a judge. `packages` are versions by name;
+    `git_dirty` tells of uncommitted changes, None where there is no repository. The releases and the engines are in
+    the answers, for those alone know who answered.
     """
 
     prev: str = ""
@@ -20,6 +24,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     suite_digest: str
     dataset: str
     dataset_sha256: str
+    split: str | None = None
     samples: int
     epochs: int
     model: str
@@ -30,6 +35,23 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     base_url: str = ""
     harness: str = ""
     created: str = ""
+    baseline: str | None = None
+    judges: dict[str, str] = {}
+    scorer_digests: dict[str, str] = {}
+    packages: dict[str, str] = {}
+    seeds: dict[str, int] = {}
+    concurrency: int | None = None
+    platform: str = ""
+    git_revision: str | None = None
+    git_dirty: bool | None = None
+
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms of the run: the candidate, and the baseline where there is one."""
+        return ("candidate",) if self.baseline is None else ("candidate", "baseline")
+
+    def asked(self, arm: Arm) -> str:
+        """The model that an arm asks for."""
+        return self.baseline if arm == "baseline" and self.baseline is not None else self.model
 
     def metrics(self) -> list[str]:
         """The names of the scores that every scored sample carries."""
@@ -37,13 +59,17 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="sample"):
-    """One line of a run log: one sample in one epoch. `digest` is the sample's own (see `dataset`)."""
+    """One line of a run log: one sample in one epoch of one arm. `digest` is the sample's own (see `dataset`).
+
+    `attempts` is 1 for an answer at the first try, one more for every repeated request, 0 where none was sent.
+    """
 
     prev: str = ""
     id: str
     digest: str
     outcome: Outcome
     epoch: int = 0
+    arm: Arm = "candidate"
     cluster: str | None = None
     tags: list[str] = []
     scores: dict[str, Score] = {}

@@ -1,7 +1,7 @@
 """The run log: an append-only JSON Lines file that a crashed run resumes from and a gate reads as evidence.
 
     {"kind":"manifest","prev":"",...}
-    {"kind":"sample","prev":"<sha256 of the line before>",...}      one for each finished sample and epoch
+    {"kind":"sample","prev":"<sha256 of the line before>",...}      one for each finished sample, epoch and arm
     {"kind":"end","prev":"...","records":1800}                      the seal
 
 Each line carries the sha256 of the line before it, so that an edited, added or removed line shows. The last line may be
@@ -23,7 +23,19 @@ from gateway.contracts.errors import InputError
 SYNC_EVERY = 500
 """Lines between two fsyncs. A killed process loses nothing; a lost power supply at most these."""
 
-_RESUME_FIELDS = ("suite", "dataset_sha256", "model", "params", "system", "scorers", "epochs", "limit", "samples")
+_RESUME_FIELDS = (
+    "suite",
+    "dataset_sha256",
+    "model",
+    "params",
+    "system",
+    "scorers",
+    "epochs",
+    "limit",
+    "samples",
+    "baseline",
+    "judges",
+)
 _FIRST_BYTES = b'{"kind":"manifest"'
 _line = msgspec.json.Decoder(Line)
 _encoder = msgspec.json.Encoder()
@@ -92,7 +104,8 @@ def _decode(path: Path, number: int, text: bytes, previous: str) -> Line:
 
 def check_same(found: Manifest, wanted: Manifest, path: Path) -> None:
     """Raise InputError when a log belongs to another run than the one to resume, naming every field that differs."""
-    differ = [name for name in _RESUME_FIELDS if getattr(found, name) != getattr(wanted, name)]
+    names = _RESUME_FIELDS + (("scorer_digests",) if found.scorer_digests else ())
+    differ = [name for name in names if getattr(found, name) != getattr(wanted, name)]
     if differ:
         details = "; ".join(f"{name}: log {getattr(found, name)!r}, now {getattr(wanted, name)!r}" for name in differ)
         raise InputError(f"{str(path)!r} is the log of another run ({details}): take --fresh, or another --out")

@@ -18,6 +18,9 @@ import msgspec
 Outcome = Literal["scored", "system_error", "harness_error"]
 OUTCOMES: tuple[Outcome, ...] = ("scored", "system_error", "harness_error")
 
+Arm = Literal["candidate", "baseline"]
+"""Which of the two models of a run a result is of; a run of one model is all candidate."""
+
 SYSTEM_FAILURES: dict[str, str] = {
     "rejected": "the gateway or the engine refused the request itself (400, 413, 422; a prompt that is too long)",
     "server_error": "an answer of 500 or above, after every retry",

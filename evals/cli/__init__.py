@@ -4,19 +4,27 @@ A command's module is loaded when the command is used: help and completion do no
 what else only the work itself needs.
 """
 
+import gc
 import importlib
 
 import click
+
+_NEW_OBJECTS = 50_000
+"""Made and still there since the collector looked last. A run's records hold no circles, and are walked less often."""
 
 _COMMANDS = {
     "run": ("evals.cli.run", "run_suite", "Send a suite's samples to a model, score and log the answers."),
     "gate": ("evals.cli.gate", "gate", "Decide whether a release may be served."),
     "plan": ("evals.cli.gate", "plan_gate", "Show the power of a gate and the samples it needs."),
-    "compare": ("evals.cli.data", "compare_runs", "Compare two runs, sample by sample."),
-    "show": ("evals.cli.data", "show", "Print everything that a run recorded about one sample."),
+    "compare": ("evals.cli.compare", "compare_runs", "Compare two runs, or the arms of one, sample by sample."),
+    "show": ("evals.cli.runs", "show", "Print everything that a run recorded about one sample."),
+    "pass-at-k": ("evals.cli.passk", "pass_at_k", "Estimate how often one of several answers passes."),
+    "scorers": ("evals.cli.scorers", "list_scorers", "List the scorers, their options and examples."),
     "keys": ("evals.cli.gate", "keys", "Make a pair of keys (ed25519) that signs verdicts."),
     "verify": ("evals.cli.gate", "verify", "Check the signature of a verdict and print what it says."),
-    "data": ("evals.cli.data", "data", "Look at data sets."),
+    "index": ("evals.cli.index", "index_group", "Put documents into Qdrant for retrieval; measure the index."),
+    "judge": ("evals.cli.judge", "judge", "Measure a judge, show its card, correct what it said."),
+    "data": ("evals.cli.data", "data", "Check, show, compare, split and convert data sets."),
 }
 
 
@@ -46,3 +54,4 @@ def main() -> None:
       evals run suite.yaml --base-url http://127.0.0.1:8080/v1 --model faq@2
       evals gate gate.yaml --baseline runs/faq-1.jsonl --candidate runs/faq-2.jsonl
     """
+    gc.set_threshold(_NEW_OBJECTS, 20, 20)

@@ -1,24 +1,31 @@
-"""`evals data lint`, `show`, `compare`: look at data sets and runs."""
+"""`evals data show`, `diff`, `convert`: look at data sets. The other commands of the group are in `data_checks`."""
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
+from rich.markup import escape
 
-from evals import compare, dataset, run_log
+from evals import dataset
 from evals.cli import tables
-from evals.cli.common import Command, console
-from evals.evidence import gather
+from evals.cli.common import Command, GateCommand, console
+from evals.cli.data_checks import lint, split
+from evals.dataset import diff as diffs
+from evals.dataset.folding import asked
+from evals.dataset.samples import cluster_key, is_set
+from evals.schema import Sample
 from gateway.contracts.errors import InputError
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_MOST_IDS = 10
+_SHORT = 60
+_MOST_CHANGES = 20
 
 
 @click.group("data")
 def data() -> None:
-    """Look at data sets.
+    """Check, show, compare, split and convert data sets: files of JSON Lines, CSV or Parquet.
 
     \b
     Example:
@@ -26,78 +33,135 @@ def data() -> None:
     """
 
 
-@data.command("lint", cls=Command)
+data.add_command(lint)
+data.add_command(split)
+
+
+@data.command("show", cls=Command)
 @click.argument("file", type=_FILE)
-def lint(file: Path) -> None:
-    """Check a data set: broken lines, duplicate ids; then counts and the digest that a gate names.
+@click.argument("sample_id", metavar="[ID]", required=False)
+@click.option("--tag", help="Only samples with this tag.")
+@click.option("--split", "split_name", help="Only samples of this split; the card has to have frozen it.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many samples.")
+@click.option("--json", "as_json", is_flag=True, help="Print samples as JSON Lines, with their digests.")
+def show(file: Path, sample_id: str | None, tag: str | None, split_name: str | None, limit: int, as_json: bool) -> None:
+    """Print samples: a table of them, or everything about one.
 
     \b
     Examples:
-      evals data lint heldout.jsonl
+      evals data show questions.jsonl
+      evals data show questions.jsonl plan.free.price.h01
+      evals data show questions.jsonl --tag plans --split test --limit 5 --json
     """
-    loaded = dataset.load(file)
-    clusters = Counter(sample.cluster for sample in loaded.samples if sample.cluster is not None)
-    alone = sum(sample.cluster is None for sample in loaded.samples)
-    tags = Counter(tag for sample in loaded.samples for tag in sample.tags)
-    unreferenced = sum(not sample.references() for sample in loaded.samples)
-    click.echo(f"samples: {len(loaded.samples)}")
-    click.echo(f"clusters: {len(clusters) + alone}, the largest of {max([*clusters.values(), 1])}")
-    click.echo("tags: " + (", ".join(f"{tag} {count}" for tag, count in sorted(tags.items())) or "none"))
-    if unreferenced:
-        click.echo(f"without a reference: {unreferenced}")
-    click.echo(f"digest: {loaded.digest}")
-
-
-@click.command("show", cls=Command)
-@click.argument("run", type=_FILE)
-@click.argument("sample_id")
-def show(run: Path, sample_id: str) -> None:
-    """Print everything that a run recorded about one sample.
-
-    \b
-    Examples:
-      evals show runs/faq-2.jsonl plan.free.price.h01
-    """
-    log = run_log.read(run, torn_tail=True)
-    found = [record for record in log.records if record.id == sample_id]
+    loaded = dataset.load_split(file, split_name)
+    found = [sample for sample in loaded.tagged(tag) if sample_id in (None, sample.id)]
     if not found:
-        raise InputError(f"{str(run)!r} has no sample {sample_id!r}: its ids are those of {log.manifest.dataset!r}")
-    for record in found:
-        shown = msgspec.structs.replace(record, prev="")
-        click.echo(msgspec.json.format(msgspec.json.encode(shown), indent=2))
+        raise InputError(f"{str(file)!r} has no such sample: {_sought(sample_id, tag, split_name, loaded)}")
+    if as_json:
+        for sample in found[:limit]:
+            click.echo(msgspec.json.encode(_fields(sample) | {"digest": loaded.digests[sample.id]}))
+    elif sample_id is not None:
+        click.echo(msgspec.json.format(msgspec.json.encode(_fields(found[0])), indent=2))
+        click.echo(f"digest: {loaded.digests[sample_id]}")
+    else:
+        _print_table(found, limit)
 
 
-@click.command("compare", cls=Command)
-@click.argument("baseline", type=_FILE)
-@click.argument("candidate", type=_FILE)
-@click.option("--slices", is_flag=True, help="Also by tag.")
-def compare_runs(baseline: Path, candidate: Path, slices: bool) -> None:
-    """Compare two runs, sample by sample. Decides nothing: that is what a gate is for.
+def _sought(sample_id: str | None, tag: str | None, split_name: str | None, loaded: dataset.Dataset) -> str:
+    tags = sorted({tag for sample in loaded.samples for tag in sample.tags})
+    asked_for = (("id", sample_id), ("tag", tag), ("split", split_name))
+    wanted = " and ".join(f"{name} {value!r}" for name, value in asked_for if value is not None)
+    return f"sought {wanted} among {len(loaded.samples)} samples; the tags are {', '.join(tags) or 'none'}"
 
-    The columns sd and design effect are what a gate's planned_sd and planned_design_effect can be taken from.
+
+def _fields(sample: Sample) -> dict[str, Any]:
+    """What is set of a sample, as JSON values."""
+    fields: dict[str, Any] = msgspec.to_builtins(sample)
+    return {name: value for name, value in fields.items() if is_set(name, value)}
+
+
+def _print_table(found: list[Sample], limit: int) -> None:
+    made = tables.table("id", "input", "reference", "tags", "cluster")
+    for sample in found[:limit]:
+        cells = (sample.id, _short(asked(sample)), _short(" | ".join(sample.references())), ", ".join(sample.tags))
+        made.add_row(*map(escape, (*cells, sample.cluster or "-")))
+    screen = console()
+    screen.print(made)
+    shown = min(limit, len(found))
+    screen.print(
+        f"{shown} of {len(found)} samples (--limit {len(found)}: all)" if shown < len(found) else f"{shown} samples"
+    )
+    counts = Counter(tag for sample in found for tag in set(sample.tags))
+    screen.print("tags: " + (", ".join(f"{tag} {n}" for tag, n in sorted(counts.items())) or "none"), markup=False)
+    screen.print(f"clusters: {len({cluster_key(sample) for sample in found})}")
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHORT else line[: _SHORT - 1] + "…"
+
+
+@data.command("diff", cls=GateCommand)
+@click.argument("old", type=_FILE)
+@click.argument("new", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print every change as JSON.")
+def diff(old: Path, new: Path, as_json: bool) -> None:
+    """Compare two versions of a data set, sample by sample; the format and the order of the files do not count.
+
+    Exit codes: 0 the same samples, 1 different ones, 3 a file that cannot be read.
 
     \b
     Examples:
-      evals compare runs/faq-1.jsonl runs/faq-2.jsonl --slices
+      evals data diff questions-1.jsonl questions-2.parquet
     """
-    theirs, ours = gather(run_log.read(baseline)), gather(run_log.read(candidate))
-    first, second = theirs.log.manifest, ours.log.manifest
-    if first.dataset_sha256 != second.dataset_sha256:
-        raise InputError("the runs used different data sets: run both on the same one")
-    metrics = [name for name in second.metrics() if name in first.metrics()]
-    if not metrics:
-        raise InputError(f"the runs share no metric: {first.metrics()} and {second.metrics()}")
-    measured = {name: compare.paired(ours, theirs, name, alpha=0.025) for name in metrics}
-    found = {name: measure for name, measure in measured.items() if measure is not None}
-    screen = console()
-    screen.print(tables.pair_table(found))
-    for name, measure in found.items():
-        for word, ids in (("fell", measure.flips.regressed), ("rose", measure.flips.improved)):
-            if ids:
-                more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
-                screen.print(f"{name} {word}: {', '.join(ids[:_MOST_IDS])}{more}", markup=False)
-    if slices:
-        screen.print(tables.slice_table(compare.slices(ours, theirs, metrics), "difference"))
-    for role, run in (("baseline", theirs), ("candidate", ours)):
-        for problem in run.problems:
-            screen.print(f"note: {role}: {problem}", markup=False)
+    found = diffs.diff(dataset.load(old), dataset.load(new))
+    if as_json:
+        click.echo(msgspec.json.encode({"same": found.same, **msgspec.to_builtins(found)}))
+    else:
+        for line in _lines(found):
+            click.echo(line)
+    raise click.exceptions.Exit(0 if found.same else 1)
+
+
+def _lines(found: diffs.Difference) -> list[str]:
+    """A difference for people."""
+    if found.same:
+        return [f"the same {found.new_samples} samples: {found.new_digest}"]
+    counts = f"{len(found.added)} added, {len(found.removed)} removed, {len(found.changed)} changed"
+    lines = [f"samples: {found.old_samples} -> {found.new_samples} ({counts})"]
+    marks = [f"+ {each}" for each in found.added] + [f"- {each}" for each in found.removed]
+    for each, changes in found.changed.items():
+        marks += [f"~ {each}: {change.field}: {_value(change.old)} -> {_value(change.new)}" for change in changes]
+    lines += marks[:_MOST_CHANGES]
+    if len(marks) > _MOST_CHANGES:
+        lines.append(f"  and {len(marks) - _MOST_CHANGES} more (--json: all)")
+    if found.clusters[0] != found.clusters[1]:
+        lines.append(f"clusters: {found.clusters[0]} -> {found.clusters[1]}")
+    lines += [f"tag {tag}: {before} -> {after}" for tag, (before, after) in found.tags.items()]
+    return [*lines, f"digest: {found.old_digest} -> {found.new_digest}"]
+
+
+def _value(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= _SHORT else text[: _SHORT - 1] + "…"
+
+
+@data.command("convert", cls=Command)
+@click.argument("source", type=_FILE)
+@click.argument("target", type=_FILE)
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+def convert(source: Path, target: Path, force: bool) -> None:
+    """Write a data set in another format. Its digest stays the same.
+
+    \b
+    Examples:
+      evals data convert questions.csv questions.parquet
+    """
+    loaded = dataset.load(source)
+    if target.exists() and not force:
+        raise InputError(f"{str(target)!r} is there already: name another file, or overwrite it with --force")
+    dataset.save(target, loaded.samples)
+    written = dataset.load(target)
+    if written.digest != loaded.digest:
+        raise InputError(f"{str(target)!r} came out as {written.digest}, not {loaded.digest}: keep {str(source)!r}")
+    click.echo(f"{len(written.samples)} samples in {str(target)!r}: {written.digest}")

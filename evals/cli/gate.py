@@ -8,21 +8,38 @@ from typing import Any
 import click
 import msgspec
 
-from evals import dataset, run_log
+from evals import dataset, judge_floor, run_log
 from evals.cli import tables
 from evals.cli.common import Command, GateCommand, console
-from evals.cli.run import harness
 from evals.compare import shape
+from evals.composition import harness
 from evals.config import GateConfig, MetricConfig, load_gate
 from evals.decision import Decision
-from evals.evidence import Evidence, gather
-from evals.gate import EXIT_CODES, decide, plan, underpowered
+from evals.evidence import Evidence, arm_as, gather
+from evals.gate import EXIT_CODES, decide
+from evals.planning import plan, underpowered
 from evals.report import junit, markdown
 from gateway.contracts import attestation, release
 from gateway.contracts.errors import InputError
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _UNSAFE = re.compile(r"[^A-Za-z0-9@._-]+")
+
+
+def both(run: Path | None, candidate: Path | None, baseline: Path | None) -> tuple[Evidence, Evidence | None]:
+    """The evidence of candidate and baseline, from one log or two. Raises InputError, and click.UsageError."""
+    if run is not None and (candidate or baseline):
+        raise click.UsageError("--run holds both arms: give it alone, or --candidate and --baseline")
+    first = run or candidate
+    if first is None:
+        raise click.UsageError("Missing option '--candidate', or '--run' for a log with both arms")
+    log = run_log.read(first)
+    if run is not None and log.manifest.baseline is None:
+        raise InputError(f"{str(run)!r} has one arm: give it as --candidate, or run with `evals run --baseline MODEL`")
+    if baseline is None:
+        return gather(log), gather(log, "baseline") if log.manifest.baseline is not None else None
+    other = run_log.read(baseline)
+    return gather(log), gather(other, arm_as(other, "baseline"))
 
 
 def quick_gate(
@@ -65,8 +82,9 @@ def write_reports(decision: Decision, folder: Path, key: Path | None) -> list[Pa
 
 @click.command("gate", cls=GateCommand)
 @click.argument("gate_file", metavar="[GATE]", required=False, type=_FILE)
-@click.option("--candidate", required=True, type=_FILE, help="Log of the release that wants to be served.")
-@click.option("--baseline", type=_FILE, help="Log of the release that is served now.")
+@click.option("--run", type=_FILE, help="Log of a run of both, candidate and baseline.")
+@click.option("--candidate", type=_FILE, help="Log of the release that wants to be served.")
+@click.option("--baseline", type=_FILE, help="Log of the release that is served now  [that of --candidate's log].")
 @click.option("--release", "manifest", type=_FILE, help="The candidate's manifest; its digest must be the run's.")
 @click.option("--sign-with", type=_FILE, help="Private key (PEM) that signs the verdict.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("verdicts"), show_default=True)
@@ -76,7 +94,8 @@ def write_reports(decision: Decision, folder: Path, key: Path | None) -> list[Pa
 @click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
 def gate(
     gate_file: Path | None,
-    candidate: Path,
+    run: Path | None,
+    candidate: Path | None,
     baseline: Path | None,
     manifest: Path | None,
     sign_with: Path | None,
@@ -94,15 +113,16 @@ def gate(
     \b
     Examples:
       evals gate gate.yaml --baseline runs/faq-1.jsonl --candidate runs/faq-2.jsonl --sign-with gate.pem
+      evals gate gate.yaml --run runs/faq-2-beside-1.jsonl
       evals gate --margin 0.05 --metric exact --baseline a.jsonl --candidate b.jsonl
     """
     if gate_file is not None and (metric or margin is not None or at_least is not None):
         raise click.UsageError("--metric, --margin and --at-least are for a gate without a file")
-    ours = gather(run_log.read(candidate))
-    theirs = gather(run_log.read(baseline)) if baseline else None
+    ours, theirs = both(run, candidate, baseline)
     config = load_gate(gate_file) if gate_file else quick_gate(ours, metric, margin, at_least)
     wanted = release.load(manifest) if manifest else None
-    decision = decide(config, ours, theirs, now=datetime.now(UTC), harness=harness(), manifest=wanted)
+    cards = judge_floor.load_cards(config, gate_file.parent) if gate_file else {}
+    decision = decide(config, ours, theirs, now=datetime.now(UTC), harness=harness(), manifest=wanted, cards=cards)
     files = write_reports(decision, out, sign_with)
     if as_json:
         click.echo(msgspec.json.encode(as_values(decision, files)))
@@ -159,7 +179,7 @@ def plan_gate(gate_file: Path, data: Path | None) -> None:
     config = load_gate(gate_file)
     if data is None and config.dataset is None:
         raise InputError(f"{str(gate_file)!r} names no data set: add `dataset: FILE`, or give --dataset")
-    loaded = dataset.load(data or gate_file.parent / str(config.dataset))
+    loaded = dataset.load_split(data or gate_file.parent / str(config.dataset), config.split)
     if loaded.digest != config.dataset_sha256:
         raise InputError(f"{str(loaded.path)!r} is {loaded.digest}, and the gate is for {config.dataset_sha256}")
     made = tables.table("metric", ">margin", ">n", ">clusters", ">largest", ">power", ">detectable", ">n needed")

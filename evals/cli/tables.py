@@ -1,5 +1,8 @@
 """Tables for people."""
 
+from collections.abc import Mapping
+from decimal import Context
+
 from rich import box
 from rich.markup import escape
 from rich.table import Table
@@ -7,7 +10,12 @@ from rich.table import Table
 from evals.compare import Account, Measure
 from evals.decision import Decision, Slice
 from evals.report.markdown import asked, bounds, number
+from evals.resampling import Resampled
+from evals.spending import Projection
+from evals.summary import Group
+from evals.variance import Split
 
+_FOUR = Context(prec=4)
 _COLOURS = {"pass": "green", "fail": "red", "inconclusive": "yellow", "invalid": "magenta", "waived": "cyan"}
 
 
@@ -93,6 +101,15 @@ def pair_table(metrics: dict[str, Measure]) -> Table:
     return made
 
 
+def resampled_line(name: str, drawn: Resampled) -> str:
+    """A bootstrap interval, or why there is none."""
+    about = f"{name}: bootstrap of {drawn.clusters} clusters, {drawn.resamples} resamples"
+    if drawn.lower is None or drawn.upper is None:
+        return f"{about}: uninformative, {drawn.caution}; the interval above holds all the same"
+    caution = f" (do not trust it: {drawn.caution})" if drawn.caution else ""
+    return f"{about}: 95% interval [{drawn.lower:+.4f}, {drawn.upper:+.4f}]{caution}"
+
+
 def slice_table(rows: tuple[Slice, ...], what: str) -> Table:
     """Estimates by tag."""
     made = table("tag", "metric", f">{what}", ">n")
@@ -112,4 +129,30 @@ def account_lines(account: Account) -> list[str]:
     lines = [f"outcomes: {outcomes}" + (f" ({failures})" if failures else "")]
     if account.truncated:
         lines.append(f"truncated: {account.truncated} answers ended at max_tokens")
+    if account.from_cache:
+        lines.append(f"cache: {account.from_cache} answers were not asked for: no latency and no cost in them")
     return [*lines, f"tokens: {tokens}; cost: {cost}"]
+
+
+def projected(found: Projection) -> str:
+    """`about 1.204 [1.117, 1.291]`."""
+    total, low, high = (f"{value.normalize(_FOUR):f}" for value in (found.total, found.low, found.high))
+    return f"about {total} [{low}, {high}]"
+
+
+def noise_line(name: str, split: Split) -> str:
+    """Where the noise of a metric comes from, and what more of each would buy."""
+    shares = split.shares()
+    parts = [f"{share:.0%} {source}" for source, share in shares.items() if share is not None]
+    advice = split.advice()
+    buys = ", ".join(f"{SE_WITH[what]} {error:.4f}" for what, error in advice.items() if what != "now")
+    return f"noise of {name}: {', '.join(parts)}; standard error {advice['now']:.4f}, {buys}"
+
+
+SE_WITH = {"samples": "with twice the samples", "epochs": "twice the epochs", "votes": "twice the votes"}
+
+
+def retried_line(name: str, groups: Mapping[str, Group]) -> str:
+    """Scores of results that were asked for again beside the others."""
+    words = {"first_try": "at the first try", "retried": "after retries (asked again, so drawn anew)"}
+    return f"{name}: " + "; ".join(f"{group.mean:.4f} of {group.results} {words[key]}" for key, group in groups.items())

@@ -1,7 +1,8 @@
 """What every scorer is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 from evals.client import Result
 from evals.schema import Answer, Sample, Score, Unjudged
@@ -32,8 +33,24 @@ class NoServices:
         raise Unjudged("not_measured", "there is no embedding model to ask")
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A score, and what only the measurement of a judge looks at.
+
+    `flips` is the share of votes whose verdict the order of the answers changed; None where there is no order.
+    """
+
+    score: Score
+    flips: float | None = None
+
+
 class Scorer(documents.Frozen):
-    """Judges one answer to one sample. Options are fields; a wrong option is a mistake in the suite, with its line."""
+    """Judges one answer to one sample. Options are fields; a wrong option is a mistake in the suite, with its line.
+
+    `example` holds options that show its use; they are needed where an option has no default.
+    """
+
+    example: ClassVar[Mapping[str, Any]] = {}
 
     async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
         """A value in [0, 1].
@@ -42,6 +59,22 @@ class Scorer(documents.Frozen):
         judge, for example one without a reference. It never guesses.
         """
         raise NotImplementedError
+
+    def identity(self) -> str | None:
+        """Digest of what a score depends on beside the options and this package: prompts, say. None: of nothing."""
+        return None
+
+    async def examine(self, sample: Sample, answer: Answer, services: Services) -> Examined:
+        """The score with what a judge's card needs beside it. Raises as `score` does."""
+        return Examined(await self.score(sample, answer, services))
+
+    def label_values(self) -> dict[str | int | float, float]:
+        """The labels that people may give on a judge's scale, with their values in [0, 1]; empty without a scale."""
+        return {}
+
+    def judging(self) -> dict[str, Any] | None:
+        """What a judge is told, as JSON values, and under `model` whom it asks; None where no judge is asked."""
+        return None
 
 
 def references(sample: Sample) -> list[str]:

@@ -2,8 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -23,6 +24,10 @@ class JsonSchema(Scorer):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    example: ClassVar[Mapping[str, Any]] = {
+        "schema": {"type": "object", "required": ["price"], "properties": {"price": {"type": "number"}}}
+    }
 
     schema_: dict[str, Any] = Field(alias="schema")
     strict: bool = False

@@ -6,7 +6,9 @@ articles, single spaces. `normalise: false` compares the characters as they are.
 
 import re
 import string
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -56,6 +58,8 @@ class Includes(Scorer):
 class Regex(Scorer):
     """1 when the pattern is found in the answer (Python syntax; `full` asks that it match the whole answer)."""
 
+    example: ClassVar[Mapping[str, Any]] = {"as": "month", "pattern": r"\b\d{4}-(0[1-9]|1[0-2])\b"}
+
     pattern: str
     ignore_case: bool = False
     full: bool = False
@@ -82,6 +86,8 @@ class Numeric(Scorer):
     `tolerance` is absolute, in the number's own unit; `relative` is a share of the reference. The wider one counts.
     Thousands may have commas. The last number, because models reason first and conclude last.
     """
+
+    example: ClassVar[Mapping[str, Any]] = {"as": "price", "tolerance": 0.01}
 
     tolerance: float = Field(default=0.0, ge=0)
     relative: float = Field(default=0.0, ge=0)

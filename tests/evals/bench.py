@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from evals.asking import Request
+from evals.cache import NoCache
 from evals.client import Result
 from evals.dataset import Dataset, sample_digest, whole_digest
 from evals.lines import Record
-from evals.runner import Request, Run
+from evals.runner import Prepare, Run
 from evals.schema import Answer, Failure, Sample
 from evals.scorers.base import Scorer
 from evals.scorers.text import Exact
+from evals.spending import Spend
 
 
 def dataset(count: int) -> Dataset:
@@ -55,10 +58,32 @@ class Bench:
         self.slept.append(seconds)
         self.now += seconds
 
-    def run(self, data: Dataset, *, scorers: dict[str, Scorer] | None = None, **request: object) -> Run:
+    def run(
+        self,
+        data: Dataset,
+        *,
+        scorers: dict[str, Scorer] | None = None,
+        spend: Spend | None = None,
+        cache: NoCache | None = None,
+        prepare: Prepare | None = None,
+        **request: object,
+    ) -> Run:
         settings = Request(**{"model": "faq@2", "params": {"temperature": 0}, "concurrency": 4} | request)
         chosen = {"exact": Exact()} if scorers is None else scorers
-        return Run(data, settings, chosen, self, self, lambda: self.now, self.sleep, random.Random(1))
+        run = Run(
+            data,
+            settings,
+            chosen,
+            self,
+            self,
+            lambda: self.now,
+            self.sleep,
+            random.Random(1),
+            spend=spend or Spend(None),
+            prepare=prepare,
+        )
+        run.use(cache or NoCache())
+        return run
 
 
 def right(question: str, attempt: int) -> Result:

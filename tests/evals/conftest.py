@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from evals import dataset, run_log
@@ -108,6 +109,28 @@ def make_log() -> Callable[..., Path]:
                 writer.write(record)
             if seal:
                 writer.seal()
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_arms() -> Callable[..., Path]:
+    """A log of two arms on disk: `make_arms(path, candidate_scores, baseline_scores)`; faq@2 beside faq@1."""
+
+    def make(
+        path: Path,
+        candidate: Mapping[str, Value | list[Value]],
+        baseline: Mapping[str, Value | list[Value]],
+        **manifest: Any,
+    ) -> Path:
+        about: dict[str, Any] = {"clusters": {}, "tags": {}}
+        with run_log.Writer(path, _manifest(candidate, baseline="faq@1", **manifest)) as writer:
+            for record in _records(candidate, "faq@2", about):
+                writer.write(record)
+            for record in _records(baseline, "faq@1", about):
+                writer.write(msgspec.structs.replace(record, arm="baseline"))
+            writer.seal()
         return path
 
     return make

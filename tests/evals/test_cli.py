@@ -7,7 +7,20 @@ from click.testing import CliRunner
 
 from evals.cli import main
 
-COMMANDS = ["run", "gate", "plan", "compare", "show", "keys", "verify", "data"]
+COMMANDS = [
+    "run",
+    "gate",
+    "plan",
+    "compare",
+    "show",
+    "pass-at-k",
+    "scorers",
+    "keys",
+    "verify",
+    "index",
+    "judge",
+    "data",
+]
 HEAVY = ("pydantic", "numpy", "scipy", "aiohttp", "cryptography", "rich")
 
 

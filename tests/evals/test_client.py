@@ -141,7 +141,7 @@ async def test_tool_calls_are_an_answer_without_text() -> None:
     assert result.answer.tool_calls == [ToolCall("price", {"plan": "Free"})]
 
 
-@pytest.mark.parametrize("arguments", ["{", "[]", "plan=Free"])
+@pytest.mark.parametrize("arguments", ["{", "[]", "plan=Free", '{"a":' + "[" * 5_000 + "]" * 5_000 + "}"])
 async def test_arguments_that_are_no_object_stay_visible(arguments: str) -> None:
     result = await call(always(200, turn({"tool_calls": [{"function": {"name": "f", "arguments": arguments}}]})))
     assert result.answer is not None
@@ -210,6 +210,30 @@ async def test_reach_refuses_a_key_that_is_not_taken() -> None:
 async def test_reach_is_content_with_any_other_answer(status: int) -> None:
     async with endpoint(always(status, "{}")) as client:
         await client.reach(5.0)
+
+
+async def test_a_redirect_is_a_wrong_address_and_is_not_followed() -> None:
+    elsewhere = always(308, "", {"Location": "https://other.example/v1"})
+    async with endpoint(elsewhere) as client:
+        with pytest.raises(InputError, match="name that address with --base-url"):
+            await client.reach(5.0)
+        result = await client.complete(b"{}", 5.0)
+    assert result.failure is not None
+    assert (result.failure.kind, result.retryable) == ("not_found", False)
+    assert "https://other.example/v1" in result.failure.message
+
+
+@pytest.mark.parametrize("url", ["http://user:secret@h/v1", "http://h/v1?key=secret", "http://h:port/v1", "http://"])
+def test_an_address_that_holds_more_or_less_than_a_place_is_refused(url: str) -> None:
+    with pytest.raises(InputError, match="--base-url: ") as caught:
+        Client(url, None, connections=1, clock=lambda: 0.0)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_key_that_no_header_can_carry_is_refused_without_being_told() -> None:
+    with pytest.raises(InputError, match="'Authorization'") as caught:
+        Client("http://127.0.0.1:1/v1", "sk-\nsecret", connections=1, clock=lambda: 0.0)
+    assert "secret" not in str(caught.value)
 
 
 def test_an_address_without_a_scheme_is_refused() -> None:

@@ -52,7 +52,7 @@ def test_an_unknown_scorer_is_named_with_its_line_and_the_nearest_one(tmp_path: 
     ((line, message),) = suite_mistakes(tmp_path, SUITE.replace("name: exact", "name: exakt"))
     assert line == 5
     assert "did you mean 'exact'" in message
-    assert "includes, json_schema, numeric, regex" in message
+    assert "includes, json_schema" in message
 
 
 def test_a_wrong_option_of_a_scorer_is_named_with_its_line(tmp_path: Path) -> None:
@@ -155,3 +155,14 @@ def test_the_digest_of_a_gate_leaves_out_where_the_data_lies(tmp_path: Path) -> 
 def test_a_tag_shows_in_the_label() -> None:
     assert MetricConfig(metric="exact", tag="plans", test="absolute", at_least=0.5).label == "exact[plans]"
     assert ScorerSpec(name="exact").metric == "exact"
+
+
+def test_a_split_is_part_of_a_digest_only_where_it_is_set() -> None:
+    values = {"suite": "s", "dataset": "f", "scorers": [{"name": "exact"}]}
+    whole, part = (SuiteConfig.model_validate(values | more) for more in ({}, {"split": "test"}))
+    assert whole.digest(DIGEST) == "sha256:1225d7cac0734fef6eeb2f77215d12e37f941da4c048282b4a6a94de82b213e2"
+    assert part.digest(DIGEST) != whole.digest(DIGEST)
+    metric = MetricConfig(metric="exact", test="absolute", at_least=0.5)
+    gates = [GateConfig(gate="g", suite="s", dataset_sha256=DIGEST, metrics=(metric,), split=s) for s in (None, "test")]
+    assert gates[0].digest() == "sha256:e13811bfeb09b77ed5fc641e22ca704d17b794e2520a8b3ae855162c0609f82d"
+    assert gates[1].digest() != gates[0].digest()

@@ -39,10 +39,12 @@ def test_the_digest_does_not_depend_on_order_or_spelling_of_defaults(tmp_path: P
     "more",
     [
         '"follow_ups": ["And then?"]',
-        '"tools": [{"type": "function"}]',
+        '"tools": [{"type": "function", "function": {"name": "f"}}]',
         '"expected_calls": [{"name": "f"}]',
+        '"expected_calls": []',
         '"relevant": ["d1"]',
         '"contexts": ["A plan costs 5."]',
+        '"contexts": []',
     ],
 )
 def test_what_not_every_sample_has_counts_where_it_is_set(tmp_path: Path, more: str) -> None:

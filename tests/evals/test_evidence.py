@@ -1,3 +1,6 @@
+import dataclasses
+
+import msgspec
 import pytest
 
 from evals.evidence import gather
@@ -16,6 +19,15 @@ def test_known_scores_are_points_and_missing_ones_the_whole_range(make_evidence)
         "b": ((0.0, 1.0), (0.0, 1.0)),
         "c": ((0.0, 0.0), (0.0, 1.0)),
     }
+
+
+def test_a_score_that_is_known_counts_where_another_is_missing(make_evidence) -> None:
+    (unit,) = make_evidence({"a": 1.0}).units.values()
+    record = msgspec.structs.replace(unit.records[0], outcome="harness_error", failure=Failure("judge_failed", ""))
+    unit = dataclasses.replace(unit, records=(record,))
+    assert unit.missing
+    assert (unit.score("exact", "candidate"), unit.score("exact", "baseline")) == ((1.0, 1.0), (1.0, 1.0))
+    assert unit.score("rubric", "candidate") == (0.0, 1.0)
 
 
 def test_epochs_are_averaged_and_a_missing_one_widens_the_average(make_evidence) -> None:

@@ -1,8 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
-from evals.gate import EXIT_CODES, decide, plan
+from evals.gate import EXIT_CODES, decide
 from gateway.contracts import release
 from gateway.contracts.verdict import from_statement
 
@@ -98,6 +96,14 @@ def test_a_run_of_another_suite_or_data_set(make_evidence, make_gate) -> None:
     invalid(ask(other, candidate), "the run used data set")
 
 
+def test_a_gate_for_a_split_takes_runs_of_that_split_alone(make_evidence, make_gate) -> None:
+    whole, part = make_evidence({"a": 1.0, "b": 1.0}), make_evidence({"a": 1.0, "b": 1.0}, split="test")
+    of_part = make_gate(part, ABSOLUTE, split="test")
+    invalid(ask(of_part, whole), "the run used no split, the gate is for the split 'test'")
+    assert "split" not in ask(of_part, part).reason
+    assert "split" not in ask(make_gate(part, ABSOLUTE), part).reason
+
+
 def test_a_baseline_of_another_data_set(make_evidence, make_gate) -> None:
     candidate, baseline = make_evidence(scores(100)), make_evidence(scores(99), release="faq@1")
     invalid(ask(make_gate(candidate, NONINFERIOR), candidate, baseline), "baseline: the run used data set")
@@ -163,24 +169,6 @@ def test_without_a_release_digest_there_is_no_verdict(make_evidence, make_gate) 
 
 
 # Plans
-
-
-def test_a_plan_on_the_data_set_of_the_gate(make_evidence, make_gate) -> None:
-    gate = make_gate(make_evidence({"a": 1.0}), NONINFERIOR | {"planned_sd": 0.3}, ABSOLUTE)
-    planned = plan(gate, gate.metrics[0], (400, 100, 5))
-    assert planned is not None
-    assert planned.power > 0.9
-    assert planned.detectable is not None
-    assert planned.detectable < 0.1
-    assert plan(gate, gate.metrics[1], (400, 100, 5)) is None
-
-
-@pytest.mark.parametrize("shape", [(0, 0, 0), (1, 1, 1), (50, 1, 50)])
-def test_a_plan_on_nothing_has_no_power(make_evidence, make_gate, shape: tuple[int, int, int]) -> None:
-    gate = make_gate(make_evidence({"a": 1.0}), NONINFERIOR | {"planned_sd": 0.3})
-    planned = plan(gate, gate.metrics[0], shape)
-    assert planned is not None
-    assert planned.power == 0.0
 
 
 def test_a_gate_without_a_plan_says_so(make_evidence, make_gate) -> None:

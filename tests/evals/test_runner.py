@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evals.asking import Request
 from evals.client import Result
 from evals.evidence import gather
 from evals.lines import Manifest, Record
+from evals.retrying import BACKOFF_CAP_S, LONGEST_WAIT_S
 from evals.run_log import Log
-from evals.runner import BACKOFF_CAP_S, LONGEST_WAIT_S, Request, total
+from evals.runner import total
 from evals.schema import HARNESS_FAILURES, SYSTEM_FAILURES, Answer, Failure, Sample, Score, outcome_of
 from tests.evals.bench import Bench, dataset, failing, right
 
@@ -40,7 +42,8 @@ async def test_the_request_carries_model_system_and_params() -> None:
 
 def test_a_sample_keeps_its_own_system_message() -> None:
     sample = Sample(id="a", input=[{"role": "system", "content": "mine"}, {"role": "user", "content": "q"}])
-    body = json.loads(Request("m", {}, system="theirs").body(sample, 0))
+    request = Request("m", {}, system="theirs")
+    body = json.loads(request.body(request.messages(sample)))
     assert [message["content"] for message in body["messages"]] == ["mine", "q"]
     assert len(sample.input) == 2
 
@@ -48,7 +51,9 @@ def test_a_sample_keeps_its_own_system_message() -> None:
 @pytest.mark.parametrize(("params", "seeds"), [({"seed": 7}, [7, 8, 9]), ({}, [None, None, None])])
 def test_epochs_move_the_seed(params: dict[str, int], seeds: list[int | None]) -> None:
     sample = Sample(id="a", input="q")
-    assert [json.loads(Request("m", params).body(sample, epoch)).get("seed") for epoch in range(3)] == seeds
+    request = Request("m", params)
+    bodies = [json.loads(request.body(request.messages(sample), epoch)) for epoch in range(3)]
+    assert [body.get("seed") for body in bodies] == seeds
 
 
 async def test_concurrency_is_bounded_and_used() -> None:

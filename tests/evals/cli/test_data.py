@@ -1,85 +1,100 @@
+import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from evals.cli import main
+from evals.cli.data import data
 from evals.dataset import load
+
+A = '{"id": "a", "input": "How much is Team?", "reference": "29", "tags": ["price"], "cluster": "c"}\n'
+B = '{"id": "b", "input": "Hi", "tags": ["talk"]}\n'
 
 
 @pytest.fixture
-def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: object) -> Result:
-        result = CliRunner().invoke(main, list(map(str, args)))
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return run
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "d.jsonl"
+    path.write_text(A + B)
+    return path
 
 
-def test_lint_counts_and_gives_the_digest(evals, tmp_path: Path) -> None:
-    (tmp_path / "d.jsonl").write_text(
-        '{"id": "a", "input": "q", "reference": "x", "tags": ["t"], "cluster": "c"}\n'
-        '{"id": "b", "input": "q", "reference": "x", "tags": ["t"], "cluster": "c"}\n'
-        '{"id": "c", "input": "q"}\n'
-    )
-    assert evals("data", "lint", "d.jsonl").stdout.splitlines() == [
-        "samples: 3",
-        "clusters: 2, the largest of 2",
-        "tags: t 2",
-        "without a reference: 1",
-        f"digest: {load(tmp_path / 'd.jsonl').digest}",
-    ]
+@pytest.mark.parametrize("name", sorted(data.commands))
+def test_every_command_of_the_group_has_help_with_an_example(evals, name: str) -> None:
+    assert f"evals data {name} " in evals("data", name, "--help").stdout.split("Examples:")[1]
 
 
-def test_lint_names_every_mistake_with_its_line(evals, tmp_path: Path) -> None:
-    (tmp_path / "d.jsonl").write_text('{"id": "a", "input": "q"}\n{"id": \n{"id": "a", "input": "q"}\n')
-    result = evals("data", "lint", "d.jsonl")
+def test_show_lists_samples_and_counts(evals, file: Path) -> None:
+    shown = evals("data", "show", file).stdout
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["a", "How", "much", "is", "Team?", "29", "price", "c"] in rows
+    assert ["b", "Hi", "talk", "-"] in rows
+    assert shown.splitlines()[-3:] == ["2 samples", "tags: price 1, talk 1", "clusters: 2"]
+
+
+def test_show_filters_and_limits(evals, file: Path) -> None:
+    assert "1 of 2 samples (--limit 2: all)" in evals("data", "show", file, "--limit", 1).stdout
+    only = evals("data", "show", file, "--tag", "talk", "--json").stdout
+    assert json.loads(only) == {"id": "b", "input": "Hi", "tags": ["talk"], "digest": load(file).digests["b"]}
+
+
+def test_show_one_sample(evals, file: Path) -> None:
+    text, _, digest = evals("data", "show", file, "a").stdout.rstrip().rpartition("\n")
+    assert json.loads(text) == json.loads(A)
+    assert digest == f"digest: {load(file).digests['a']}"
+
+
+def test_show_says_what_was_sought(evals, file: Path) -> None:
+    result = evals("data", "show", file, "z", "--tag", "pirce")
     assert result.exit_code == 3
-    assert "d.jsonl: line 2: not valid JSON" in result.stderr
-    assert "d.jsonl: line 3, id: duplicate id 'a': line 1 has it too" in result.stderr
+    assert "sought id 'z' and tag 'pirce' among 2 samples; the tags are price, talk" in result.stderr
 
 
-def test_show_prints_every_record_of_a_sample(evals, tmp_path: Path, make_log) -> None:
-    make_log(tmp_path / "run.jsonl", {"a": [1.0, 0.0], "b": [0.5, 0.5]})
-    result = evals("show", "run.jsonl", "a")
-    assert result.stdout.count('"outcome": "scored"') == 2
-    assert '"value": 0.0' in result.stdout
-    assert '"id": "b"' not in result.stdout
+def test_show_of_a_split_needs_a_card(evals, file: Path) -> None:
+    assert "which says who is in it" in evals("data", "show", file, "--split", "test").stderr
 
 
-def test_show_of_an_unknown_sample_says_so(evals, tmp_path: Path, make_log) -> None:
-    make_log(tmp_path / "run.jsonl", {"a": 1.0})
-    result = evals("show", "run.jsonl", "z")
-    assert (result.exit_code, "has no sample 'z'" in result.stderr) == (3, True)
+def test_diff_of_the_same_samples(evals, file: Path) -> None:
+    Path("other.jsonl").write_text(B + A)
+    result = evals("data", "diff", file, "other.jsonl")
+    assert (result.exit_code, result.stdout) == (0, f"the same 2 samples: {load(file).digest}\n")
 
 
-def test_compare_prints_differences_flips_and_noise(evals, tmp_path: Path, make_log) -> None:
-    tags = {"a": ["plans"]}
-    make_log(tmp_path / "one.jsonl", {"a": 1.0, "b": 1.0, "c": 0.0, "d": 1.0}, release="faq@1", tags=tags)
-    make_log(tmp_path / "two.jsonl", {"a": 0.0, "b": 0.0, "c": 1.0, "d": 1.0}, tags=tags)
-    result = evals("compare", "one.jsonl", "two.jsonl", "--slices")
-    assert result.exit_code == 0, result.output
-    row = next(line for line in result.stdout.splitlines() if line.strip().startswith("exact")).split()
-    assert row[1:4] == ["0.7500", "0.5000", "-0.2500"]
-    assert row[-5:] == ["4", "2", "1", "0.957", "1.00"]
-    assert "exact fell: a, b" in result.stdout
-    assert "exact rose: c" in result.stdout
-    assert ["plans", "exact", "-1.0000", "1"] in [line.split() for line in result.stdout.splitlines()]
+def test_diff_shows_every_change(evals, file: Path) -> None:
+    Path("new.jsonl").write_text(A.replace('"29"', '"31"') + B.replace('"b"', '"c"').replace("talk", "chat"))
+    result = evals("data", "diff", file, "new.jsonl")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "samples: 2 -> 2 (1 added, 1 removed, 1 changed)",
+        "+ c",
+        "- b",
+        '~ a: reference: "29" -> "31"',
+        "tag chat: 0 -> 1",
+        "tag talk: 1 -> 0",
+        f"digest: {load(file).digest} -> {load(Path('new.jsonl')).digest}",
+    ]
+    assert json.loads(evals("data", "diff", file, "new.jsonl", "--json").stdout)["changed"] == {
+        "a": [{"field": "reference", "old": "29", "new": "31"}]
+    }
 
 
-def test_compare_refuses_other_data_and_other_metrics(evals, tmp_path: Path, make_log) -> None:
-    make_log(tmp_path / "one.jsonl", {"a": 1.0})
-    make_log(tmp_path / "two.jsonl", {"b": 1.0})
-    make_log(tmp_path / "three.jsonl", {"a": 1.0}, scorers=[{"name": "includes"}])
-    assert "different data sets" in evals("compare", "one.jsonl", "two.jsonl").stderr
-    assert "share no metric" in evals("compare", "one.jsonl", "three.jsonl").stderr
+def test_a_long_diff_is_cut_and_says_so(evals, file: Path) -> None:
+    Path("new.jsonl").write_text("".join(f'{{"id": "n{i}", "input": "x"}}\n' for i in range(30)))
+    assert "  and 12 more (--json: all)" in evals("data", "diff", file, "new.jsonl").stdout
 
 
-def test_compare_mentions_what_a_gate_would_refuse(evals, tmp_path: Path, make_log) -> None:
-    make_log(tmp_path / "one.jsonl", {"a": 1.0}, seal=False)
-    make_log(tmp_path / "two.jsonl", {"a": 1.0})
-    assert "note: baseline: the run is unfinished" in evals("compare", "one.jsonl", "two.jsonl").stdout
+def test_diff_of_a_broken_file_is_3_not_1(evals, file: Path) -> None:
+    assert evals("data", "diff", file, "none.jsonl").exit_code == 3
+    assert evals("data", "diff", file).exit_code == 3
+
+
+def test_convert_keeps_the_digest(evals, file: Path) -> None:
+    wanted = load(file).digest
+    for source, target in (("d.jsonl", "e.csv"), ("e.csv", "f.parquet"), ("f.parquet", "g.jsonl")):
+        assert evals("data", "convert", source, target).stdout == f"2 samples in '{target}': {wanted}\n"
+    assert Path("g.jsonl").read_text() == file.read_text().replace(": ", ":").replace(", ", ",")
+
+
+def test_convert_overwrites_only_when_told(evals, file: Path) -> None:
+    Path("e.csv").write_text("mine")
+    result = evals("data", "convert", file, "e.csv")
+    assert (result.exit_code, Path("e.csv").read_text()) == (3, "mine")
+    assert evals("data", "convert", file, "e.csv", "--force").exit_code == 0

@@ -1,7 +1,9 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from evals import run_log
@@ -173,7 +175,7 @@ def test_keys_are_never_overwritten(evals, tmp_path: Path) -> None:
 def planned(tmp_path: Path, evals) -> Path:
     lines = [{"id": f"s{i}", "input": "q", "reference": "a", "cluster": f"c{i // 2}"} for i in range(400)]
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    digest = evals("data", "lint", "data.jsonl").stdout.split("digest: ")[1].strip()
+    digest = evals("data", "lint", "data.jsonl").stdout.rpartition("digest: ")[2].strip()
     path = tmp_path / "gate.yaml"
     path.write_text(
         f"gate: g\nsuite: faq\ndataset: data.jsonl\ndataset_sha256: {digest}\nmetrics:\n"
@@ -204,3 +206,15 @@ def test_a_plan_needs_the_data_set_of_the_gate(evals, planned: Path) -> None:
     assert (result.exit_code, "the gate is for" in result.stderr) == (3, True)
     planned.write_text(planned.read_text().replace("dataset: data.jsonl\n", ""))
     assert "--dataset" in evals("plan", planned).stderr
+
+
+def test_a_plan_of_a_split_counts_the_split_alone(evals, planned: Path) -> None:
+    (planned.parent / "card.yaml").write_text("name: q\nowner: me\nlicence: CC0-1.0\nmade: by hand\n")
+    data = yaml.safe_load(planned.read_text())["dataset"]
+    flags = ("--fraction", "dev=0.5", "--fraction", "test=0.5", "--salt", "s", "--json")
+    frozen = json.loads(evals("data", "split", data, *flags).stdout)["splits"]["test"]
+    text = re.sub("sha256:[0-9a-f]{64}", frozen["digest"], planned.read_text()) + "split: test\n"
+    planned.write_text(text.replace("0.06", "0.5"))
+    result = evals("plan", planned)
+    assert result.exit_code == 0, result.stderr
+    assert f" {frozen['rows']} " in result.stdout

@@ -14,6 +14,10 @@ async def test_the_base_scores_nothing() -> None:
         await Scorer().score(Sample(id="a", input="q"), Answer(text="x"), NoServices())
 
 
+def test_what_depends_on_nothing_else_has_no_identity() -> None:
+    assert Scorer().identity() is None
+
+
 async def test_nobody_to_ask_is_missing_evidence() -> None:
     with pytest.raises(Unjudged, match="no judge to ask for 'j'") as failed:
         await NoServices().chat({"model": "j"})

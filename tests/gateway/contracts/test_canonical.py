@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,27 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
     max_leaves=12,
 )
+
+
+TEXTS = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.text(max_size=12)
+    | st.sampled_from(["\x00", "\x1f", "\x7f", "/", "\u2028", "\ufeff"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(TEXTS | JSON)
+def test_every_value_is_written_as_the_reference_implementation_writes_it(value: Any) -> None:
+    assert canonical.canonical_json(value) == rfc8785.dumps(value)
+
+
+@pytest.mark.parametrize("code", range(0x100))
+def test_every_character_of_latin_1_too_in_keys_and_in_values(code: int) -> None:
+    value = {chr(code) + "b": [chr(code), "a"], "a" + chr(code): (None, True), "a": "b"}
+    assert canonical.canonical_json(value) == rfc8785.dumps(value)
 
 
 def test_the_example_of_rfc_8785() -> None:

@@ -1,0 +1,86 @@
+"""`evals compare`: two runs, or the two arms of one, sample by sample."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from evals import compare, resampling, run_log
+from evals.cli import tables
+from evals.cli.common import Command, console
+from evals.evidence import Evidence, arm_as, gather
+from evals.summary import compare_all, difference, noises_between
+from gateway.contracts.errors import InputError
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_MOST_IDS = 10
+
+
+@click.command("compare", cls=Command)
+@click.argument("runs", nargs=-1, required=True, type=_FILE, metavar="BASELINE CANDIDATE | RUN")
+@click.option("--slices", is_flag=True, help="Also by tag.")
+@click.option(
+    "--resamples", type=click.IntRange(min=100), help="Also a cluster bootstrap of so many, as a cross-check."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
+def compare_runs(runs: tuple[Path, ...], slices: bool, resamples: int | None, as_json: bool) -> None:
+    """Compare two runs, or the two arms of one, sample by sample. Decides nothing: that is what a gate is for.
+
+    The columns sd and design effect are what a gate's planned_sd and planned_design_effect can be taken from.
+
+    \b
+    Examples:
+      evals compare runs/faq-1.jsonl runs/faq-2.jsonl --slices
+      evals compare runs/faq-2-beside-1.jsonl
+      evals compare runs/faq-1.jsonl runs/faq-2.jsonl --resamples 10000
+    """
+    theirs, ours = _arms(runs)
+    metrics = _shared(theirs, ours)
+    if as_json:
+        problems = {"baseline": theirs.problems, "candidate": ours.problems}
+        click.echo(msgspec.json.encode(difference(ours, theirs) | {"problems": problems}))
+        return
+    found = compare_all(ours, theirs)
+    screen = console()
+    screen.print(tables.pair_table(found))
+    for name in found if resamples else ():
+        values = compare.differences(ours, theirs, name)
+        drawn = resampling.bootstrap(values, rng=resampling.generator(0), resamples=resamples or 0)
+        screen.print(tables.resampled_line(name, drawn), markup=False)
+    for name, measure in found.items():
+        for word, ids in (("fell", measure.flips.regressed), ("rose", measure.flips.improved)):
+            if ids:
+                more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
+                screen.print(f"{name} {word}: {', '.join(ids[:_MOST_IDS])}{more}", markup=False)
+    for name, split in noises_between(ours, theirs).items():
+        screen.print(tables.noise_line(f"the difference of {name}", split), markup=False)
+    if slices:
+        screen.print(tables.slice_table(compare.slices(ours, theirs, metrics), "difference"))
+    for role, run in (("baseline", theirs), ("candidate", ours)):
+        for problem in run.problems:
+            screen.print(f"note: {role}: {problem}", markup=False)
+
+
+def _arms(runs: tuple[Path, ...]) -> tuple[Evidence, Evidence]:
+    """Baseline and candidate. Raises click.UsageError and InputError."""
+    logs = [run_log.read(path) for path in runs[:2]]
+    if len(runs) == 1:
+        if logs[0].manifest.baseline is None:
+            raise InputError(
+                f"{str(runs[0])!r} has one arm: name a second run, or run with `evals run --baseline MODEL`"
+            )
+        return gather(logs[0], "baseline"), gather(logs[0])
+    if len(runs) > 2:
+        raise click.UsageError(f"expected two runs, or one with two arms, found {len(runs)}")
+    return gather(logs[0], arm_as(logs[0], "baseline")), gather(logs[1])
+
+
+def _shared(theirs: Evidence, ours: Evidence) -> list[str]:
+    """The metrics of both. Raises InputError when the two cannot be compared."""
+    first, second = theirs.log.manifest, ours.log.manifest
+    if first.dataset_sha256 != second.dataset_sha256:
+        raise InputError("the runs used different data sets: run both on the same one")
+    metrics = [name for name in second.metrics() if name in first.metrics()]
+    if not metrics:
+        raise InputError(f"the runs share no metric: {first.metrics()} and {second.metrics()}")
+    return metrics

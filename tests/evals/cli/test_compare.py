@@ -1,0 +1,88 @@
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from evals.cli import main
+
+
+@pytest.fixture
+def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object) -> Result:
+        result = CliRunner().invoke(main, list(map(str, args)))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+def test_compare_prints_differences_flips_and_noise(evals, tmp_path: Path, make_log) -> None:
+    tags = {"a": ["plans"]}
+    make_log(tmp_path / "one.jsonl", {"a": 1.0, "b": 1.0, "c": 0.0, "d": 1.0}, release="faq@1", tags=tags)
+    make_log(tmp_path / "two.jsonl", {"a": 0.0, "b": 0.0, "c": 1.0, "d": 1.0}, tags=tags)
+    result = evals("compare", "one.jsonl", "two.jsonl", "--slices")
+    assert result.exit_code == 0, result.output
+    row = next(line for line in result.stdout.splitlines() if line.strip().startswith("exact")).split()
+    assert row[1:4] == ["0.7500", "0.5000", "-0.2500"]
+    assert row[-5:] == ["4", "2", "1", "0.957", "1.00"]
+    assert "exact fell: a, b" in result.stdout
+    assert "exact rose: c" in result.stdout
+    assert ["plans", "exact", "-1.0000", "1"] in [line.split() for line in result.stdout.splitlines()]
+
+
+def test_compare_refuses_other_data_and_other_metrics(evals, tmp_path: Path, make_log) -> None:
+    make_log(tmp_path / "one.jsonl", {"a": 1.0})
+    make_log(tmp_path / "two.jsonl", {"b": 1.0})
+    make_log(tmp_path / "three.jsonl", {"a": 1.0}, scorers=[{"name": "includes"}])
+    assert "different data sets" in evals("compare", "one.jsonl", "two.jsonl").stderr
+    assert "share no metric" in evals("compare", "one.jsonl", "three.jsonl").stderr
+
+
+def test_compare_mentions_what_a_gate_would_refuse(evals, tmp_path: Path, make_log) -> None:
+    make_log(tmp_path / "one.jsonl", {"a": 1.0}, seal=False)
+    make_log(tmp_path / "two.jsonl", {"a": 1.0})
+    assert "note: baseline: the run is unfinished" in evals("compare", "one.jsonl", "two.jsonl").stdout
+
+
+def test_json_holds_differences_flips_and_noise(evals, tmp_path: Path, make_log) -> None:
+    make_log(tmp_path / "one.jsonl", {"a": [1.0, 1.0], "b": [1.0, 0.0], "c": [0.0, 0.0]})
+    make_log(tmp_path / "two.jsonl", {"a": [1.0, 1.0], "b": [1.0, 1.0], "c": [0.0, 0.0]}, release="faq@3")
+    found = json.loads(evals("compare", "one.jsonl", "two.jsonl", "--json").stdout)
+    exact = found["difference"]["exact"]
+    assert (exact["mean"], exact["rose"], exact["fell"]) == (pytest.approx(1 / 6), ["b"], [])
+    noise = found["difference_noise"]["exact"]
+    assert noise["components"]["judge"] is None
+    assert noise["components"]["sampling"] == pytest.approx(1 / 6)
+    assert found["problems"] == {"baseline": [], "candidate": []}
+
+
+def test_one_log_of_two_arms_is_enough(evals, tmp_path: Path, make_arms) -> None:
+    make_arms(tmp_path / "run.jsonl", {"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 0.0})
+    result = evals("compare", "run.jsonl")
+    assert "exact rose: b" in result.stdout
+
+
+def test_one_log_of_one_arm_is_not(evals, tmp_path: Path, make_log) -> None:
+    make_log(tmp_path / "run.jsonl", {"a": 1.0})
+    result = evals("compare", "run.jsonl")
+    assert (result.exit_code, "has one arm" in result.stderr) == (3, True)
+
+
+def test_three_logs_are_too_many(evals, tmp_path: Path, make_log) -> None:
+    for name in "xyz":
+        make_log(tmp_path / name, {"a": 1.0})
+    assert "found 3" in evals("compare", "x", "y", "z").stderr
+
+
+def test_compare_resamples_when_it_is_asked_to(evals, tmp_path: Path, make_log) -> None:
+    make_log(tmp_path / "one.jsonl", {f"s{i}": float(i % 2) for i in range(60)})
+    make_log(tmp_path / "two.jsonl", {f"s{i}": float(i % 3 == 0) for i in range(60)}, release="faq@3")
+    plain, more = (evals("compare", "one.jsonl", "two.jsonl", *flags).stdout for flags in ((), ("--resamples", "500")))
+    assert "bootstrap" not in plain
+    assert "exact: bootstrap of 60 clusters, 500 resamples: 95% interval [-0.3" in more
+    same = evals("compare", "one.jsonl", "one.jsonl", "--resamples", "500").stdout
+    assert "uninformative, all 60 clusters have the same mean; the interval above holds all the same" in same

@@ -1,0 +1,35 @@
+from evals.asking import Request
+from evals.dataset import Dataset, sample_digest, whole_digest
+from evals.estimate import BYTES_PER_TOKEN, estimate
+from evals.schema import Sample
+from tests.evals.bench import dataset
+
+
+def of(*samples: Sample) -> Dataset:
+    digests = {sample.id: sample_digest(sample) for sample in samples}
+    return Dataset(dataset(0).path, samples, digests, whole_digest(digests))
+
+
+def test_counts_are_of_the_whole_run() -> None:
+    found = estimate(dataset(10), Request("m", {"max_tokens": 50}, epochs=3, baseline="n", limit=4))
+    assert (found.samples, found.epochs, found.arms, found.requests) == (4, 3, 2, 24)
+    assert found.most_output_tokens == 24 * 50
+
+
+def test_without_a_limit_nobody_knows_the_output() -> None:
+    assert estimate(dataset(1), Request("m", {})).most_output_tokens is None
+
+
+def test_input_is_by_bytes_and_grows_with_the_text() -> None:
+    short, long = (of(Sample(id="a", input="é" * count)) for count in (10, 2010))
+    request = Request("m", {})
+    grown = estimate(long, request).input_tokens - estimate(short, request).input_tokens
+    assert grown == 2000 * 2 / BYTES_PER_TOKEN
+
+
+def test_each_turn_sends_the_ones_before_it_again() -> None:
+    request = Request("m", {"max_tokens": 100})
+    first = estimate(of(Sample(id="a", input="q")), request).input_tokens
+    found = estimate(of(Sample(id="a", input="q", follow_ups=["four", "four"])), request)
+    assert found.requests == 3
+    assert found.input_tokens == 3 * first + (101) + (101 + 101)
