@@ -3,6 +3,7 @@
 What is there already is used as it is. `Missing` says why a peer cannot be had on this machine.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -35,10 +36,10 @@ def compiled(name: str, folder: Path = CACHE) -> Path:
     return program
 
 
-def python_package(requirement: str) -> Path:
-    """The bin/ of an environment that holds `NAME[EXTRA]==VERSION` alone. Raises Missing."""
+def python_package(requirement: str, *others: str, folder: Path = CACHE) -> Path:
+    """The bin/ of an environment that holds `NAME[EXTRA]==VERSION` and others beside it. Raises Missing."""
     name, version = requirement.split("==")
-    place = CACHE / f"{name.partition('[')[0]}-{version}"
+    place = folder / f"{name.partition('[')[0]}-{version}"
     if not (place / ".ready").exists():
         uv = Path(sys.executable).with_name("uv")
         if not uv.exists():
@@ -46,26 +47,30 @@ def python_package(requirement: str) -> Path:
                 f"no uv beside {Path(sys.executable).name!r}: run `make .venv/.ready`, and use .venv/bin/python"
             )
         _run([str(uv), "venv", "--quiet", "--clear", "--python", sys.executable, str(place)])
-        _run([str(uv), "pip", "install", "--quiet", "--python", str(place / "bin/python"), requirement])
+        _run([str(uv), "pip", "install", "--quiet", "--python", str(place / "bin/python"), requirement, *others])
         (place / ".ready").touch()
     return place / "bin"
 
 
-def node_package(package: str, *others: str) -> Path:
-    """The folder of an npm package `NAME@VERSION`, with others beside it in versions of ours. Raises Missing."""
+def node_package(package: str, *others: str, folder: Path = CACHE, node: Path | None = None) -> Path:
+    """The folder of an npm package `NAME@VERSION`, with others beside it in versions of ours. Raises Missing.
+
+    `node`: a folder with another Node.js than this machine's.
+    """
     name, _, version = package.rpartition("@")
-    place = CACHE / f"{name.rpartition('/')[2]}-{version}"
+    place = folder / f"{name.rpartition('/')[2]}-{version}"
     if not (place / ".ready").exists():
-        _found("node", "Node.js")
+        path = os.pathsep.join([*([str(node)] if node else []), os.environ.get("PATH", "")])
+        _found("node", "Node.js", path)
         npm = [
-            _found("npm", "Node.js with npm"),
+            _found("npm", "Node.js with npm", path),
             "install",
             "--silent",
             "--no-audit",
             "--no-fund",
             "--legacy-peer-deps",
         ]
-        _run([*npm, "--prefix", str(place), package, *others])
+        _run([*npm, "--prefix", str(place), package, *others], path=path)
         (place / ".ready").touch()
     return place / "node_modules" / name
 
@@ -86,15 +91,16 @@ def system_program(name: str) -> Path:
     return unpacked
 
 
-def _found(program: str, need: str) -> str:
-    path = shutil.which(program)
-    if path is None:
+def _found(program: str, need: str, path: str | None = None) -> str:
+    found = shutil.which(program, path=path)
+    if found is None:
         raise Missing(f"{program!r} is not here: it needs {need}")
-    return path
+    return found
 
 
-def _run(command: Sequence[str], folder: Path = HERE) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900)
+def _run(command: Sequence[str], folder: Path = HERE, path: str | None = None) -> None:
+    env = os.environ | ({"PATH": path} if path else {})
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=900, env=env)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()[-5:]
         raise Missing(f"{' '.join(command[:3])} … failed: {' / '.join(said)}")

@@ -9,9 +9,10 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = (
-    "aiohttp",
+    "httptools",
     "jsonschema",
     "msgspec",
+    "numpy",
     "py3langid",
     "qdrant-client",
     "ragas",

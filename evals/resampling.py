@@ -17,6 +17,7 @@ from statistics import NormalDist
 from typing import Any
 
 from evals import stats
+from evals.numerics import numpy
 from evals.stats import Cluster
 
 RESAMPLES = 10_000
@@ -46,7 +47,7 @@ class Resampled:
 
 def generator(seed: int) -> Any:
     """A numpy generator that is fast at what is asked of it here; the same seed gives the same interval."""
-    np = stats.numpy()
+    np = numpy()
     return np.random.Generator(np.random.SFC64(seed))
 
 
@@ -60,7 +61,7 @@ def bootstrap(
     if not clusters or resamples < 100 or not 0.0 < confidence < 1.0:
         found = f"{len(clusters)} clusters, {resamples} resamples, confidence {confidence:g}"
         raise ValueError(f"expected a cluster, at least 100 resamples and a confidence in (0, 1), found {found}")
-    np = stats.numpy()
+    np = numpy()
     known = stats.Known.of(clusters)
     estimate, count = stats.mean(clusters), len(clusters)
     others = count - int(known.counts[_most_common(known)].sum())
@@ -74,7 +75,7 @@ def bootstrap(
 
 def _most_common(known: stats.Known) -> Any:
     """Which distinct clusters have the mean that most clusters have."""
-    np = stats.numpy()
+    np = numpy()
     means, where = np.unique(np.round(known.totals / known.sizes, 12), return_inverse=True)
     del means
     return where == np.argmax(np.bincount(where, known.counts))
@@ -82,7 +83,7 @@ def _most_common(known: stats.Known) -> Any:
 
 def _means(known: stats.Known, count: int, resamples: int, rng: Any) -> Iterator[Any]:
     """The means of all resamples, in blocks of bounded size."""
-    np = stats.numpy()
+    np = numpy()
     together = next((k for k in (known, _binned(known)) if k is not None and k.counts.size * _ONE_BY_ONE < count), None)
     if together is not None:
         known, block = together, max(1, _CELLS // together.counts.size)
@@ -102,7 +103,7 @@ def _means(known: stats.Known, count: int, resamples: int, rng: Any) -> Iterator
 
 def _binned(known: stats.Known) -> stats.Known | None:
     """Clusters of one size with nearly the same mean, taken together; None when too much of the variance went."""
-    np = stats.numpy()
+    np = numpy()
     means = known.totals / known.sizes
     places = np.floor((means - means.min()) * (_BINS / (means.max() - means.min())))
     _, where = np.unique(known.sizes * (_BINS + 1.0) + places, return_inverse=True)
@@ -118,7 +119,7 @@ def _binned(known: stats.Known) -> stats.Known | None:
 
 def _corrected(known: stats.Known, drawn: Any, confidence: float) -> tuple[float, float]:
     """The BCa quantiles; where the estimate lies outside of all resamples, the plain ones."""
-    np, normal = stats.numpy(), NormalDist()
+    np, normal = numpy(), NormalDist()
     total, size = float(known.totals @ known.counts), float(known.sizes @ known.counts)
     estimate = total / size
     below = float(np.mean(drawn < estimate) + np.mean(drawn <= estimate)) / 2.0
@@ -133,7 +134,7 @@ def _corrected(known: stats.Known, drawn: Any, confidence: float) -> tuple[float
 
 def _acceleration(known: stats.Known, total: float, size: float) -> float:
     """From the means without one cluster each (Efron 1987, section 7); a sixth of their skewness."""
-    np = stats.numpy()
+    np = numpy()
     without = (total - known.totals) / np.maximum(size - known.sizes, 1.0)
     away = np.average(without, weights=known.counts) - without
     squares = float(known.counts @ away**2)

@@ -17,9 +17,8 @@ bootstrap over clusters plus one unseen cluster, as large as the largest and as 
   bound at the lowest corner: removing evidence can never help, and making one sample worse can never help.
 
 R <= q exactly when a sum of exponentials with weights S_c - q n_c (and m (w - q)) is at most zero, and that probability
-is a one-dimensional integral (Gil-Pelaez 1951), so there is no random number in it: same inputs, same bound. Equal
-clusters are counted together, and where t |weight| is small the characteristic function comes from sums of powers of
-the weights, so that a hundred thousand different values take a fraction of a second.
+is a one-dimensional integral (see `numerics`), so there is no random number in it: same inputs, same bound. Equal
+clusters are counted together.
 
 numpy and scipy are loaded on the first call: a command that needs no statistics starts without them.
 """
@@ -27,10 +26,9 @@ numpy and scipy are loaded on the first call: a command that needs no statistics
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, NamedTuple
 
-from evals.roots import crossing
+from evals.numerics import crossing, numpy, probability_not_positive
 
 DECIMALS = 9
 """Bounds are rounded to this many digits, far above the integral's error, so that machines agree on them."""
@@ -38,11 +36,7 @@ DECIMALS = 9
 RESOLUTION = 1e-11
 """How close the search for a bound comes."""
 
-_STEP = 0.03
-_NEGLIGIBLE = 1e-14
-_MOST_CELLS = 1 << 21
 _NO_LIMIT = 1_000_000_000
-_SERIES_UNTIL, _SERIES_POWERS = 0.25, 24
 
 
 class Cluster(NamedTuple):
@@ -58,13 +52,6 @@ class Spread:
 
     sd: float
     design_effect: float
-
-
-def numpy() -> ModuleType:
-    """numpy, which this module owns, loaded on first use."""
-    import numpy as np
-
-    return np
 
 
 def lower_bound(clusters: Sequence[Cluster], *, worst: float, alpha: float) -> float:
@@ -100,7 +87,7 @@ class Known:
 
     @classmethod
     def of(cls, clusters: Sequence[Cluster]) -> "Known":
-        """Like clusters together, in an order of their own."""
+        """Count clusters; at least one. Sums are rounded to 14 digits first, far below what a bound is rounded to."""
         np = numpy()
         pairs = np.array(clusters, dtype=float).reshape(-1, 2)
         pairs[:, 0] = np.round(pairs[:, 0], 14)
@@ -116,69 +103,7 @@ class Known:
         """P(R <= at)."""
         np = numpy()
         weights = np.round(np.append(self.totals - at * self.sizes, self.largest * (worst - at)), 14)
-        counts = np.append(self.counts, 1.0)
-        if not weights.any() or weights.max() < 0.0:
-            return 1.0
-        if weights.min() > 0.0:
-            return 0.0
-        return _probability_not_positive(weights[weights != 0.0], counts[weights != 0.0])
-
-
-def _probability_not_positive(weights: Any, counts: Any) -> float:
-    """P(sum_j weights_j Gamma(counts_j, 1) <= 0) by inversion of the characteristic function.
-
-    F(0) = 1/2 - (1/pi) integral_0^inf Im phi(t) / t dt with phi(t) = prod_j (1 - i w_j t)^(-k_j). In u = log t the
-    integrand dies exponentially at both ends, however few or uneven the weights are, and it is analytic in a strip, so
-    that the trapezoidal rule converges exponentially: some hundred points give eleven digits.
-    """
-    np = numpy()
-    w = weights / np.max(np.abs(weights))
-    start = _NEGLIGIBLE / float(np.sum(counts * np.abs(w)))
-    t = np.exp(np.arange(math.log(start), math.log(_where_negligible(w, counts)), _STEP))
-    split = int(np.searchsorted(t, _SERIES_UNTIL)) if w.size > _SERIES_POWERS else 0
-    parts = [part for part in (_by_powers(w, counts, t[:split]), _by_terms(w, counts, t[split:])) if part[0].size]
-    integral = sum(float(np.sum(np.exp(-magnitude) * np.sin(angle))) for magnitude, angle in parts) * _STEP
-    return min(1.0, max(0.0, 0.5 - integral / math.pi))
-
-
-def _by_terms(w: Any, k: Any, t: Any) -> tuple[Any, Any]:
-    """-log |phi(t)| and the angle of phi(t), weight by weight."""
-    np = numpy()
-    magnitude, angle = np.zeros(t.size), np.zeros(t.size)
-    block = max(1, _MOST_CELLS // max(1, t.size))
-    for first in range(0, w.size if t.size else 0, block):
-        wt = w[first : first + block, None] * t
-        kk = k[first : first + block, None]
-        magnitude += 0.5 * np.sum(kk * np.log1p(wt * wt), axis=0)
-        angle += np.sum(kk * np.arctan(wt), axis=0)
-    return magnitude, angle
-
-
-def _by_powers(w: Any, k: Any, t: Any) -> tuple[Any, Any]:
-    """The same for |w t| <= 1/4, from log phi(t) = sum_m (i t)^m / m sum_j k_j w_j^m.
-
-    What is left out after 24 powers is below 5e-17 for each count of a weight, beside a rounding error of as much.
-    """
-    np = numpy()
-    magnitude, angle, power = np.zeros(t.size), np.zeros(t.size), k
-    for m in range(1, (_SERIES_POWERS if t.size else 0) + 1):
-        power = power * w
-        term = float(np.sum(power)) / m * t**m
-        if m % 2:
-            angle += term if m % 4 == 1 else -term
-        else:
-            magnitude += term if m % 4 == 2 else -term
-    return magnitude, angle
-
-
-def _where_negligible(w: Any, k: Any) -> float:
-    """A t beyond which |phi(t)| is negligible. The largest |w| is 1, so that t below 1e15 suffices for any k."""
-    np = numpy()
-    enough = -math.log(_NEGLIGIBLE)
-    end = math.sqrt(2.0 * enough / float(np.sum(k * w * w)))  # log(1 + x) <= x: it is not before this
-    while 0.5 * float(np.sum(k * np.log1p((w * end) ** 2))) < enough:
-        end *= 1.5
-    return end
+        return probability_not_positive(weights, np.append(self.counts, 1.0))
 
 
 def mean(clusters: Iterable[Cluster]) -> float:

@@ -21,7 +21,7 @@ OWNERS: dict[str, str | tuple[str, ...]] = {
     "tokenizers": "evals/embeddings.py",
     "scipy": "evals/stats.py",
     "statsmodels": "evals/stats.py",
-    "numpy": ("evals/stats.py", "evals/dataset/near.py"),
+    "numpy": ("evals/numerics.py", "evals/dataset/near.py"),
     "jsonschema": "evals/scorers/json_schema.py",
     "rouge_score": "evals/scorers/overlap.py",
     "sacrebleu": "evals/scorers/overlap.py",

@@ -9,7 +9,7 @@ import importlib
 
 import click
 
-_NEW_OBJECTS = 50_000
+NEW_OBJECTS = 50_000
 """Made and still there since the collector looked last. A run's records hold no circles, and are walked less often."""
 
 _COMMANDS = {
@@ -54,4 +54,4 @@ def main() -> None:
       evals run suite.yaml --base-url http://127.0.0.1:8080/v1 --model faq@2
       evals gate gate.yaml --baseline runs/faq-1.jsonl --candidate runs/faq-2.jsonl
     """
-    gc.set_threshold(_NEW_OBJECTS, 20, 20)
+    gc.set_threshold(NEW_OBJECTS, 20, 20)
