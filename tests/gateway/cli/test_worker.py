@@ -68,6 +68,28 @@ async def test_it_ends_in_order_when_its_parent_is_gone(tmp_path: Path) -> None:
     assert list((tmp_path / "tollgate.db.spool").iterdir()) == []
 
 
+async def test_it_ends_when_its_parent_was_gone_before_it_was_ready(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        reader, writer = os.pipe()
+        os.close(reader)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway.cli.worker", str(listener.fileno()), "30"),
+            stdin=PIPE,
+            stdout=writer,
+            pass_fds=[listener.fileno()],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+        )
+        os.close(writer)
+    try:
+        _tell(process, _deployed(tmp_path, "http://a"))
+        assert await asyncio.wait_for(process.wait(), WITHIN_S) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
 async def test_sighup_is_the_parents(tmp_path: Path) -> None:
     async with _worker(tmp_path) as (process, url):
         process.send_signal(signal.SIGHUP)
