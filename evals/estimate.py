@@ -1,10 +1,14 @@
 """What a run will send, before it sends anything."""
 
+from decimal import Decimal
+
 import msgspec
 
 from evals.asking import Request
 from evals.dataset import Dataset
 from evals.schema import Sample
+from gateway.contracts.errors import InputError
+from gateway.contracts.prices import PriceBook
 
 BYTES_PER_TOKEN = 4
 """Of English prose in UTF-8, for the usual tokenizers; within a third for most text. The answers tell exactly."""
@@ -40,6 +44,32 @@ def estimate(dataset: Dataset, request: Request) -> Estimate:
         input_tokens=sum(_input_tokens(sample, request, longest or 0) for sample in samples) * times,
         most_output_tokens=None if longest is None else longest * requests * times,
     )
+
+
+class Bill(msgspec.Struct, frozen=True):
+    """List prices of a run, judges left out: of its input alone, and with the longest output, None without a limit."""
+
+    input: Decimal
+    most: Decimal | None
+    currency: str
+    version: str
+
+
+def bill(found: Estimate, request: Request, book: PriceBook, at: float) -> Bill:
+    """What an estimate costs by a price file at `at`, in seconds since the epoch. Raises InputError without a price.
+
+    A release (`faq@2`) has the price of its model.
+    """
+    read, written = Decimal(0), Decimal(0)
+    for arm in request.arms():
+        model = request.asked(arm).partition("@")[0]
+        price = book.price(model, at)
+        if price is None:
+            known = ", ".join(sorted(book.models))
+            raise InputError(f"the price file {book.version!r} has no price for {model!r} today: it has {known}")
+        read += price.most(found.input_tokens // found.arms, 0)
+        written += price.most(0, (found.most_output_tokens or 0) // found.arms)
+    return Bill(read, None if found.most_output_tokens is None else read + written, book.currency, book.version)
 
 
 def _input_tokens(sample: Sample, request: Request, longest: int) -> int:

@@ -17,11 +17,12 @@ from evals.cli import tables
 from evals.cli.common import BROKEN, Command, Interrupted, console
 from evals.cli.progress import RunProgress, told_by
 from evals.composition import Plan, Target, execute, log_path, request_of, suite_from
-from evals.estimate import Estimate, estimate
+from evals.estimate import Bill, Estimate, bill, estimate
 from evals.evidence import Evidence, gather
 from evals.runner import Run
 from evals.summary import compare_all, measure_all, noises, noises_between, projection, retried, summary
 from gateway.contracts.errors import InputError
+from gateway.contracts.prices import load as load_prices
 
 DEFAULT_KEY = "TOLLGATE_API_KEY"
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -65,6 +66,7 @@ def _forget_empty(path: Path) -> None:
 @click.option("--deadline", type=click.FloatRange(min=0, min_open=True), help="Seconds for the whole run.")
 @click.option("--max-cost", type=_Money(), help="Stop before answers and judges cost more, in the gateway's currency.")
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Folder of answers to take and keep.")
+@click.option("--prices", type=_FILE, help="Price file of the gateway: say what the run will cost, before it begins.")
 @click.option("--dry-run", is_flag=True, help="Print how much would be sent, and send nothing.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -86,6 +88,7 @@ def run_suite(
     deadline: float | None,
     max_cost: Decimal | None,
     cache: Path | None,
+    prices: Path | None,
     dry_run: bool,
     quiet: bool,
     as_json: bool,
@@ -109,11 +112,16 @@ def run_suite(
     config, data = suite_from(suite, flags)
     key = None if dry_run else _api_key(api_key_env)
     target = Target(base_url, model, key, limit, deadline, baseline, max_cost, cache)
+    request = request_of(config, target)
+    expected = estimate(data, request)
+    costs = None if prices is None else bill(expected, request, load_prices(prices), time.time())
     if dry_run:
-        _print_estimate(estimate(data, request_of(config, target)), as_json)
+        _print_estimate(expected, costs, as_json)
         return
     path = log_path(out, config.suite, model, fresh)
     say = partial(console(stderr=True).print, markup=False)
+    if costs is not None:
+        say(_billed(costs))
     plan = Plan(config, data, (suite or Path(flags["dataset"])).parent, target, datetime.now(UTC))
 
     def progress(run: Run, left: int) -> RunProgress:
@@ -174,9 +182,16 @@ def _print_arm(evidence: Evidence) -> None:
         screen.print("evidence is missing: the same command asks for those samples again", markup=False)
 
 
-def _print_estimate(found: Estimate, as_json: bool) -> None:
+def _billed(costs: Bill) -> str:
+    """The bill as a line. Its currency and version are a price file's: text as it is."""
+    most = "no more is known without max_tokens" if costs.most is None else f"{costs.most:f} with the longest answers"
+    return f"cost: about {costs.input:f} {costs.currency} for input, {most} (list prices {costs.version!r}, no judges)"
+
+
+def _print_estimate(found: Estimate, costs: Bill | None, as_json: bool) -> None:
     if as_json:
-        click.echo(msgspec.json.encode(found))
+        priced = {} if costs is None else {"cost": costs}
+        click.echo(msgspec.json.encode({**msgspec.to_builtins(found), **priced}))
         return
     arms = " of each of two models" if found.arms > 1 else ""
     most = "as many as the model likes (no max_tokens)"
@@ -185,4 +200,6 @@ def _print_estimate(found: Estimate, as_json: bool) -> None:
     click.echo(f"samples: {found.samples}, {found.epochs} times{arms}")
     click.echo(f"requests: {found.requests:,}")
     click.echo(f"input tokens: about {found.input_tokens:,}; output tokens: {most}")
+    if costs is not None:
+        click.echo(_billed(costs))
     click.echo("nothing was sent; --limit runs a part of it and projects the cost of the whole")

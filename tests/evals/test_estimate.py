@@ -1,7 +1,13 @@
+from decimal import Decimal
+
+import pytest
+
 from evals.asking import Request
 from evals.dataset import Dataset, sample_digest, whole_digest
-from evals.estimate import BYTES_PER_TOKEN, estimate
+from evals.estimate import BYTES_PER_TOKEN, bill, estimate
 from evals.schema import Sample
+from gateway.contracts.errors import InputError
+from gateway.contracts.prices import PriceBook
 from tests.evals.bench import dataset
 
 
@@ -25,6 +31,36 @@ def test_input_is_by_bytes_and_grows_with_the_text() -> None:
     request = Request("m", {})
     grown = estimate(long, request).input_tokens - estimate(short, request).input_tokens
     assert grown == 2000 * 2 / BYTES_PER_TOKEN
+
+
+BOOK = PriceBook.model_validate(
+    {
+        "version": "v1",
+        "currency": "USD",
+        "models": {"m": {"input": "2", "output": "10"}, "n": {"input": "4", "output": "8"}},
+    }
+)
+
+
+def test_a_bill_is_by_each_arms_price() -> None:
+    request = Request("m@2", {"max_tokens": 50}, baseline="n@1")
+    found = estimate(dataset(10), request)
+    billed = bill(found, request, BOOK, 0.0)
+    each = Decimal(found.input_tokens // 2)
+    assert billed.input == each * 2 / 10**6 + each * 4 / 10**6
+    assert billed.most == billed.input + Decimal(10 * 50) * (10 + 8) / 10**6
+    assert (billed.currency, billed.version) == ("USD", "v1")
+
+
+def test_without_a_limit_the_most_is_not_known() -> None:
+    request = Request("m", {})
+    assert bill(estimate(dataset(1), request), request, BOOK, 0.0).most is None
+
+
+def test_a_model_without_a_price_is_named() -> None:
+    request = Request("other@1", {})
+    with pytest.raises(InputError, match=r"no price for 'other' today: it has m, n"):
+        bill(estimate(dataset(1), request), request, BOOK, 0.0)
 
 
 def test_each_turn_sends_the_ones_before_it_again() -> None:

@@ -158,6 +158,18 @@ def test_a_cap_is_an_amount(evals, suite: Path, amount: str) -> None:
     assert f"found '{amount}'" in evals("run", suite, "--model", "m", "--max-cost", amount).stderr
 
 
+def test_a_price_file_says_what_a_run_will_cost(evals, suite: Path, tmp_path: Path) -> None:
+    (tmp_path / "prices.yaml").write_text(
+        'version: "v1"\ncurrency: USD\nmodels: {faq: {input: "0.20", output: "0.60"}}\n'
+    )
+    command = ("run", suite, "--model", "faq@2", "--prices", "prices.yaml", "--dry-run")
+    shown = evals(*command).stdout
+    assert "USD for input" in shown
+    assert "(list prices 'v1', no judges)" in shown
+    assert json.loads(evals(*command, "--json").stdout)["cost"]["currency"] == "USD"
+    assert "no price for 'other'" in evals("run", suite, "--model", "other", *command[4:]).stderr
+
+
 def test_a_dry_run_sends_nothing_and_leaves_nothing(evals, suite: Path) -> None:
     result = evals("run", suite, "--model", "faq@2", "--baseline", "faq@1", "--epochs", 2, "--dry-run")
     assert result.exit_code == 0, result.output
