@@ -116,7 +116,7 @@ def run_suite(
     expected = estimate(data, request)
     costs = None if prices is None else bill(expected, request, load_prices(prices), time.time())
     if dry_run:
-        _print_estimate(expected, costs, as_json)
+        _print_estimate(expected, costs, as_json, retrieves=config.retrieval is not None)
         return
     path = log_path(out, config.suite, model, fresh)
     say = partial(console(stderr=True).print, markup=False)
@@ -188,7 +188,7 @@ def _billed(costs: Bill) -> str:
     return f"cost: about {costs.input:f} {costs.currency} for input, {most} (list prices {costs.version!r}, no judges)"
 
 
-def _print_estimate(found: Estimate, costs: Bill | None, as_json: bool) -> None:
+def _print_estimate(found: Estimate, costs: Bill | None, as_json: bool, *, retrieves: bool) -> None:
     if as_json:
         priced = {} if costs is None else {"cost": costs}
         click.echo(msgspec.json.encode({**msgspec.to_builtins(found), **priced}))
@@ -200,6 +200,8 @@ def _print_estimate(found: Estimate, costs: Bill | None, as_json: bool) -> None:
     click.echo(f"samples: {found.samples}, {found.epochs} times{arms}")
     click.echo(f"requests: {found.requests:,}")
     click.echo(f"input tokens: about {found.input_tokens:,}; output tokens: {most}")
+    if retrieves:
+        click.echo("passages that the retriever adds to each question are not counted here")
     if costs is not None:
         click.echo(_billed(costs))
     click.echo("nothing was sent; --limit runs a part of it and projects the cost of the whole")

@@ -80,6 +80,11 @@ def test_retrieval_and_answer_are_scored_apart(evals, serve, folder: Path, endpo
     assert "judges: 4 questions, 0 failed; 40 tokens in, 8 out; cost: 0.04" in done.stderr
 
 
+def test_an_estimate_says_that_passages_come_on_top(evals, folder: Path) -> None:
+    shown = evals("run", "suite.yaml", "--model", "faq@2", "--dry-run").stdout
+    assert "passages that the retriever adds to each question are not counted here" in shown
+
+
 def test_other_documents_are_another_suite(evals, serve, folder: Path, endpoint: Endpoint) -> None:
     url = serve(endpoint, release=AS_ASKED)
     command = ("run", "suite.yaml", "--base-url", url, "--model", "faq@2", "--out")
