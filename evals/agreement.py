@@ -75,20 +75,13 @@ def mean(lows: Sequence[float], highs: Sequence[float], clusters: Sequence[str],
     """The mean of values in [0, 1] that are known to lie between two bounds each; None without one."""
     if not lows:
         return None
-    bottom, top = _grouped(lows, clusters), _grouped(highs, clusters)
+    bottom, top = stats.grouped(clusters, lows), stats.grouped(clusters, highs)
     bounds = stats.lower_bound(bottom, worst=0.0, alpha=alpha), stats.upper_bound(top, best=1.0, alpha=alpha)
     return Estimate(stats.mean(bottom), *bounds, len(lows))
 
 
 def _clusters(rows: _Rows, values: Sequence[float]) -> list[stats.Cluster]:
-    return _grouped(values, [row.cluster for row in rows])
-
-
-def _grouped(values: Sequence[float], clusters: Sequence[str]) -> list[stats.Cluster]:
-    grouped: dict[str, list[float]] = {}
-    for value, cluster in zip(values, clusters, strict=True):
-        grouped.setdefault(cluster, []).append(value)
-    return [stats.Cluster(math.fsum(grouped[key]), len(grouped[key])) for key in sorted(grouped)]
+    return stats.grouped([row.cluster for row in rows], values)
 
 
 def cohens_kappa(pairs: Sequence[tuple[float, float]], weights: Sequence[float] | None = None) -> float | None:

@@ -91,7 +91,7 @@ def differences(candidate: Evidence, baseline: Evidence, metric: str) -> list[st
     """What the estimate of `paired` is the mean of: differences by cluster, missing values at their worst."""
     units = _tagged({**baseline.units, **candidate.units}, None)
     worst = [_score(candidate, u, metric)[0] - _baseline_score(baseline, u, metric)[1] for u in units]
-    return _clusters([unit.cluster for unit in units], worst)
+    return stats.grouped([unit.cluster for unit in units], worst)
 
 
 def slices(candidate: Evidence, baseline: Evidence | None, metrics: Iterable[str]) -> tuple[Slice, ...]:
@@ -156,7 +156,7 @@ def _missing(intervals: Sequence[Interval]) -> int:
 def _measure(units: Sequence[Unit], intervals: Sequence[Interval], span: Interval, alpha: float) -> Measure:
     keys = [unit.cluster for unit in units]
     lows, highs = [low for low, _ in intervals], [high for _, high in intervals]
-    bottom, top = _clusters(keys, lows), _clusters(keys, highs)
+    bottom, top = stats.grouped(keys, lows), stats.grouped(keys, highs)
     samples, clusters, largest = shape(keys)
     estimate = stats.mean(bottom)
     return Measure(
@@ -172,13 +172,6 @@ def _measure(units: Sequence[Unit], intervals: Sequence[Interval], span: Interva
         baseline_score=None,
         spread=stats.spread(lows, bottom),
     )
-
-
-def _clusters(keys: Sequence[str], values: Sequence[float]) -> list[stats.Cluster]:
-    grouped: dict[str, list[float]] = {}
-    for key, value in zip(keys, values, strict=True):
-        grouped.setdefault(key, []).append(value)
-    return [stats.Cluster(math.fsum(values), len(values)) for values in grouped.values()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,13 +175,15 @@ def request_of(suite: SuiteConfig, target: Target) -> Request:
 
 def log_path(out: Path | None, suite: str, model: str, fresh: bool) -> Path:
     """Where the log goes; with `fresh`, a name that is still free. Nothing is ever overwritten."""
-    path = out or Path("runs") / f"{suite}-{_safe(model)}.jsonl"
-    if not fresh or not path.exists():
-        return path
-    number = 2
-    while (candidate := path.with_stem(f"{path.stem}-{number}")).exists():
-        number += 1
-    return candidate
+    return unused(out or Path("runs") / f"{suite}-{_safe(model)}.jsonl", fresh)
+
+
+def unused(path: Path, fresh: bool) -> Path:
+    """The path; with `fresh`, where it is taken, the next name beside it that is not."""
+    number, free = 2, path
+    while fresh and free.exists():
+        free, number = path.with_stem(f"{path.stem}-{number}"), number + 1
+    return free
 
 
 async def execute(plan: Plan, path: Path, say: Callable[[str], None], progress: Watch) -> None:

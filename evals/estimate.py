@@ -46,7 +46,7 @@ def estimate(dataset: Dataset, request: Request) -> Estimate:
     )
 
 
-class Bill(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True):
     """List prices of a run, judges left out: of its input alone, and with the longest output, None without a limit."""
 
     input: Decimal
@@ -55,7 +55,7 @@ class Bill(msgspec.Struct, frozen=True):
     version: str
 
 
-def bill(found: Estimate, request: Request, book: PriceBook, at: float) -> Bill:
+def quote(found: Estimate, request: Request, book: PriceBook, at: float) -> Quote:
     """What an estimate costs by a price file at `at`, in seconds since the epoch. Raises InputError without a price.
 
     A release (`faq@2`) has the price of its model.
@@ -69,7 +69,7 @@ def bill(found: Estimate, request: Request, book: PriceBook, at: float) -> Bill:
             raise InputError(f"the price file {book.version!r} has no price for {model!r} today: it has {known}")
         read += price.most(found.input_tokens // found.arms, 0)
         written += price.most(0, (found.most_output_tokens or 0) // found.arms)
-    return Bill(read, None if found.most_output_tokens is None else read + written, book.currency, book.version)
+    return Quote(read, None if found.most_output_tokens is None else read + written, book.currency, book.version)
 
 
 def _input_tokens(sample: Sample, request: Request, longest: int) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from evals.dataset import whole_digest
 from evals.lines import Record
 from evals.run_log import Log
-from evals.schema import Arm
+from evals.schema import Arm, cluster_key
 
 Role = Arm
 """As what a score is read. A run of the baseline alone is all of the arm `candidate`, and is read as the baseline."""
@@ -114,8 +114,7 @@ def gather(log: Log, arm: Arm = "candidate") -> Evidence:
 
 def _unit(sample_id: str, records: list[Record], epochs: int) -> Unit:
     first = records[0]
-    cluster = f"cluster {first.cluster}" if first.cluster is not None else f"sample {sample_id}"
-    return Unit(sample_id, cluster, tuple(first.tags), tuple(records), epochs)
+    return Unit(sample_id, cluster_key(sample_id, first.cluster), tuple(first.tags), tuple(records), epochs)
 
 
 def _chosen(records: Iterable[Record], problems: list[str]) -> dict[tuple[str, int], Record]:

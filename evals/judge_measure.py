@@ -22,7 +22,7 @@ from evals.agreement import Estimate, Row
 from evals.judge_card import Card, Figure, Figures, JudgeOfCard, LabelsOfCard, SliceFigures, Step
 from evals.labels import Labelled, LabelSet
 from evals.lines import Record
-from evals.schema import Answer, Failure, Score, Unjudged
+from evals.schema import Answer, Failure, Score, Unjudged, cluster_key
 from evals.scorers.base import Scorer
 from evals.services import JudgeServices
 from gateway.contracts.errors import InputError
@@ -204,7 +204,7 @@ def make_card(
         digest=labels.digest,
         split=split,
         samples=len(labels.samples),
-        clusters=len({_cluster(one) for one in labels.samples}),
+        clusters=len({cluster_key(one.id, one.cluster) for one in labels.samples}),
         failures=sum(one.id not in judged for one in labels.samples),
         threshold=scale.threshold,
         scale=tuple(Step(label=label, value=value) for label, value in scale.labels.items()),
@@ -222,16 +222,12 @@ def make_card(
     )
 
 
-def _cluster(one: Labelled) -> str:
-    return f"cluster {one.cluster}" if one.cluster is not None else f"sample {one.id}"
-
-
 def _row(one: Labelled, record: Record | None, labels: LabelSet, metric: str, scale: Scale) -> Row:
     truth, people = labels.truth[one.id], labels.people[one.id]
     if record is None:
-        return Row(truth, agreement.furthest(truth, scale.values), truth, _cluster(one), people)
+        return Row(truth, agreement.furthest(truth, scale.values), truth, cluster_key(one.id, one.cluster), people)
     verdict = scale.nearest(record.scores[metric].value)
-    return Row(truth, verdict, verdict, _cluster(one), people)
+    return Row(truth, verdict, verdict, cluster_key(one.id, one.cluster), people)
 
 
 def _sides(rows: Sequence[Row], scale: Scale, alpha: float) -> dict[str, Figure | None]:
@@ -274,7 +270,7 @@ def _mean(values: dict[str, float], labels: LabelSet, alpha: float) -> Figure | 
         return None
     lows = [values.get(one.id, 0.0) for one in labels.samples]
     highs = [values.get(one.id, 1.0) for one in labels.samples]
-    return _figure(agreement.mean(lows, highs, [_cluster(one) for one in labels.samples], alpha))
+    return _figure(agreement.mean(lows, highs, [cluster_key(one.id, one.cluster) for one in labels.samples], alpha))
 
 
 def _figure(estimate: Estimate | None) -> Figure | None:

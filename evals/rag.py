@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -34,14 +34,6 @@ class Asked(msgspec.Struct, frozen=True):
 
     sample: Sample
     passages: list[Passage] | None = None
-
-
-class Asker(Protocol):
-    """Prepares samples."""
-
-    async def prepare(self, sample: Sample) -> Asked:
-        """The sample with its passages. Raises Unjudged("retrieval_failed") where they cannot be had."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,11 @@ def outcome_of(failure_kind: str) -> Outcome:
     return "harness_error"
 
 
+def cluster_key(sample_id: str, cluster: str | None) -> str:
+    """The unit of the statistics, as a key that no other unit has: a cluster, or a sample on its own."""
+    return f"cluster {cluster}" if cluster is not None else f"sample {sample_id}"
+
+
 class Unjudged(Exception):
     """A scorer cannot judge this answer: the outcome is `harness_error`, of a kind of `HARNESS_FAILURES`."""
 

@@ -8,36 +8,18 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
-from typing import Any, Protocol
+from decimal import Decimal
+from typing import Any
 
 import msgspec
 
+from evals.asking import Completes
 from evals.client import Result
+from evals.embeddings import Embedder
 from evals.judge_config import JudgeConfig
 from evals.retrying import Patience
 from evals.schema import Answer, Unjudged
-
-
-class Completes(Protocol):
-    """What is needed of a client."""
-
-    async def complete(self, body: bytes, timeout_s: float) -> Result:
-        """One attempt. Never raises for what a server does."""
-        ...
-
-
-class Embeds(Protocol):
-    """What is needed of an embedding model."""
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        ...
-
-    async def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        """A vector for each text, in their order. Raises Unjudged where one cannot be had."""
-        ...
+from evals.spending import amount
 
 
 @dataclass(slots=True)
@@ -66,12 +48,12 @@ class Bill:
             return
         self.input_tokens += answer.input_tokens or 0
         self.output_tokens += answer.output_tokens or 0
-        amount = _amount(answer.cost)
-        if amount is None:
+        cost = amount(answer.cost)
+        if cost is None:
             self.uncosted += 1
         else:
-            self.cost += amount
-            self.paid(amount)
+            self.cost += cost
+            self.paid(cost)
         self.last = answer
 
 
@@ -88,7 +70,7 @@ class JudgeServices:
     clock: Callable[[], float]
     sleep: Callable[[float], Awaitable[object]]
     rng: random.Random
-    embedder: Embeds | None = None
+    embedder: Embedder | None = None
     ends_at: float = float("inf")
     bill: Bill = field(default_factory=Bill)
     _gate: asyncio.Semaphore = field(init=False)
@@ -140,11 +122,3 @@ def _check_release(judge: JudgeConfig, answer: Answer) -> None:
         f"the judge is pinned to {judge.release_digest}, found {found}: ask it through the gateway, by that release"
     )
     raise Unjudged("judge_failed", message)
-
-
-def _amount(text: str | None) -> Decimal | None:
-    try:
-        amount = Decimal(text) if text else None
-    except InvalidOperation:
-        return None
-    return amount if amount is not None and amount.is_finite() else None

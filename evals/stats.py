@@ -106,6 +106,14 @@ class Known:
         return probability_not_positive(weights, np.append(self.counts, 1.0))
 
 
+def grouped(keys: Sequence[str], values: Sequence[float]) -> list[Cluster]:
+    """The values of each key together, in the order of the keys, so that no order of a log moves a sum."""
+    found: dict[str, list[float]] = {}
+    for key, value in zip(keys, values, strict=True):
+        found.setdefault(key, []).append(value)
+    return [Cluster(math.fsum(found[key]), len(found[key])) for key in sorted(found)]
+
+
 def mean(clusters: Iterable[Cluster]) -> float:
     """Mean over samples (not over clusters). Raises ZeroDivisionError when there is none."""
     listed = list(clusters)

@@ -8,11 +8,23 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gateway.contracts.errors import TollgateError
+from gateway.contracts.errors import InputError, TollgateError
 
 BROKEN = 3
 """Exit code when there is no evidence to decide on: a wrong file, missing evidence, an invalid gate."""
 _PLAIN_WIDTH = 160
+
+
+DEFAULT_KEY = "TOLLGATE_API_KEY"
+"""The variable of the virtual key: the only one that may be missing, for an engine without a gateway asks for none."""
+
+
+def api_key(variable: str) -> str | None:
+    """The key that a variable holds. Raises InputError for one that was named and is not set."""
+    value = os.environ.get(variable) or None
+    if value is None and variable != DEFAULT_KEY:
+        raise InputError(f"expected a key in the variable {variable!r}, found none: export it, or do not name it")
+    return value
 
 
 class Broken(click.ClickException):

@@ -14,7 +14,7 @@ from evals.cli.common import Command, GateCommand, console
 from evals.cli.data_checks import lint, split
 from evals.dataset import diff as diffs
 from evals.dataset.folding import asked
-from evals.dataset.samples import cluster_key, is_set
+from evals.dataset.samples import is_set, unit
 from evals.schema import Sample
 from gateway.contracts.errors import InputError
 
@@ -93,7 +93,7 @@ def _print_table(found: list[Sample], limit: int) -> None:
     )
     counts = Counter(tag for sample in found for tag in set(sample.tags))
     screen.print("tags: " + (", ".join(f"{tag} {n}" for tag, n in sorted(counts.items())) or "none"), markup=False)
-    screen.print(f"clusters: {len({cluster_key(sample) for sample in found})}")
+    screen.print(f"clusters: {len({unit(sample) for sample in found})}")
 
 
 def _short(text: str) -> str:

@@ -18,7 +18,7 @@ from evals.dataset import corpus, duplicates, splits
 from evals.dataset import lint as linting
 from evals.dataset.card import Card
 from evals.dataset.findings import Finding
-from evals.dataset.samples import cluster_key
+from evals.dataset.samples import unit
 from gateway.contracts import documents
 from gateway.contracts.errors import DocumentError, InputError
 
@@ -109,7 +109,7 @@ def _in_corpus(loaded: dataset.Dataset, corpora: tuple[Path, ...]) -> list[Findi
 
 
 def _facts(loaded: dataset.Dataset, card: Card | None) -> dict[str, Any]:
-    clusters = Counter(map(cluster_key, loaded.samples))
+    clusters = Counter(map(unit, loaded.samples))
     return {
         "samples": len(loaded.samples),
         "clusters": len(clusters),

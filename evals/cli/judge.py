@@ -1,12 +1,10 @@
 """`evals judge measure`, `show`, `correct`: what a judge is worth, and what its verdicts come to."""
 
 import asyncio
-import os
 import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,10 @@ import uvloop
 
 from evals import judge_card, judge_correct, judges, labels, run_log
 from evals.cli import judge_tables
-from evals.cli.common import BROKEN, Command, Interrupted, console
+from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, api_key, console
 from evals.cli.progress import RunProgress
 from evals.client import Client
+from evals.composition import harness, unused
 from evals.durations import span
 from evals.evidence import gather
 from evals.judge_card import Card, JudgeOfCard
@@ -30,7 +29,7 @@ from evals.lines import Manifest
 from evals.services import Bill, JudgeServices
 from gateway.contracts.errors import InputError
 
-DEFAULT_URL, DEFAULT_KEY = "http://127.0.0.1:8080/v1", "TOLLGATE_API_KEY"
+DEFAULT_URL = "http://127.0.0.1:8080/v1"
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _REACH_TIMEOUT_S = 10.0
 _ALPHA = 0.05
@@ -76,7 +75,7 @@ def measure(file: Path, label_file: Path, out: Path, metric: str | None, as_json
     lifetime = _lifetime(flags["ttl"])
     named = judges.load(file, metric)
     loaded = labels.load(label_file, named.scorer.label_values(), split=flags["split"])
-    path = _free(flags["log"] or out.with_suffix(".jsonl"), flags["fresh"])
+    path = unused(flags["log"] or out.with_suffix(".jsonl"), flags["fresh"])
     bill = _judge_all(named, loaded, path, flags["base_url"], flags["api_key_env"])
     card = _card_of(named, loaded, path, flags, lifetime)
     judge_card.save(card, out)
@@ -93,7 +92,7 @@ def _judge_all(named: Named, loaded: LabelSet, path: Path, url: str | None, vari
     """Judge what the log does not have yet, and seal it. Raises InputError."""
     config = named.config
     url = url or config.base_url or DEFAULT_URL
-    key = _api_key(variable or config.api_key_env or DEFAULT_KEY)
+    key = api_key(variable or config.api_key_env or DEFAULT_KEY)
     client = Client(url, key, connections=config.concurrency, clock=time.perf_counter)
     rng = random.Random(0)  # noqa: S311 - jitter, no secret
     services = JudgeServices(client, config, time.monotonic, asyncio.sleep, rng)
@@ -134,7 +133,7 @@ def _manifest(named: Named, loaded: LabelSet, url: str) -> Manifest:
         system=None,
         scorers=[{"name": named.spec.name, "as": named.metric}],
         base_url=url,
-        harness=_harness(),
+        harness=harness(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         judges={named.metric: named.digest},
     )
@@ -162,7 +161,7 @@ def _card_of(named: Named, loaded: LabelSet, path: Path, flags: dict[str, Any], 
         # The day on which the measurement began: reading an old log again makes no verdict younger.
         now=datetime.fromisoformat(log.manifest.created),
         lifetime=lifetime,
-        harness=_harness(),
+        harness=harness(),
     )
 
 
@@ -240,22 +239,3 @@ def _lifetime(text: str) -> timedelta:
         return span(text)
     except ValueError as error:
         raise InputError(f"--ttl: {error}") from error
-
-
-def _api_key(variable: str) -> str | None:
-    value = os.environ.get(variable) or None
-    if value is None and variable != DEFAULT_KEY:
-        raise InputError(f"the variable {variable!r} that should hold the judge's key is not set: export it")
-    return value
-
-
-def _free(path: Path, fresh: bool) -> Path:
-    """The path, or with `fresh` a name beside it that is not taken."""
-    number, wanted = 2, path
-    while fresh and path.exists():
-        path, number = wanted.with_stem(f"{wanted.stem}-{number}"), number + 1
-    return path
-
-
-def _harness() -> str:
-    return f"tollgate-evals {metadata.version('tollgate')}"

@@ -1,6 +1,5 @@
 """`evals run`: one suite against one model, or against two side by side, into one log."""
 
-import os
 import time
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -14,17 +13,16 @@ import uvloop
 
 from evals import compare, run_log
 from evals.cli import tables
-from evals.cli.common import BROKEN, Command, Interrupted, console
+from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, api_key, console
 from evals.cli.progress import RunProgress, told_by
 from evals.composition import Plan, Target, execute, log_path, request_of, suite_from
-from evals.estimate import Bill, Estimate, bill, estimate
+from evals.estimate import Estimate, Quote, estimate, quote
 from evals.evidence import Evidence, gather
 from evals.runner import Run
 from evals.summary import compare_all, measure_all, noises, noises_between, projection, retried, summary
 from gateway.contracts.errors import InputError
 from gateway.contracts.prices import load as load_prices
 
-DEFAULT_KEY = "TOLLGATE_API_KEY"
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -39,13 +37,6 @@ class _Money(click.ParamType[Decimal]):
         if not found.is_finite() or found <= 0:
             self.fail(f"expected an amount above 0, such as 2.50, found {value!r}", param, ctx)
         return found
-
-
-def _api_key(variable: str) -> str | None:
-    value = os.environ.get(variable) or None
-    if value is None and variable != DEFAULT_KEY:
-        raise InputError(f"--api-key-env: the variable {variable!r} is not set: export it, or leave the flag out")
-    return value
 
 
 def _forget_empty(path: Path) -> None:
@@ -110,18 +101,18 @@ def run_suite(
     if baseline == model:
         raise click.UsageError("--baseline is --model: run it twice into two logs to see the noise of one release")
     config, data = suite_from(suite, flags)
-    key = None if dry_run else _api_key(api_key_env)
+    key = None if dry_run else api_key(api_key_env)
     target = Target(base_url, model, key, limit, deadline, baseline, max_cost, cache)
     request = request_of(config, target)
     expected = estimate(data, request)
-    costs = None if prices is None else bill(expected, request, load_prices(prices), time.time())
+    costs = None if prices is None else quote(expected, request, load_prices(prices), time.time())
     if dry_run:
         _print_estimate(expected, costs, as_json, retrieves=config.retrieval is not None)
         return
     path = log_path(out, config.suite, model, fresh)
     say = partial(console(stderr=True).print, markup=False)
     if costs is not None:
-        say(_billed(costs))
+        say(_quoted(costs))
     plan = Plan(config, data, (suite or Path(flags["dataset"])).parent, target, datetime.now(UTC))
 
     def progress(run: Run, left: int) -> RunProgress:
@@ -182,13 +173,13 @@ def _print_arm(evidence: Evidence) -> None:
         screen.print("evidence is missing: the same command asks for those samples again", markup=False)
 
 
-def _billed(costs: Bill) -> str:
-    """The bill as a line. Its currency and version are a price file's: text as it is."""
+def _quoted(costs: Quote) -> str:
+    """The quote as a line. Its currency and version are a price file's: text as it is."""
     most = "no more is known without max_tokens" if costs.most is None else f"{costs.most:f} with the longest answers"
     return f"cost: about {costs.input:f} {costs.currency} for input, {most} (list prices {costs.version!r}, no judges)"
 
 
-def _print_estimate(found: Estimate, costs: Bill | None, as_json: bool, *, retrieves: bool) -> None:
+def _print_estimate(found: Estimate, costs: Quote | None, as_json: bool, *, retrieves: bool) -> None:
     if as_json:
         priced = {} if costs is None else {"cost": costs}
         click.echo(msgspec.json.encode({**msgspec.to_builtins(found), **priced}))
@@ -203,5 +194,5 @@ def _print_estimate(found: Estimate, costs: Bill | None, as_json: bool, *, retri
     if retrieves:
         click.echo("passages that the retriever adds to each question are not counted here")
     if costs is not None:
-        click.echo(_billed(costs))
+        click.echo(_quoted(costs))
     click.echo("nothing was sent; --limit runs a part of it and projects the cost of the whole")

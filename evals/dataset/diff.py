@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from evals.dataset.samples import Dataset, cluster_key
+from evals.dataset.samples import Dataset, unit
 from evals.schema import Sample
 
 
@@ -70,4 +70,4 @@ def _tags(data: Dataset) -> Counter[str]:
 
 
 def _clusters(data: Dataset) -> int:
-    return len({cluster_key(sample) for sample in data.samples})
+    return len({unit(sample) for sample in data.samples})

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from evals.schema import Sample
+from evals.schema import Sample, cluster_key
 from gateway.contracts import canonical
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
@@ -41,9 +41,9 @@ class Dataset:
         return Dataset(self.path, samples, digests, whole_digest(digests))
 
 
-def cluster_key(sample: Sample) -> str:
-    """The unit that a sample belongs to, as a key that no other unit has: its cluster, or itself."""
-    return f"cluster {sample.cluster}" if sample.cluster is not None else f"sample {sample.id}"
+def unit(sample: Sample) -> str:
+    """The unit of the statistics that a sample belongs to: see `schema.cluster_key`."""
+    return cluster_key(sample.id, sample.cluster)
 
 
 def sample_digest(sample: Sample) -> str:

@@ -13,7 +13,7 @@ from evals.dataset import card as cards
 from evals.dataset.card import Assign, Card, Split
 from evals.dataset.findings import Finding
 from evals.dataset.formats import load
-from evals.dataset.samples import Dataset, cluster_key
+from evals.dataset.samples import Dataset, unit
 from gateway.contracts import canonical
 from gateway.contracts.errors import InputError
 
@@ -22,7 +22,7 @@ _NAMED = 5
 
 
 def place(assign: Assign, cluster: str) -> str:
-    """The split of a cluster (by its `cluster_key`): where a hash of it falls among the fractions, sorted by name."""
+    """The split of a cluster (by its `unit`): where a hash of it falls among the fractions, sorted by name."""
     hashed = hashlib.sha256(f"{assign.salt}\0{cluster}".encode()).digest()
     at, reached = int.from_bytes(hashed[:8], "big") / 2**64, 0.0
     names = sorted(assign.fractions)
@@ -43,7 +43,7 @@ def members(card: Card, data: Dataset) -> dict[str, str]:
         if sample.id in listed:
             found[sample.id] = listed[sample.id]
         elif card.assign is not None:
-            found[sample.id] = place(card.assign, cluster_key(sample))
+            found[sample.id] = place(card.assign, unit(sample))
     return found
 
 
@@ -61,7 +61,7 @@ def frozen(part: Dataset, split: Split | None, name: str = "") -> Split:
     if not part.samples:
         raise InputError(f"split {name!r} has no samples: give it a larger share, or another salt")
     known = split or Split()
-    clusters = len({cluster_key(sample) for sample in part.samples})
+    clusters = len({unit(sample) for sample in part.samples})
     return known.model_copy(update={"digest": part.digest, "rows": len(part.samples), "clusters": clusters})
 
 
@@ -140,7 +140,7 @@ def _membership(card: Card, data: Dataset) -> Iterator[Finding]:
         yield Finding(level="warning", code="split", message=message, samples=outside)
     places: dict[str, dict[str, str]] = {}
     for sample in data.samples:
-        places.setdefault(cluster_key(sample), {}).setdefault(found.get(sample.id, ""), sample.id)
+        places.setdefault(unit(sample), {}).setdefault(found.get(sample.id, ""), sample.id)
     for cluster, by_split in places.items():
         if len(by_split) > 1:
             names = ", ".join(repr(name) if name else "none" for name in sorted(by_split))

@@ -4,7 +4,7 @@ import pytest
 
 from evals.asking import Request
 from evals.dataset import Dataset, sample_digest, whole_digest
-from evals.estimate import BYTES_PER_TOKEN, bill, estimate
+from evals.estimate import BYTES_PER_TOKEN, estimate, quote
 from evals.schema import Sample
 from gateway.contracts.errors import InputError
 from gateway.contracts.prices import PriceBook
@@ -42,25 +42,25 @@ BOOK = PriceBook.model_validate(
 )
 
 
-def test_a_bill_is_by_each_arms_price() -> None:
+def test_a_quote_is_by_each_arms_price() -> None:
     request = Request("m@2", {"max_tokens": 50}, baseline="n@1")
     found = estimate(dataset(10), request)
-    billed = bill(found, request, BOOK, 0.0)
+    quoted = quote(found, request, BOOK, 0.0)
     each = Decimal(found.input_tokens // 2)
-    assert billed.input == each * 2 / 10**6 + each * 4 / 10**6
-    assert billed.most == billed.input + Decimal(10 * 50) * (10 + 8) / 10**6
-    assert (billed.currency, billed.version) == ("USD", "v1")
+    assert quoted.input == each * 2 / 10**6 + each * 4 / 10**6
+    assert quoted.most == quoted.input + Decimal(10 * 50) * (10 + 8) / 10**6
+    assert (quoted.currency, quoted.version) == ("USD", "v1")
 
 
 def test_without_a_limit_the_most_is_not_known() -> None:
     request = Request("m", {})
-    assert bill(estimate(dataset(1), request), request, BOOK, 0.0).most is None
+    assert quote(estimate(dataset(1), request), request, BOOK, 0.0).most is None
 
 
 def test_a_model_without_a_price_is_named() -> None:
     request = Request("other@1", {})
     with pytest.raises(InputError, match=r"no price for 'other' today: it has m, n"):
-        bill(estimate(dataset(1), request), request, BOOK, 0.0)
+        quote(estimate(dataset(1), request), request, BOOK, 0.0)
 
 
 def test_each_turn_sends_the_ones_before_it_again() -> None:

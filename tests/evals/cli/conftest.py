@@ -95,6 +95,7 @@ def parrot() -> Reply:
 def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """`evals("data", "lint", "d.jsonl")` in a folder of its own; an unexpected exception is raised."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TOLLGATE_API_KEY", raising=False)
 
     def run(*args: object) -> Result:
         result = CliRunner().invoke(main, list(map(str, args)))

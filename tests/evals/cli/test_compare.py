@@ -2,22 +2,6 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-
-from evals.cli import main
-
-
-@pytest.fixture
-def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: object) -> Result:
-        result = CliRunner().invoke(main, list(map(str, args)))
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return run
 
 
 def test_compare_prints_differences_flips_and_noise(evals, tmp_path: Path, make_log) -> None:

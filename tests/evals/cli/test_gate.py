@@ -4,28 +4,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
 
 from evals import run_log
-from evals.cli import main
 from gateway.contracts import attestation, release
 
 
 def scores(wrong: int = 0) -> dict[str, object]:
     return {f"s{i:03}": 0.0 if i < wrong else 1.0 for i in range(100)}
-
-
-@pytest.fixture
-def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args: object) -> Result:
-        result = CliRunner().invoke(main, list(map(str, args)))
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return run
 
 
 @pytest.fixture

@@ -3,28 +3,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from evals.cli import main
 from tests.evals.qdrant_server import Qdrant, running
 
 
-@pytest.fixture
-def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path) -> None:
     lines = [{"id": "a", "text": "The Team plan.\n\nIt costs 29."}, {"id": "b", "text": "How to reset a password"}]
     (tmp_path / "docs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (tmp_path / "q.jsonl").write_text(
         '{"id": "q1", "input": "price of Team"}\n{"id": "q2", "input": "lost password"}\n'
     )
-
-    def run(*args: object) -> Result:
-        result = CliRunner().invoke(main, list(map(str, args)))
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return run
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_another_judge_does_not_go_on_from_the_log(serve: Callable[..., str], fo
     [
         (("--ttl", "soon"), "--ttl: expected a number and a unit"),
         (("--split", "none"), "no labelled sample of split 'none'"),
-        (("--api-key-env", "NOT_SET_ANYWHERE"), "'NOT_SET_ANYWHERE' that should hold the judge's key is not set"),
+        (("--api-key-env", "NOT_SET_ANYWHERE"), "expected a key in the variable 'NOT_SET_ANYWHERE', found none"),
         (("--metric", "tone"), "choose one with --metric"),
     ],
 )

@@ -5,10 +5,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from evals import run_log
-from evals.cli import main
 
 SUITE = """suite: numbers
 dataset: questions.jsonl
@@ -26,22 +24,8 @@ def suite(tmp_path: Path, questions: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TOLLGATE_API_KEY", raising=False)
-
-    def run(*args: object) -> Result:
-        result = CliRunner().invoke(main, ["run", *map(str, args)])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return run
-
-
 def test_a_complete_run_prints_its_figures_and_leaves_its_log(evals, suite: Path, serve, parrot) -> None:
-    result = evals(suite, "--base-url", serve(parrot), "--model", "faq@2")
+    result = evals("run", suite, "--base-url", serve(parrot), "--model", "faq@2")
     assert result.exit_code == 0, result.output
     log = run_log.read(Path("runs/numbers-faq-2.jsonl"))
     assert log.sealed
@@ -54,7 +38,7 @@ def test_a_complete_run_prints_its_figures_and_leaves_its_log(evals, suite: Path
 
 
 def test_json_is_the_only_thing_on_stdout(evals, suite: Path, serve, parrot) -> None:
-    result = evals(suite, "--base-url", serve(parrot), "--model", "faq@2", "--json")
+    result = evals("run", suite, "--base-url", serve(parrot), "--model", "faq@2", "--json")
     found = json.loads(result.stdout)
     assert found["metrics"]["numeric"]["mean"] == 1.0
     assert found["outcomes"] == {"scored": 30, "system_error": 0, "harness_error": 0}
@@ -63,20 +47,20 @@ def test_json_is_the_only_thing_on_stdout(evals, suite: Path, serve, parrot) -> 
 
 def test_a_data_set_and_a_scorer_are_enough(evals, questions: Path, serve, parrot) -> None:
     url = serve(parrot)
-    result = evals("--dataset", questions, "--scorer", "exact", "--model", "my/model:1", "--base-url", url)
+    result = evals("run", "--dataset", questions, "--scorer", "exact", "--model", "my/model:1", "--base-url", url)
     assert result.exit_code == 0, result.output
     assert run_log.read(Path("runs/questions-my-model-1.jsonl")).manifest.params == {"temperature": 0.0}
 
 
 def test_the_key_comes_from_the_environment(evals, suite: Path, serve, parrot, monkeypatch) -> None:
     monkeypatch.setenv("MY_KEY", "sk-tg-secret")
-    result = evals(suite, "--base-url", serve(parrot), "--model", "m", "--api-key-env", "MY_KEY")
+    result = evals("run", suite, "--base-url", serve(parrot), "--model", "m", "--api-key-env", "MY_KEY")
     assert result.exit_code == 0
     assert "sk-tg-secret" not in Path("runs/numbers-m.jsonl").read_text() + result.output
 
 
 def test_a_variable_that_was_named_must_exist(evals, suite: Path) -> None:
-    result = evals(suite, "--model", "m", "--api-key-env", "NO_SUCH_KEY")
+    result = evals("run", suite, "--model", "m", "--api-key-env", "NO_SUCH_KEY")
     assert result.exit_code == 3
     assert "NO_SUCH_KEY" in result.stderr
 
@@ -90,18 +74,18 @@ def test_missing_evidence_is_exit_code_3_and_the_next_run_fetches_it(evals, suit
             (429, {"error": {"message": "budget", "code": "budget_exceeded"}}) if "number 7" in asked else parrot(body)
         )
 
-    first = evals(suite, "--base-url", serve(limited), "--model", "faq@2")
+    first = evals("run", suite, "--base-url", serve(limited), "--model", "faq@2")
     assert first.exit_code == 3
     assert "evidence is missing" in first.stdout
     missing = sum(r.outcome == "harness_error" for r in run_log.read(Path("runs/numbers-faq-2.jsonl")).records)
     assert missing > 0
-    second = evals(suite, "--base-url", serve(parrot), "--model", "faq@2")
+    second = evals("run", suite, "--base-url", serve(parrot), "--model", "faq@2")
     assert second.exit_code == 0, second.output
     assert f"resuming 'runs/numbers-faq-2.jsonl': {missing} of 30 results left" in second.stderr
 
 
 def test_errors_of_the_system_are_evidence(evals, suite: Path, serve) -> None:
-    result = evals(suite, "--base-url", serve(lambda body: (500, {})), "--model", "faq@2")
+    result = evals("run", suite, "--base-url", serve(lambda body: (500, {})), "--model", "faq@2")
     assert result.exit_code == 0
     assert "exact     0.0000" in result.stdout
     assert "30 system_error" in result.stdout
@@ -110,34 +94,34 @@ def test_errors_of_the_system_are_evidence(evals, suite: Path, serve) -> None:
 def test_fresh_starts_in_a_new_file_and_keeps_the_old_one(evals, suite: Path, serve, parrot) -> None:
     url = serve(parrot)
     for _ in range(3):
-        assert evals(suite, "--base-url", url, "--model", "m", "--fresh").exit_code == 0
+        assert evals("run", suite, "--base-url", url, "--model", "m", "--fresh").exit_code == 0
     names = sorted(path.name for path in Path("runs").iterdir())
     assert names == ["numbers-m-2.jsonl", "numbers-m-3.jsonl", "numbers-m.jsonl"]
 
 
 def test_a_changed_suite_does_not_go_into_the_old_log(evals, suite: Path, serve, parrot) -> None:
     url = serve(parrot)
-    assert evals(suite, "--base-url", url, "--model", "m").exit_code == 0
+    assert evals("run", suite, "--base-url", url, "--model", "m").exit_code == 0
     suite.write_text(SUITE.replace("max_tokens: 8", "max_tokens: 9"))
-    result = evals(suite, "--base-url", url, "--model", "m")
+    result = evals("run", suite, "--base-url", url, "--model", "m")
     assert result.exit_code == 3
     assert "params" in result.stderr
     assert "--fresh" in result.stderr
 
 
 def test_a_partial_run_says_that_a_gate_will_refuse_it(evals, suite: Path, serve, parrot) -> None:
-    result = evals(suite, "--base-url", serve(parrot), "--model", "m", "--limit", 5)
+    result = evals("run", suite, "--base-url", serve(parrot), "--model", "m", "--limit", 5)
     assert result.exit_code == 0
     assert "the run is partial (--limit 5)" in result.stdout
 
 
 def test_a_limit_beyond_the_data_set_is_no_limit(evals, suite: Path, serve, parrot) -> None:
-    assert evals(suite, "--base-url", serve(parrot), "--model", "m", "--limit", 500).exit_code == 0
+    assert evals("run", suite, "--base-url", serve(parrot), "--model", "m", "--limit", 500).exit_code == 0
     assert run_log.read(Path("runs/numbers-m.jsonl")).manifest.limit is None
 
 
 def test_epochs_of_the_flags_count(evals, suite: Path, serve, parrot) -> None:
-    assert evals(suite, "--base-url", serve(parrot), "--model", "m", "--epochs", 2).exit_code == 0
+    assert evals("run", suite, "--base-url", serve(parrot), "--model", "m", "--epochs", 2).exit_code == 0
     assert len(run_log.read(Path("runs/numbers-m.jsonl")).records) == 60
 
 
@@ -150,16 +134,16 @@ def test_an_interrupted_run_says_how_to_go_on(evals, suite: Path, serve, parrot)
             ended.wait(30.0)  # else the run might be over before its loop hears of the signal
         return parrot(body)
 
-    result = evals(suite, "--base-url", serve(interrupting), "--model", "m")
+    result = evals("run", suite, "--base-url", serve(interrupting), "--model", "m")
     ended.set()
     assert result.exit_code == 130
     assert "the same command goes on from 'runs/numbers-m.jsonl'" in result.stderr
     assert not run_log.read(Path("runs/numbers-m.jsonl")).sealed
-    assert evals(suite, "--base-url", serve(parrot), "--model", "m").exit_code == 0
+    assert evals("run", suite, "--base-url", serve(parrot), "--model", "m").exit_code == 0
 
 
 def test_nothing_at_the_address_is_one_clear_message(evals, suite: Path) -> None:
-    result = evals(suite, "--base-url", "http://127.0.0.1:9/v1", "--model", "m")
+    result = evals("run", suite, "--base-url", "http://127.0.0.1:9/v1", "--model", "m")
     assert result.exit_code == 3
     assert "is the gateway running?" in result.stderr
     assert "Traceback" not in result.output
@@ -179,13 +163,13 @@ def test_nothing_at_the_address_is_one_clear_message(evals, suite: Path) -> None
     ],
 )
 def test_mistakes_are_named(evals, suite: Path, args: list[str], code: int, expected: str) -> None:
-    result = evals(*args)
+    result = evals("run", *args)
     assert (result.exit_code, expected in result.stderr) == (code, True), result.output
 
 
 def test_other_data_than_the_suite_pins_is_refused(evals, suite: Path) -> None:
     suite.write_text(SUITE + f"dataset_sha256: sha256:{'0' * 64}\n")
-    result = evals(suite, "--model", "m")
+    result = evals("run", suite, "--model", "m")
     assert result.exit_code == 3
     assert "other data" in result.stderr
 
@@ -194,8 +178,8 @@ def test_a_run_that_never_began_leaves_no_log(evals, suite: Path, serve, parrot)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
-        assert evals(suite, "--base-url", closed, "--model", "m", "--out", "a.jsonl").exit_code == 3
+        assert evals("run", suite, "--base-url", closed, "--model", "m", "--out", "a.jsonl").exit_code == 3
     assert not Path("a.jsonl").exists()
-    assert evals(suite, "--base-url", serve(parrot), "--model", "m", "--out", "a.jsonl").exit_code == 0
-    assert evals(suite, "--base-url", closed, "--model", "m", "--out", "a.jsonl").exit_code in (0, 3)
+    assert evals("run", suite, "--base-url", serve(parrot), "--model", "m", "--out", "a.jsonl").exit_code == 0
+    assert evals("run", suite, "--base-url", closed, "--model", "m", "--out", "a.jsonl").exit_code in (0, 3)
     assert len(run_log.read(Path("a.jsonl")).records) == 30, "evidence is never removed"

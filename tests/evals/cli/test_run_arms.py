@@ -5,10 +5,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from evals import run_log
-from evals.cli import main
 from tests.evals.cli.conftest import AS_ASKED, completion
 
 SUITE = """suite: numbers
@@ -25,20 +24,6 @@ def suite(tmp_path: Path, questions: Path) -> Path:
     path = tmp_path / "suite.yaml"
     path.write_text(SUITE)
     return path
-
-
-@pytest.fixture
-def evals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("TOLLGATE_API_KEY", raising=False)
-
-    def run(*args: object) -> Result:
-        result = CliRunner().invoke(main, [*map(str, args)])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result
-
-    return run
 
 
 def forgetful(body: dict) -> tuple[int, dict]:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from evals.dataset.samples import cluster_key, is_set, parse, sample_digest
+from evals.dataset.samples import is_set, parse, sample_digest, unit
 from evals.schema import Sample
 from gateway.contracts import canonical
 
@@ -77,7 +77,7 @@ def test_what_a_sample_may_not_have(more: dict[str, Any], expected: str) -> None
 
 def test_a_sample_without_a_cluster_is_one_of_its_own() -> None:
     alone, named = Sample(id="a", input="x"), Sample(id="b", input="x", cluster="a")
-    assert cluster_key(alone) != cluster_key(named)
+    assert unit(alone) != unit(named)
 
 
 def test_a_part_has_a_digest_of_its_own(data) -> None:

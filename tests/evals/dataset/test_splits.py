@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from evals import dataset
 from evals.dataset import splits
 from evals.dataset.card import Assign, Card
-from evals.dataset.samples import Dataset, cluster_key, sample_digest, whole_digest
+from evals.dataset.samples import Dataset, sample_digest, unit, whole_digest
 from evals.schema import Sample
 from gateway.contracts import canonical
 from gateway.contracts.errors import InputError
@@ -43,7 +43,7 @@ def test_no_cluster_is_parted_and_no_sample_moves_when_others_come(
     data = in_memory(clusters)
     before, after = splits.members(found, data), splits.members(found, in_memory(clusters + more))
     assert before == {sample_id: after[sample_id] for sample_id in before}
-    assert len({(cluster_key(s), before[s.id]) for s in data.samples}) == len({cluster_key(s) for s in data.samples})
+    assert len({(unit(s), before[s.id]) for s in data.samples}) == len({unit(s) for s in data.samples})
 
 
 def test_shares_are_met_whatever_the_order_and_another_salt_gives_others() -> None:
