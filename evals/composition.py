@@ -29,7 +29,7 @@ from evals.config import ScorerSpec, SuiteConfig, load_suite
 from evals.equipment import Equipment, Outside, equipped
 from evals.lines import Manifest, Record
 from evals.runner import Run, total
-from evals.schema import Arm
+from evals.schema import Answer, Arm
 from evals.services import Bill
 from evals.spending import Spend, amount
 from gateway.contracts import canonical
@@ -200,7 +200,7 @@ async def execute(plan: Plan, path: Path, say: Callable[[str], None], progress: 
 
 async def _run(plan: Plan, equipment: Equipment, writer: run_log.Writer, outside: Outside, progress: Watch) -> None:
     suite, target, say = plan.suite, plan.target, outside.say
-    request, spend = request_of(suite, target), _spend(target.max_cost, writer.existing)
+    request, spend = request_of(suite, target), spend_of(target.max_cost, writer.existing)
     client = Client(target.base_url, target.api_key, connections=suite.concurrency, clock=time.perf_counter)
     run = Run(
         plan.data,
@@ -243,9 +243,17 @@ def judged(bill: Bill) -> str:
     return f"judges: {bill.calls} questions, {bill.failed} failed; {tokens}; cost: {money}{part}"
 
 
-def _spend(cap: Decimal | None, existing: Iterable[Record]) -> Spend:
-    """A cap holds for the whole log: what earlier attempts at this run cost is spent."""
-    costs = [amount(record.answer.cost) for record in existing if record.answer is not None]
+def spend_of(cap: Decimal | None, existing: Iterable[Record]) -> Spend:
+    """A cap holds for the whole log: what earlier attempts at this run cost is spent.
+
+    An answer that was judged again stands in the log twice, and was paid for once.
+    """
+    answers: dict[tuple[str, int, Arm], list[Answer]] = {}
+    for record in existing:
+        paid = answers.setdefault((record.id, record.epoch, record.arm), [])
+        if record.answer is not None and record.answer not in paid:
+            paid.append(record.answer)
+    costs = [amount(answer.cost) for paid in answers.values() for answer in paid]
     known = [cost for cost in costs if cost is not None]
     return Spend(cap, already=sum(known, Decimal(0)), largest=max(known, default=None))
 

@@ -3,11 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from evals import dataset, run_log
+from evals.composition import spend_of
 from evals.dataset import card
 from evals.evidence import gather
 from tests.evals.cli.conftest import AS_ASKED, completion
@@ -122,6 +124,20 @@ def test_judges_count_for_the_cap(evals, serve, folder: Path, endpoint: Endpoint
     assert done.exit_code == 3
     assert "over_budget" in done.stdout
     assert endpoint.asked == {"faq@2": 2, "judge@3": 2}
+
+
+def test_an_answer_that_is_judged_again_is_paid_for_once(evals, serve, folder: Path, endpoint: Endpoint) -> None:
+    suite = folder / "suite.yaml"
+    suite.write_text(suite.read_text().replace("judge@3}", f"judge@3, base_url: '{serve(endpoint, cost=None)}'}}"))
+    url = serve(endpoint, release=AS_ASKED, cost="0.01")
+    command = ("run", "suite.yaml", "--base-url", url, "--model", "faq@2", "--concurrency", 1, "--out", "r.jsonl")
+    endpoint.doubts = set(PLANS)
+    assert evals(*command, "--limit", 4).exit_code == 3
+    assert evals(*command, "--limit", 4).exit_code == 3
+    assert endpoint.asked["faq@2"] == len(PLANS)
+    log = run_log.read(folder / "r.jsonl")
+    assert len(log.records) == 2 * len(PLANS)
+    assert spend_of(Decimal(1), log.records).spent == Decimal("0.04")
 
 
 def test_a_judge_somewhere_else_does_not_get_the_runs_key(
