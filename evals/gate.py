@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 from evals import compare, judge_floor, stats
 from evals.compare import Measure
-from evals.config import GateConfig, MetricConfig
 from evals.decision import Decision
 from evals.evidence import Evidence, from_cache, rescored
+from evals.gate_config import GateConfig, MetricConfig
 from evals.judge_card import Card
 from evals.planning import Plan, plan, underpowered
 from gateway.contracts.release import ReleaseManifest

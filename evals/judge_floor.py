@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from evals import judge_card
-from evals.config import GateConfig
 from evals.durations import span
 from evals.evidence import Evidence
+from evals.gate_config import GateConfig
 from evals.judge_card import Card, Figure
 from evals.judge_config import JudgeFloor
 from evals.lines import Manifest

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from evals import stats
-from evals.config import GateConfig, MetricConfig
+from evals.gate_config import GateConfig, MetricConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 
 from evals import compare, dataset, resampling, run_log
 from evals.cli import NEW_OBJECTS
-from evals.config import GateConfig, MetricConfig
 from evals.evidence import gather
 from evals.gate import decide
+from evals.gate_config import GateConfig, MetricConfig
 from evals.lines import Manifest, Record
 from evals.schema import Answer, Score
 from gateway.contracts import canonical

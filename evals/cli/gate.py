@@ -1,4 +1,4 @@
-"""`evals gate`, `plan`, `keys`, `verify`: from two logs to a signed verdict."""
+"""`evals gate`: from two logs to a signed verdict."""
 
 import re
 from datetime import UTC, datetime
@@ -8,16 +8,14 @@ from typing import Any
 import click
 import msgspec
 
-from evals import dataset, judge_floor, run_log
+from evals import judge_floor, run_log
 from evals.cli import tables
-from evals.cli.common import Command, GateCommand, console
-from evals.compare import shape
+from evals.cli.common import GateCommand, console
 from evals.composition import harness
-from evals.config import GateConfig, MetricConfig, load_gate
 from evals.decision import Decision
 from evals.evidence import Evidence, arm_as, gather
 from evals.gate import EXIT_CODES, decide
-from evals.planning import plan, underpowered
+from evals.gate_config import GateConfig, MetricConfig, load_gate
 from evals.report import junit, markdown
 from gateway.contracts import attestation, release
 from gateway.contracts.errors import InputError
@@ -161,88 +159,3 @@ def _print(decision: Decision, files: list[Path]) -> None:
         f"{decision.release or 'no release'} {decision.release_digest or ''}".rstrip(), markup=False, soft_wrap=True
     )
     screen.print("wrote " + ", ".join(str(path) for path in files), markup=False, soft_wrap=True)
-
-
-@click.command("plan", cls=Command)
-@click.argument("gate_file", metavar="GATE", type=_FILE)
-@click.option("--dataset", "data", type=_FILE, help="The data set, when the gate file names none.")
-def plan_gate(gate_file: Path, data: Path | None) -> None:
-    """Show what a gate can show: its power, and how many samples its margins need.
-
-    Exit code 3 when the gate is refused for lack of power.
-
-    \b
-    Examples:
-      evals plan gate.yaml
-      evals plan gate.yaml --dataset heldout.jsonl
-    """
-    config = load_gate(gate_file)
-    if data is None and config.dataset is None:
-        raise InputError(f"{str(gate_file)!r} names no data set: add `dataset: FILE`, or give --dataset")
-    loaded = dataset.load_split(data or gate_file.parent / str(config.dataset), config.split)
-    if loaded.digest != config.dataset_sha256:
-        raise InputError(f"{str(loaded.path)!r} is {loaded.digest}, and the gate is for {config.dataset_sha256}")
-    made = tables.table("metric", ">margin", ">n", ">clusters", ">largest", ">power", ">detectable", ">n needed")
-    refused: list[str] = []
-    for metric in config.metrics:
-        keys = [f"cluster {s.cluster}" if s.cluster else f"sample {s.id}" for s in loaded.tagged(metric.tag)]
-        planned = plan(config, metric, shape(keys))
-        if planned is None:
-            continue
-        figures = (planned.samples, planned.clusters, planned.largest)
-        made.add_row(
-            metric.label.replace("[", r"\["),
-            f"{metric.margin:g}",
-            *map(str, figures),
-            markdown.number(planned.power, 3),
-            markdown.number(planned.detectable, 4),
-            str(planned.samples_needed or "-"),
-        )
-        if planned.power < config.design.power:
-            refused.append(f"{metric.label}: {underpowered(config, planned)}")
-    screen = console()
-    screen.print(made if made.row_count else "no metric of this gate has a margin: nothing to plan")
-    if refused:
-        raise InputError("the gate is refused: " + "; ".join(refused))
-
-
-@click.command("keys", cls=Command)
-@click.option("--private", required=True, type=_FILE, help="Where the private key goes; keep it secret.")
-@click.option("--public", required=True, type=_FILE, help="Where the public key goes; gateways trust it.")
-def keys(private: Path, public: Path) -> None:
-    """Make a pair of keys (ed25519) that signs verdicts.
-
-    \b
-    Examples:
-      evals keys --private gate.pem --public gate.pub
-    """
-    click.echo(f"key {attestation.generate_keys(private, public)}")
-    click.echo(f"sign with --sign-with {private}; list {public} under the gateway's enforcement.trusted_keys")
-
-
-@click.command("verify", cls=Command)
-@click.argument("file", type=_FILE)
-@click.option("--key", "trusted", multiple=True, required=True, type=_FILE, help="A trusted public key (PEM).")
-def verify(file: Path, trusted: tuple[Path, ...]) -> None:
-    """Check the signature of a verdict and print what it says.
-
-    Exit code 0 says that a trusted key signed these bytes, whatever the verdict is; 3 that none did.
-
-    \b
-    Examples:
-      evals verify verdicts/faq@2.dsse.json --key gate.pub
-    """
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{str(file)!r}: cannot be read: {error.strerror}") from error
-    verdict = attestation.verify(content, [attestation.load_public(path) for path in trusted])
-    predicate = verdict.predicate
-    expired = "expired" if predicate.expires <= datetime.now(UTC) else "counts"
-    screen = console()
-    decision = Decision(predicate.gate.name, predicate.verdict, predicate.reason, predicate.metrics)
-    screen.print(tables.decision_table(decision))
-    screen.print(f"{tables.answer(predicate.verdict)}", end=": ")
-    screen.print(f"{verdict.release} {verdict.release_digest}", markup=False, soft_wrap=True)
-    screen.print(f"reason: {predicate.reason}", markup=False, soft_wrap=True)
-    screen.print(f"signature: good; {expired} until {predicate.expires:%Y-%m-%d %H:%M} UTC", markup=False)

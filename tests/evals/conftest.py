@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from evals import dataset, run_log
-from evals.config import GateConfig, MetricConfig
 from evals.evidence import Evidence, gather
+from evals.gate_config import GateConfig, MetricConfig
 from evals.lines import Manifest, Record
 from evals.schema import Answer, Failure, Score
 from gateway.contracts import canonical

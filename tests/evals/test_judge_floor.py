@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from evals import judge_card, judge_floor
-from evals.config import load_gate
 from evals.gate import decide
+from evals.gate_config import load_gate
 from evals.judge_card import Figures
 from gateway.contracts.errors import DocumentError
 from tests.evals.labels_bench import JUDGE, NOW, card, figure

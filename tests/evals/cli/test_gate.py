@@ -1,9 +1,7 @@
 import json
-import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from evals import run_log
 from gateway.contracts import attestation, release
@@ -138,68 +136,3 @@ def test_a_run_without_a_release_leaves_reports_but_no_verdict(evals, logs: Path
 def test_every_breakage_of_a_gate_is_exit_code_3(evals, gate: Path, args: list[str], expected: str) -> None:
     result = evals("gate", *args)
     assert (result.exit_code, expected in result.stderr) == (3, True), result.output
-
-
-def test_a_signature_of_a_stranger_is_refused(evals, gate: Path) -> None:
-    evals("keys", "--private", "a.pem", "--public", "a.pub")
-    evals("keys", "--private", "b.pem", "--public", "b.pub")
-    evals("gate", gate, "--baseline", "base.jsonl", "--candidate", "good.jsonl", "--sign-with", "a.pem")
-    result = evals("verify", "verdicts/faq@2.dsse.json", "--key", "b.pub")
-    assert result.exit_code == 3
-    assert "no trusted key" in result.stderr
-
-
-def test_keys_are_never_overwritten(evals, tmp_path: Path) -> None:
-    assert evals("keys", "--private", "a.pem", "--public", "a.pub").exit_code == 0
-    before = Path("a.pem").read_bytes()
-    assert evals("keys", "--private", "a.pem", "--public", "c.pub").exit_code == 3
-    assert Path("a.pem").read_bytes() == before
-
-
-@pytest.fixture
-def planned(tmp_path: Path, evals) -> Path:
-    lines = [{"id": f"s{i}", "input": "q", "reference": "a", "cluster": f"c{i // 2}"} for i in range(400)]
-    (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    digest = evals("data", "lint", "data.jsonl").stdout.rpartition("digest: ")[2].strip()
-    path = tmp_path / "gate.yaml"
-    path.write_text(
-        f"gate: g\nsuite: faq\ndataset: data.jsonl\ndataset_sha256: {digest}\nmetrics:\n"
-        "  - {metric: exact, test: noninferior, margin: 0.06, planned_sd: 0.3}\n"
-    )
-    return path
-
-
-def test_a_plan_is_printed(evals, planned: Path) -> None:
-    result = evals("plan", planned)
-    assert result.exit_code == 0, result.output
-    row = next(line for line in result.stdout.splitlines() if "exact" in line).split()
-    assert row[:5] == ["exact", "0.06", "400", "200", "2"]
-    assert float(row[5]) > 0.8 > float(row[6])
-    assert int(row[7]) < 400
-
-
-def test_a_plan_without_power_is_refused(evals, planned: Path) -> None:
-    planned.write_text(planned.read_text().replace("0.06", "0.02"))
-    result = evals("plan", planned)
-    assert result.exit_code == 3
-    assert "the gate is refused: exact: planned power is 0." in result.stderr
-
-
-def test_a_plan_needs_the_data_set_of_the_gate(evals, planned: Path) -> None:
-    (planned.parent / "other.jsonl").write_text('{"id": "a", "input": "q"}\n')
-    result = evals("plan", planned, "--dataset", "other.jsonl")
-    assert (result.exit_code, "the gate is for" in result.stderr) == (3, True)
-    planned.write_text(planned.read_text().replace("dataset: data.jsonl\n", ""))
-    assert "--dataset" in evals("plan", planned).stderr
-
-
-def test_a_plan_of_a_split_counts_the_split_alone(evals, planned: Path) -> None:
-    (planned.parent / "card.yaml").write_text("name: q\nowner: me\nlicence: CC0-1.0\nmade: by hand\n")
-    data = yaml.safe_load(planned.read_text())["dataset"]
-    flags = ("--fraction", "dev=0.5", "--fraction", "test=0.5", "--salt", "s", "--json")
-    frozen = json.loads(evals("data", "split", data, *flags).stdout)["splits"]["test"]
-    text = re.sub("sha256:[0-9a-f]{64}", frozen["digest"], planned.read_text()) + "split: test\n"
-    planned.write_text(text.replace("0.06", "0.5"))
-    result = evals("plan", planned)
-    assert result.exit_code == 0, result.stderr
-    assert f" {frozen['rows']} " in result.stdout

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from evals import run_log
+
+
+@pytest.fixture
+def gate(tmp_path: Path, make_log) -> Path:
+    scores = {f"s{i:03}": 0.0 if i < 5 else 1.0 for i in range(100)}
+    make_log(tmp_path / "base.jsonl", scores, release="faq@1")
+    make_log(tmp_path / "good.jsonl", scores, release="faq@2")
+    digest = run_log.read(tmp_path / "base.jsonl").manifest.dataset_sha256
+    path = tmp_path / "gate.yaml"
+    path.write_text(
+        f"gate: faq-release\nsuite: faq\ndataset_sha256: {digest}\nmetrics:\n"
+        "  - {metric: exact, test: absolute, at_least: 0.6}\n"
+    )
+    return path
+
+
+def test_a_signature_of_a_stranger_is_refused(evals, gate: Path) -> None:
+    evals("keys", "--private", "a.pem", "--public", "a.pub")
+    evals("keys", "--private", "b.pem", "--public", "b.pub")
+    evals("gate", gate, "--baseline", "base.jsonl", "--candidate", "good.jsonl", "--sign-with", "a.pem")
+    result = evals("verify", "verdicts/faq@2.dsse.json", "--key", "b.pub")
+    assert result.exit_code == 3
+    assert "no trusted key" in result.stderr
+
+
+def test_keys_are_never_overwritten(evals, tmp_path: Path) -> None:
+    assert evals("keys", "--private", "a.pem", "--public", "a.pub").exit_code == 0
+    before = Path("a.pem").read_bytes()
+    assert evals("keys", "--private", "a.pem", "--public", "c.pub").exit_code == 3
+    assert Path("a.pem").read_bytes() == before
