@@ -22,6 +22,9 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "urn:tollgate:verdict:v1"
 
 Answer = Literal["pass", "fail", "inconclusive", "invalid", "waived"]
+Test = Literal["noninferior", "absolute", "ratio", "max_failures", "golden"]
+Tier = Literal["critical", "supporting", "advisory"]
+"""`critical` has to pass, `supporting` must not fail (inconclusive will do), `advisory` is told and decides nothing."""
 ADMITTED: frozenset[str] = frozenset({"pass", "waived"})
 """The answers that let traffic reach a release."""
 
@@ -43,18 +46,26 @@ class MetricResult(documents.Frozen):
 
     Scores and the estimate are in the metric's own unit, higher is better. For `noninferior` the estimate is candidate
     minus baseline and passes when `lower >= -margin`; for `absolute` it is the candidate's mean and passes when
-    `lower >= at_least`. `lower` and `upper` are one-sided bounds, each at confidence 1 - alpha. None: unknowable.
+    `lower >= at_least`. For `ratio`, lower is better: the estimate is candidate over baseline and passes when
+    `upper <= max_ratio`. For `max_failures` the estimate is the share of failed samples, `failures` their number. For
+    `golden`, `failures` are the samples that regressed, and `max_failures` how many may. `lower` and `upper` are
+    one-sided bounds, each at confidence 1 - alpha. None: unknowable.
     """
 
     metric: str
-    test: Literal["noninferior", "absolute"]
+    test: Test
     verdict: Answer
     reason: str
+    owner: str = ""
+    tier: Tier = "critical"
     estimate: float | None = None
     lower: float | None = None
     upper: float | None = None
     margin: float | None = None
     at_least: float | None = None
+    max_ratio: float | None = None
+    max_failures: int | None = None
+    failures: int | None = None
     alpha: float
     samples: int
     clusters: int
@@ -66,8 +77,17 @@ class MetricResult(documents.Frozen):
     samples_needed: int | None = None
 
 
+class Waiver(documents.Frozen):
+    """Somebody answers for a metric that did not pass: who, why, and until when."""
+
+    metric: str
+    owner: str
+    reason: str
+    expires: Moment
+
+
 class Predicate(documents.Frozen):
-    """What was decided, on what, until when."""
+    """What was decided, on what, until when. `judges` are the cards of the judges whose opinion was counted."""
 
     verdict: Answer
     reason: str
@@ -80,6 +100,8 @@ class Predicate(documents.Frozen):
     baseline: Reference | None = None
     baseline_run: Reference | None = None
     metrics: tuple[MetricResult, ...]
+    judges: tuple[Reference, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
     engine_fingerprints: tuple[str, ...] = ()
     harness: str
 
@@ -108,7 +130,7 @@ class Verdict(documents.Frozen):
             "_type": STATEMENT_TYPE,
             "subject": [{"name": self.release, "digest": {"sha256": self.release_digest.removeprefix("sha256:")}}],
             "predicateType": PREDICATE_TYPE,
-            "predicate": self.predicate.model_dump(mode="json"),
+            "predicate": _without_unused(self.predicate),
         }
 
     def digest(self) -> str:
@@ -126,6 +148,22 @@ class Verdict(documents.Frozen):
         if self.predicate.expires <= now.astimezone(UTC):
             return f"the verdict expired at {self.predicate.expires.isoformat()}: run the gate again"
         return None
+
+
+def _without_unused(predicate: Predicate) -> dict[str, Any]:
+    """Its JSON values; what was added later stands there only where it is used, so that no older digest changes."""
+    values = predicate.model_dump(mode="json")
+    for name in ("judges", "waivers"):
+        if not values[name]:
+            del values[name]
+    for result in values["metrics"]:
+        for name, default in _LATER.items():
+            if result[name] == default:
+                del result[name]
+    return values
+
+
+_LATER = {"owner": "", "tier": "critical", "max_ratio": None, "max_failures": None, "failures": None}
 
 
 def from_statement(statement: Mapping[str, Any]) -> Verdict:
