@@ -237,10 +237,8 @@ async def _run(plan: Plan, equipment: Equipment, writer: run_log.Writer, outside
 
 def judged(bill: Bill) -> str:
     """What judges did and cost, in a line."""
-    money = f"{bill.cost:f}" if bill.attempts > bill.uncosted else "not reported"
-    part = f", {bill.uncosted} of {bill.attempts} answers without one" if 0 < bill.uncosted < bill.attempts else ""
     tokens = f"{bill.input_tokens} tokens in, {bill.output_tokens} out"
-    return f"judges: {bill.calls} questions, {bill.failed} failed; {tokens}; cost: {money}{part}"
+    return f"judges: {bill.calls} questions, {bill.failed} failed; {tokens}; cost: {bill.money()}"
 
 
 def spend_of(cap: Decimal | None, existing: Iterable[Record]) -> Spend:

@@ -3,6 +3,7 @@
 A suite:
 
     judge: {model: judge@3, release_digest: "sha256:...", max_tokens: 1024, temperature: 0}
+    judge: {model: qwen@1, params: {chat_template_kwargs: {enable_thinking: false}}}
 
 A gate:
 
@@ -12,7 +13,7 @@ A gate:
 
 from typing import Annotated, Any
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field, FiniteFloat, field_validator
 
 from evals.durations import Duration
 from gateway.contracts import documents
@@ -20,6 +21,17 @@ from gateway.contracts.release import Digest
 
 Share = Annotated[float, Field(ge=0, le=1)]
 _NO_IDENTITY = {"base_url", "api_key_env", "concurrency", "max_retries", "timeout_s"}
+_SET_HERE = {
+    "model",
+    "messages",
+    "max_tokens",
+    "temperature",
+    "seed",
+    "response_format",
+    "stream",
+    "stream_options",
+    "n",
+}
 
 
 class JudgeConfig(documents.Frozen):
@@ -27,7 +39,7 @@ class JudgeConfig(documents.Frozen):
 
     `model` is best a release's pinned name; with `release_digest` an answer of any other release is no verdict.
     Without `base_url` the judge is asked where the run's own requests go. `seed` is that of the first vote, each
-    further one has the next.
+    further one has the next. `params` are further fields of the request: OpenAI's, or vLLM's own.
     """
 
     model: Annotated[str, Field(min_length=1)]
@@ -37,13 +49,25 @@ class JudgeConfig(documents.Frozen):
     max_tokens: Annotated[int, Field(ge=1)] = 1024
     temperature: Annotated[FiniteFloat, Field(ge=0, le=2)] = 0.0
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+    params: dict[str, Any] = Field(default_factory=dict)
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 16
     max_retries: Annotated[int, Field(ge=0, le=20)] = 4
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
 
+    @field_validator("params")
+    @classmethod
+    def _free(cls, value: dict[str, Any]) -> dict[str, Any]:
+        taken = sorted(_SET_HERE & set(value))
+        if taken:
+            raise ValueError(
+                f"{', '.join(taken)}: set by the harness, or a key of `judge` itself; leave it out of params"
+            )
+        return value
+
     def identity(self) -> dict[str, Any]:
         """What changes a verdict, as JSON values; where and how fast the judge is asked does not."""
-        return self.model_dump(mode="json", exclude=_NO_IDENTITY, exclude_none=True)
+        found = self.model_dump(mode="json", exclude=_NO_IDENTITY, exclude_none=True)
+        return found if self.params else {name: value for name, value in found.items() if name != "params"}
 
 
 class JudgeFloor(documents.Frozen):

@@ -38,6 +38,8 @@ Prepare = Callable[[Sample], Awaitable[tuple[Sample, list[Passage] | None]]]
 
 HOPELESS = 10
 """So many samples that found nobody who serves them, and no answer at all: then it is not the samples."""
+UNANIMOUS = 20
+"""So many answers that nobody could judge, and none that anybody could: then it is the judge, and its tokens cost."""
 _NOBODY = frozenset({"unreachable", "timeout"})
 UNJUDGED = frozenset({"judge_failed", "not_measured", "scorer_crashed"})
 """Failures after which there is an answer all the same."""
@@ -77,7 +79,9 @@ class Run:
     pace: Pace = field(init=False)
     _asker: Asker = field(init=False)
     _answered: int = 0
+    _judged: bool = False
     _hopeless: int = 0
+    _doubts: int = 0
     _last: str = ""
     _unjudged: dict[tuple[str, int, Arm], Record] = field(default_factory=dict)
 
@@ -88,6 +92,7 @@ class Run:
             if record.outcome != "harness_error":
                 self._count(record)
                 self._answered += record.outcome == "scored"
+                self._judged |= record.outcome == "scored"
             elif record.answer is not None and record.failure is not None and record.failure.kind in UNJUDGED:
                 self._unjudged[record.id, record.epoch, record.arm] = record
         self._asker = Asker(
@@ -101,8 +106,8 @@ class Run:
     async def execute(self) -> None:
         """Work until every sample has a record.
 
-        Raises InputError when nobody serves the model at all: the engine is down, not wrong. Nothing else that a server
-        does is a reason.
+        Raises InputError when nobody serves the model at all (the engine is down, not wrong), and when the judge has no
+        verdict on any answer. Nothing else that a server does is a reason.
         """
         if self.request.deadline_s is not None:
             self._asker.ends_at = self.clock() + self.request.deadline_s
@@ -114,6 +119,11 @@ class Run:
             raise InputError(
                 f"the first {self._hopeless} samples found nobody who serves them; the last: {self._last}: start what "
                 "is down, then run again with --fresh"
+            )
+        if self._doubts >= UNANIMOUS:
+            raise InputError(
+                f"the first {self._doubts} answers got no verdict; the last: {self._last}: with the same judge, the "
+                "same command judges the kept answers again; with one that had to change, take --fresh"
             )
 
     def todo(self) -> Iterator[Job]:
@@ -131,7 +141,7 @@ class Run:
 
     async def _work(self, todo: Iterator[Job]) -> None:
         for sample, epoch, arm in todo:
-            if self._hopeless >= HOPELESS:
+            if self._hopeless >= HOPELESS or self._doubts >= UNANIMOUS:
                 return
             before = self._unjudged.get((sample.id, epoch, arm))
             if before is None:
@@ -153,11 +163,15 @@ class Run:
                 attempts=attempts,
             )
             self._count(record)
-            self._hope(result)
+            self._hope(result, failure)
             self.log.write(record)
             self.on_record(record)
 
-    def _hope(self, result: Result) -> None:
+    def _hope(self, result: Result, judged: Failure | None) -> None:
+        if judged is None:
+            self._judged, self._doubts = True, 0
+        elif judged.kind == "judge_failed" and not self._judged:
+            self._doubts, self._last = self._doubts + 1, judged.message
         failure = result.failure
         if failure is None or not (failure.kind in _NOBODY or failure.message.startswith("503")):
             self._answered, self._hopeless = self._answered + 1, 0

@@ -40,6 +40,13 @@ class Bill:
     last: Answer | None = None
     paid: Callable[[Decimal], None] = field(default=lambda cost: None)
 
+    def money(self) -> str:
+        """The cost in words: it is unknown, never zero, where no answer named one."""
+        if self.attempts <= self.uncosted:
+            return "not reported"
+        part = f" (without {self.uncosted} of {self.attempts} answers, which name none)" if self.uncosted else ""
+        return f"{self.cost:f}{part}"
+
     def add(self, result: Result) -> None:
         """Count one attempt: even an answer that is of no use was paid for."""
         self.attempts += 1
@@ -88,8 +95,8 @@ class JudgeServices:
             raise Unjudged(
                 "judge_failed", f"there is no judge to ask for {body.get('model')!r}: add `judge:` to the suite"
             )
-        whole = {"model": judge.model, "max_tokens": judge.max_tokens, "temperature": judge.temperature, **body}
-        whole["seed"] = judge.seed + vote
+        mine = {"model": judge.model, "max_tokens": judge.max_tokens, "temperature": judge.temperature}
+        whole = {**judge.params, **mine, **body, "seed": judge.seed + vote}
         content = msgspec.json.encode(whole)
         patience = Patience(self.clock, self.sleep, self.rng, judge.max_retries, judge.timeout_s, self.ends_at)
         self.bill.calls += 1

@@ -60,9 +60,8 @@ def print_card(card: Card, now: datetime, bill: Bill | None = None) -> None:
         f"{until}, made {card.created:%Y-%m-%d}",
     ]
     if bill is not None and bill.calls:
-        cost = f"{bill.cost:f}" + (f" (without {bill.uncosted} answers that carry none)" if bill.uncosted else "")
         tokens = f"{bill.input_tokens} tokens in, {bill.output_tokens} out"
-        lines.append(f"asked: {bill.calls} questions in {bill.attempts} attempts; {tokens}; cost: {cost}")
+        lines.append(f"asked: {bill.calls} questions in {bill.attempts} attempts; {tokens}; cost: {bill.money()}")
     for line in lines:
         screen.print(line, markup=False, soft_wrap=True)
 

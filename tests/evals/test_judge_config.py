@@ -14,13 +14,22 @@ def test_where_and_how_fast_a_judge_is_asked_is_not_who_it_is() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"model": "j@2"}, {"temperature": 1.0}, {"seed": 1}, {"max_tokens": 5}, {"release_digest": "sha256:" + "0" * 64}],
+    [
+        {"model": "j@2"},
+        {"temperature": 1.0},
+        {"seed": 1},
+        {"max_tokens": 5},
+        {"params": {"top_k": 1}},
+        {"release_digest": "sha256:" + "0" * 64},
+    ],
 )
 def test_what_changes_a_verdict_does(changed: dict[str, object]) -> None:
     assert JudgeConfig(**{"model": "j@1"} | changed).identity() != JudgeConfig(model="j@1").identity()
 
 
-@pytest.mark.parametrize("changed", [{"model": ""}, {"temperature": float("nan")}, {"api_key_env": "a b"}, {"x": 1}])
+@pytest.mark.parametrize(
+    "changed", [{"model": ""}, {"temperature": float("nan")}, {"api_key_env": "a b"}, {"x": 1}, {"params": {"n": 2}}]
+)
 def test_a_wrong_judge_is_refused(changed: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         JudgeConfig(**{"model": "j@1"} | changed)

@@ -1,10 +1,11 @@
 import pytest
 
 from evals.lines import Record
-from evals.runner import UNJUDGED
+from evals.runner import UNANIMOUS, UNJUDGED
 from evals.schema import Answer, Failure, Sample, Score, Unjudged
 from evals.scorers.base import Scorer, Services
 from evals.scorers.text import Exact
+from gateway.contracts.errors import InputError
 from tests.evals.bench import Bench, dataset, right
 
 
@@ -49,6 +50,26 @@ async def test_a_scorer_says_what_evidence_is_missing() -> None:
         Failure("judge_failed", "rubric: cut off"),
         {"exact": Score(1.0)},
     )
+
+
+async def test_a_judge_without_any_verdict_ends_the_run() -> None:
+    bench = Bench(right)
+    with pytest.raises(InputError, match=r"the first 2\d answers got no verdict; the last: rubric: cut off: with"):
+        await bench.run(dataset(500), scorers={"exact": Exact(), "rubric": Doubtful()}).execute()
+    assert UNANIMOUS <= len(bench.written) < UNANIMOUS + 4
+
+
+class Moody(Scorer):
+    async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
+        if sample.id != "s3":
+            raise Unjudged("judge_failed", "cut off")
+        return Score(1.0)
+
+
+async def test_one_verdict_is_enough_to_go_on() -> None:
+    bench = Bench(right)
+    await bench.run(dataset(60), scorers={"rubric": Moody()}).execute()
+    assert len(bench.written) == 60
 
 
 class Counting(Scorer):

@@ -41,13 +41,12 @@ R = TypeVar("R", bound=Reply)
 class RagScorer(Scorer):
     """Options of every metric that asks a judge.
 
-    `model` is the judge (without it, the one that the run has for judges); `seed` goes to the engine with each request.
-    A judge that needs more than `max_tokens` is cut off, and an answer that is cut off judges nothing.
+    `model` and `max_tokens` are the judge's of the suite where they are not given, and the seed always is. A judge that
+    needs more than `max_tokens` is cut off, and an answer that is cut off judges nothing.
     """
 
     model: str | None = None
-    max_tokens: int = Field(default=4096, ge=1)
-    seed: int = 0
+    max_tokens: int | None = Field(default=None, ge=1)
 
     ASKS: ClassVar[Mapping[str, type[Reply]]] = {}
     """The prompts that the metric is made of, and the reply to each."""
@@ -94,15 +93,12 @@ class RagScorer(Scorer):
         body = {
             "messages": [{"role": "user", "content": prompts.render(prompt, **self._fixed(prompt), **fields)}],
             "temperature": temperature,
-            "seed": self.seed + vote,
-            "max_tokens": self.max_tokens,
             "response_format": {
                 "type": "json_schema",
                 "json_schema": {"name": prompts.schema_name(prompt), "strict": True, "schema": schema},
             },
         }
-        if self.model is not None:
-            body["model"] = self.model
+        body |= {name: value for name in ("model", "max_tokens") if (value := getattr(self, name)) is not None}
         return read(await services.chat(body, vote=vote), prompt, reply)
 
 
@@ -113,7 +109,7 @@ def read(result: Result, prompt: str, reply: type[R]) -> R:
     if result.answer is None:
         raise Unjudged("judge_failed", f"{prompt}: the judge gave neither answer nor failure")
     if result.answer.finish_reason not in _COMPLETE:
-        hint = "; raise max_tokens" if result.answer.finish_reason == "length" else ""
+        hint = "; raise `judge.max_tokens`" if result.answer.finish_reason == "length" else ""
         raise Unjudged(
             "judge_failed",
             f"{prompt}: expected a complete verdict, found finish_reason {result.answer.finish_reason!r}{hint}",

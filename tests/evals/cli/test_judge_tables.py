@@ -42,7 +42,7 @@ def test_a_card_says_whether_it_counts(capsys: pytest.CaptureFixture[str], days:
     out = capsys.readouterr().out
     assert expected in out
     assert "asked: 3 questions in 4 attempts" in out
-    assert "cost: 0.5 (without 1 answers that carry none)" in out
+    assert "cost: 0.5 (without 1 of 4 answers, which name none)" in out
 
 
 def test_an_estimate_that_cannot_be_made_shows_its_reason() -> None:

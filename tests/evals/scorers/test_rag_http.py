@@ -129,7 +129,7 @@ async def test_a_judge_that_judges_everything_gives_a_score() -> None:
     [
         ("skips", "support: 2 statements, but 1 verdicts"),
         ("renames", "1 of 2 statements were not judged word for word"),
-        ("cut", "found finish_reason 'length'; raise max_tokens"),
+        ("cut", "found finish_reason 'length'; raise `judge.max_tokens`"),
         ("down", "support: no verdict: server_error: 503"),
     ],
 )

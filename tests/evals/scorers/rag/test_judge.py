@@ -28,7 +28,7 @@ def test_a_complete_reply_is_read(finish_reason: str | None) -> None:
     [
         (REFUSED, "usefulness: no verdict: rejected: 400"),
         (Result(), "neither answer nor failure"),
-        (cut_off(USEFUL), "finish_reason 'length'; raise max_tokens"),
+        (cut_off(USEFUL), "finish_reason 'length'; raise `judge.max_tokens`"),
         (said(json.dumps(USEFUL), "content_filter"), "finish_reason 'content_filter'"),
         (said('{"reason": "r", "verd'), "the reply: Invalid JSON"),
         (said("```json\n" + json.dumps(USEFUL) + "\n```"), "does the judge's engine enforce"),
@@ -51,16 +51,10 @@ def test_anything_else_judges_nothing(result: Result, expected: str) -> None:
 
 async def test_the_request_holds_everything_that_decides_the_verdict() -> None:
     judge = Scripted(StatementGeneratorOutput=statements("a b", "c"), NLIStatementOutput=verdicts(a_b=1, c=0))
-    found = await score("faithfulness", judge, model="judge@1", seed=7)
+    found = await score("faithfulness", judge, model="judge@1", max_tokens=100)
     assert found.value == 0.5
     (_, first, vote), (_, second, _) = judge.asked
-    assert (first["model"], first["temperature"], first["seed"], first["max_tokens"], vote) == (
-        "judge@1",
-        0.0,
-        7,
-        4096,
-        0,
-    )
+    assert (first["model"], first["temperature"], first["max_tokens"], vote) == ("judge@1", 0.0, 100, 0)
     assert first["messages"][0]["content"].startswith("Given a question and an answer")
     shape = second["response_format"]["json_schema"]
     assert (second["response_format"]["type"], shape["name"], shape["strict"]) == (
@@ -77,11 +71,10 @@ async def test_the_request_holds_everything_that_decides_the_verdict() -> None:
     assert "enum" not in json.dumps(Verdicts.model_json_schema()["$defs"]["Verdict"]["properties"]["statement"])
 
 
-async def test_without_a_model_the_run_has_one() -> None:
+async def test_what_is_not_said_is_the_judges_of_the_suite() -> None:
     judge = Scripted(StatementGeneratorOutput=statements("a"), NLIStatementOutput=verdicts(a=1))
-    await score("faithfulness", judge, max_tokens=100)
-    assert "model" not in judge.asked[0][1]
-    assert judge.asked[0][1]["max_tokens"] == 100
+    await score("faithfulness", judge)
+    assert not {"model", "max_tokens", "seed"} & judge.asked[0][1].keys()
 
 
 def test_what_a_retriever_found_comes_before_what_the_sample_brings() -> None:
@@ -138,7 +131,7 @@ def test_the_identity_is_of_prompts_and_schemas(monkeypatch: pytest.MonkeyPatch)
     before = Faithfulness().identity()
     assert before is not None
     assert before.startswith("sha256:")
-    assert before == Faithfulness(seed=3).identity()
+    assert before == Faithfulness(max_tokens=3).identity()
     prompt = prompts.library()[1]["support"]
     monkeypatch.setattr(prompt, "instruction", prompt.instruction + " Be kind.")
     assert Faithfulness().identity() != before
