@@ -5,7 +5,9 @@ A the k ids that the index returned:
 
     recall@k = |A and E| / min(k, chunks found by exact search)
 
-What the embedding model itself does not find is no part of it: both sides search with the same vector. The interval is
+What the embedding model itself does not find is no part of it: both sides search with the same vector. Both search as
+a run does, for a few more than k, of which the best k count: a server whose `hnsw_ef` is smaller than that loses more
+when it is asked for k alone. The interval is
 that of `stats` for the mean, two-sided at 95 %, with the data set's clusters as units.
 """
 

@@ -34,7 +34,7 @@ LOCAL_LIMIT = 20_000
 _KEY = "tollgate"
 _NAMESPACE = uuid.UUID("6f0cf7e2-5f0c-5c8e-9d53-0e0f0a6d5b1a")
 _BATCH, _PAGE = 256, 10_000
-_SPARE = 8
+SPARE = 8
 _DECIMALS = 6
 _TIMEOUT_S = 30
 _WAITS_S = (0.5, 1.0, 2.0)
@@ -130,7 +130,7 @@ class Store:
 
     async def search(self, name: str, vector: Vector, k: int, *, exact: bool = False) -> Found:
         """The k nearest chunks, in their one order; fewer where the collection holds fewer."""
-        limit = k + _SPARE
+        limit = k + SPARE
         while True:
             ranked = await self._query(name, vector, limit, exact)
             if len(ranked) < limit or ranked[-1].score != ranked[k - 1].score:

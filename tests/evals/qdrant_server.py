@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000}
 OPTIMIZER = {
@@ -105,10 +105,12 @@ def cosine(a: list[float], b: list[float]) -> float:
     return dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
 
 
+Held = TypeVar("Held", bound=Qdrant)
+
+
 @contextmanager
-def running() -> Iterator[Qdrant]:
+def running(state: Held) -> Iterator[Held]:
     """A server on a free port of this machine."""
-    state = Qdrant()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -20,7 +20,7 @@ QUESTIONS = [
 
 @pytest.fixture
 def qdrant() -> Iterator[Qdrant]:
-    with running() as server:
+    with running(Qdrant()) as server:
         yield server
 
 

@@ -16,7 +16,7 @@ TEXTS = ("red cat", "red red cat", "green dog", "blue sea", "dog cat")
 
 @pytest.fixture
 def qdrant() -> Iterator[Qdrant]:
-    with running() as server:
+    with running(Qdrant()) as server:
         yield server
 
 

@@ -18,7 +18,7 @@ def files(tmp_path: Path) -> None:
 
 @pytest.fixture
 def qdrant() -> Iterator[Qdrant]:
-    with running() as server:
+    with running(Qdrant()) as server:
         yield server
 
 
