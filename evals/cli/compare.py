@@ -1,12 +1,13 @@
 """`evals compare`: two runs, or the two arms of one, sample by sample."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import msgspec
 
 from evals import compare, resampling, run_log
-from evals.cli import tables
+from evals.cli import pages, tables
 from evals.cli.common import Command, console
 from evals.evidence import Evidence, arm_as, gather
 from evals.summary import compare_all, difference, noises_between
@@ -22,8 +23,17 @@ _MOST_IDS = 10
 @click.option(
     "--resamples", type=click.IntRange(min=100), help="Also a cluster bootstrap of so many, as a cross-check."
 )
+@click.option("--html", type=_FILE, help="Also write a page with everything, sample by sample.")
+@click.option("--dataset", type=_FILE, help="For the page: the data set, which has the prompts.")
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
-def compare_runs(runs: tuple[Path, ...], slices: bool, resamples: int | None, as_json: bool) -> None:
+def compare_runs(
+    runs: tuple[Path, ...],
+    slices: bool,
+    resamples: int | None,
+    html: Path | None,
+    dataset: Path | None,
+    as_json: bool,
+) -> None:
     """Compare two runs, or the two arms of one, sample by sample. Decides nothing: that is what a gate is for.
 
     The columns sd and design effect are what a gate's planned_sd and planned_design_effect can be taken from.
@@ -31,18 +41,34 @@ def compare_runs(runs: tuple[Path, ...], slices: bool, resamples: int | None, as
     \b
     Examples:
       evals compare runs/faq-1.jsonl runs/faq-2.jsonl --slices
-      evals compare runs/faq-2-beside-1.jsonl
+      evals compare runs/faq-2-beside-1.jsonl --html faq-2.html --dataset questions.jsonl
       evals compare runs/faq-1.jsonl runs/faq-2.jsonl --resamples 10000
     """
     theirs, ours = _arms(runs)
     metrics = _shared(theirs, ours)
+    if html is not None:
+        pages.write(html, pages.of_runs(ours, theirs, dataset))
+    elif dataset is not None:
+        raise click.UsageError("--dataset is for the page: give --html FILE too")
     if as_json:
         problems = {"baseline": theirs.problems, "candidate": ours.problems}
         click.echo(msgspec.json.encode(difference(ours, theirs) | {"problems": problems}))
         return
     found = compare_all(ours, theirs)
+    _print(found, ours, theirs, resamples)
     screen = console()
-    screen.print(tables.pair_table(found))
+    if slices:
+        screen.print(tables.slice_table(compare.slices(ours, theirs, metrics), "difference"))
+    for role, run in (("baseline", theirs), ("candidate", ours)):
+        for problem in run.problems:
+            screen.print(f"note: {role}: {problem}", markup=False)
+    if html is not None:
+        screen.print(f"wrote {html}", markup=False, soft_wrap=True)
+
+
+def _print(found: Mapping[str, compare.Measure], ours: Evidence, theirs: Evidence, resamples: int | None) -> None:
+    screen = console()
+    screen.print(tables.pair_table(dict(found)))
     for name in found if resamples else ():
         values = compare.differences(ours, theirs, name)
         drawn = resampling.bootstrap(values, rng=resampling.generator(0), resamples=resamples or 0)
@@ -54,11 +80,6 @@ def compare_runs(runs: tuple[Path, ...], slices: bool, resamples: int | None, as
                 screen.print(f"{name} {word}: {', '.join(ids[:_MOST_IDS])}{more}", markup=False)
     for name, split in noises_between(ours, theirs).items():
         screen.print(tables.noise_line(f"the difference of {name}", split), markup=False)
-    if slices:
-        screen.print(tables.slice_table(compare.slices(ours, theirs, metrics), "difference"))
-    for role, run in (("baseline", theirs), ("candidate", ours)):
-        for problem in run.problems:
-            screen.print(f"note: {role}: {problem}", markup=False)
 
 
 def _arms(runs: tuple[Path, ...]) -> tuple[Evidence, Evidence]:

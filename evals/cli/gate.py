@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from evals import judge_floor, run_log
-from evals.cli import tables
+from evals.cli import pages, tables
 from evals.cli.common import GateCommand, console
 from evals.composition import harness
 from evals.decision import Decision
@@ -57,7 +57,7 @@ def quick_gate(
     return GateConfig(gate="flags", suite=manifest.suite, dataset_sha256=manifest.dataset_sha256, metrics=tuple(tests))
 
 
-def write_reports(decision: Decision, folder: Path, key: Path | None) -> list[Path]:
+def write_reports(decision: Decision, folder: Path, key: Path | None, page: str | None = None) -> list[Path]:
     """Write every document of a decision; returns their paths. Raises InputError."""
     stem = _UNSAFE.sub("_", decision.release or decision.gate)
     written: list[tuple[Path, bytes]] = []
@@ -69,6 +69,8 @@ def write_reports(decision: Decision, folder: Path, key: Path | None) -> list[Pa
             written.append((folder / f"{stem}.dsse.json", signed + b"\n"))
     written.append((folder / f"{stem}.md", markdown.render(decision).encode()))
     written.append((folder / f"{stem}.junit.xml", junit.render(decision).encode()))
+    if page is not None:
+        written.append((folder / f"{stem}.html", page.encode()))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, content in written:
@@ -105,8 +107,8 @@ def gate(
 ) -> None:
     """Decide whether a release may be served.
 
-    Writes RELEASE.verdict.json, RELEASE.md, RELEASE.junit.xml and, with --sign-with, RELEASE.dsse.json. Exit codes: 0
-    pass, 1 fail, 2 inconclusive, 3 invalid or anything that kept the gate from deciding.
+    Writes RELEASE.verdict.json, RELEASE.html, RELEASE.md, RELEASE.junit.xml and, with --sign-with, RELEASE.dsse.json.
+    Exit codes: 0 pass, 1 fail, 2 inconclusive, 3 invalid or anything that kept the gate from deciding.
 
     \b
     Examples:
@@ -121,7 +123,7 @@ def gate(
     wanted = release.load(manifest) if manifest else None
     cards = judge_floor.load_cards(config, gate_file.parent) if gate_file else {}
     decision = decide(config, ours, theirs, now=datetime.now(UTC), harness=harness(), manifest=wanted, cards=cards)
-    files = write_reports(decision, out, sign_with)
+    files = write_reports(decision, out, sign_with, pages.of_gate(decision, ours, theirs, gate_file, config))
     if as_json:
         click.echo(msgspec.json.encode(as_values(decision, files)))
     else:

@@ -152,3 +152,20 @@ def make_gate() -> Callable[..., GateConfig]:
         return GateConfig(**values | changed)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def retold() -> Callable[..., Evidence]:
+    """`retold(evidence, text=..., explanation=..., **answer)`: the same scores with other answers and reasons."""
+
+    def change(run: Evidence, *, explanation: str = "", votes: list[float] | None = None, **answer: Any) -> Evidence:
+        def one(record: Any) -> Any:
+            told = msgspec.structs.replace(record.answer or Answer(), **answer)
+            scores = {name: Score(score.value, explanation, votes or []) for name, score in record.scores.items()}
+            return msgspec.structs.replace(record, scores=scores, answer=told if record.answer else None)
+
+        for key, unit in run.units.items():
+            run.units[key] = type(unit)(unit.id, unit.cluster, unit.tags, tuple(map(one, unit.records)), unit.epochs)
+        return run
+
+    return change

@@ -12,6 +12,7 @@ COMMANDS = [
     "gate",
     "plan",
     "compare",
+    "report",
     "show",
     "pass-at-k",
     "scorers",

@@ -70,3 +70,13 @@ def test_compare_resamples_when_it_is_asked_to(evals, tmp_path: Path, make_log) 
     assert "exact: bootstrap of 60 clusters, 500 resamples: 95% interval [-0.3" in more
     same = evals("compare", "one.jsonl", "one.jsonl", "--resamples", "500").stdout
     assert "uninformative, all 60 clusters have the same mean; the interval above holds all the same" in same
+
+
+def test_compare_writes_a_page_when_it_is_asked_to(evals, tmp_path: Path, make_log) -> None:
+    make_log(tmp_path / "one.jsonl", {"a": 1.0, "b": 1.0}, release="faq@1")
+    make_log(tmp_path / "two.jsonl", {"a": 0.0, "b": 1.0})
+    result = evals("compare", "one.jsonl", "two.jsonl", "--html", "page.html")
+    assert "wrote page.html" in result.stdout
+    assert "Got worse: 1 samples" in (tmp_path / "page.html").read_text()
+    alone = evals("compare", "one.jsonl", "two.jsonl", "--dataset", "d.jsonl")
+    assert (alone.exit_code, "give --html FILE too" in alone.stderr) == (2, True)

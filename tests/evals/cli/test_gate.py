@@ -39,6 +39,7 @@ def test_a_good_release_passes_and_every_document_is_written(evals, gate: Path) 
     folder = Path("verdicts")
     assert sorted(path.name for path in folder.iterdir()) == [
         "faq@2.dsse.json",
+        "faq@2.html",
         "faq@2.junit.xml",
         "faq@2.md",
         "faq@2.verdict.json",
@@ -117,7 +118,7 @@ def test_a_run_without_a_release_leaves_reports_but_no_verdict(evals, logs: Path
     result = evals("gate", "--at-least", 0.5, "--candidate", "direct.jsonl")
     assert result.exit_code == 3
     assert "through the gateway" in result.stdout
-    assert sorted(path.name for path in Path("verdicts").iterdir()) == ["flags.junit.xml", "flags.md"]
+    assert sorted(path.name for path in Path("verdicts").iterdir()) == ["flags.html", "flags.junit.xml", "flags.md"]
 
 
 @pytest.mark.parametrize(
