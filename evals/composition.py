@@ -186,12 +186,17 @@ def unused(path: Path, fresh: bool) -> Path:
     return free
 
 
-async def execute(plan: Plan, path: Path, say: Callable[[str], None], progress: Watch) -> None:
-    """Run what the log does not have yet, then seal it. Raises InputError for what is missing, or another run's log."""
-    target, clock = plan.target, time.monotonic
+def outside_of(target: Target, say: Callable[[str], None]) -> Outside:
+    """What a run has around it: the real clock, the environment, and its deadline, which counts from now."""
+    clock = time.monotonic
     rng = random.Random(JITTER_SEED)  # noqa: S311 - jitter, no secret
     ends_at = clock() + target.deadline_s if target.deadline_s is not None else float("inf")
-    outside = Outside(target.base_url, target.api_key, os.environ, clock, asyncio.sleep, rng, say, ends_at)
+    return Outside(target.base_url, target.api_key, os.environ, clock, asyncio.sleep, rng, say, ends_at)
+
+
+async def execute(plan: Plan, path: Path, say: Callable[[str], None], progress: Watch) -> None:
+    """Run what the log does not have yet, then seal it. Raises InputError for what is missing, or another run's log."""
+    outside = outside_of(plan.target, say)
     async with equipped(plan.suite, plan.folder, outside) as equipment:
         with run_log.Writer(path, manifest_of(plan, equipment.identity)) as writer:
             await _run(plan, equipment, writer, outside, progress)

@@ -2,7 +2,9 @@
 
 Clusters are drawn with replacement, as many as there are, and the mean over all their samples is taken each time. The
 interval is bias-corrected and accelerated (BCa: Efron 1987, JASA 82:171-185). It is a cross-check and never a verdict:
-with few clusters, or few that differ, it is too narrow, and where nothing differs it has nothing to say, which it says.
+with few clusters, or few that differ, it is too narrow. Where nothing differs every resample is the same, and their
+quantiles would be an interval of width 0: there it says nothing, or what the exact bound says (0 of n clusters differ,
+so that at most a share 1 - (alpha/2)^(1/n) of all does: Clopper and Pearson), when it is told the range of the values.
 
 What is equal is drawn together: the numbers of equal clusters in a resample are one multinomial variable, which is the
 same as drawing them one by one. Where most clusters differ, those of one size whose means lie within a thousandth of
@@ -35,6 +37,7 @@ class Resampled:
     """What resampling says of a mean, in the unit of the values.
 
     `lower` and `upper` are None where it can say nothing; `caution` says why, or why the interval is not to be trusted.
+    With `resamples` 0 nothing differed, and the interval is the exact one.
     """
 
     estimate: float
@@ -52,10 +55,16 @@ def generator(seed: int) -> Any:
 
 
 def bootstrap(
-    clusters: Sequence[Cluster], *, rng: Any, resamples: int = RESAMPLES, confidence: float = 0.95
+    clusters: Sequence[Cluster],
+    *,
+    rng: Any,
+    resamples: int = RESAMPLES,
+    confidence: float = 0.95,
+    span: tuple[float, float] | None = None,
 ) -> Resampled:
     """The two-sided BCa interval of the mean over samples. `rng` is a numpy Generator, such as `generator(seed)`.
 
+    `span` is the smallest and the largest value that a sample can have: -1 and 1 for a difference of scores.
     Raises ValueError without clusters, for fewer than 100 resamples, and for a confidence outside (0, 1).
     """
     if not clusters or resamples < 100 or not 0.0 < confidence < 1.0:
@@ -66,7 +75,13 @@ def bootstrap(
     estimate, count = stats.mean(clusters), len(clusters)
     others = count - int(known.counts[_most_common(known)].sum())
     if others == 0:
-        return Resampled(estimate, None, None, resamples, count, f"all {count} clusters have the same mean")
+        alike = f"all {count} clusters have the same mean"
+        if span is None:
+            return Resampled(estimate, None, None, resamples, count, alike)
+        each = (1.0 - confidence) / 2.0
+        lower = stats.lower_bound(clusters, worst=span[0], alpha=each)
+        upper = stats.upper_bound(clusters, best=span[1], alpha=each)
+        return Resampled(estimate, lower, upper, 0, count, alike)
     drawn = np.concatenate(list(_means(known, count, resamples, rng)))
     lower, upper = _corrected(known, drawn, confidence)
     few = f"only {others} of {count} clusters differ from the rest" if others < FEW or count < 2 * FEW else ""

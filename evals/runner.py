@@ -27,7 +27,7 @@ from evals.dataset import Dataset
 from evals.lines import Record
 from evals.pacing import Pace
 from evals.retrying import Retries
-from evals.schema import Arm, Failure, Passage, Sample, Score, Unjudged, outcome_of
+from evals.schema import Answer, Arm, Failure, Passage, Sample, Score, Unjudged, outcome_of
 from evals.scorers.base import NoServices, Scorer, Services
 from evals.spending import Forecast, Spend, amount
 from gateway.contracts.errors import InputError
@@ -199,17 +199,24 @@ class Run:
         """Every score that can be had, and the first reason why one cannot."""
         if result.failure is not None or result.answer is None:
             return {}, result.failure or Failure("unreachable", "the client gave neither answer nor failure")
-        scores, failure = dict(known), None
-        for metric, scorer in self.scorers.items():
-            if metric in known:
-                continue
-            try:
-                scores[metric] = _within_bounds(await scorer.score(sample, result.answer, self.services))
-            except Unjudged as error:
-                failure = failure or Failure(error.kind, f"{metric}: {error}")
-            except _SCORER_ERRORS as error:
-                failure = failure or Failure("scorer_crashed", f"{metric}: {type(error).__name__}: {error}")
-        return scores, failure
+        return await judged(sample, result.answer, self.scorers, self.services, known)
+
+
+async def judged(
+    sample: Sample, answer: Answer, scorers: Mapping[str, Scorer], services: Services, known: Mapping[str, Score]
+) -> tuple[dict[str, Score], Failure | None]:
+    """Every score of an answer that can be had, those that are `known` as they are; the first reason why one cannot."""
+    scores, failure = dict(known), None
+    for metric, scorer in scorers.items():
+        if metric in known:
+            continue
+        try:
+            scores[metric] = _within_bounds(await scorer.score(sample, answer, services))
+        except Unjudged as error:
+            failure = failure or Failure(error.kind, f"{metric}: {error}")
+        except _SCORER_ERRORS as error:
+            failure = failure or Failure("scorer_crashed", f"{metric}: {type(error).__name__}: {error}")
+    return scores, failure
 
 
 def _within_bounds(score: Score) -> Score:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "run": ("evals.cli.run", "run_suite", "Send a suite's samples to a model, score and log the answers."),
     "gate": ("evals.cli.gate", "gate", "Decide whether a release may be served."),
     "plan": ("evals.cli.plan", "plan_gate", "Show the power of a gate and the samples it needs."),
+    "selftest": ("evals.cli.selftest", "selftest", "Tell how often a gate is wrong on its data set."),
     "compare": ("evals.cli.compare", "compare_runs", "Compare two runs, or the arms of one, sample by sample."),
     "report": ("evals.cli.report", "report", "Write a page about a gate's decision, two runs or one."),
     "show": ("evals.cli.runs", "show", "Print one sample: prompt, answers side by side, scores and why."),

@@ -1,6 +1,6 @@
 """`evals compare`: two runs, or the two arms of one, sample by sample."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -9,6 +9,8 @@ import msgspec
 from evals import compare, resampling, run_log
 from evals.cli import pages, tables
 from evals.cli.common import Command, console
+from evals.compare import Measure
+from evals.cross_check import CrossCheck, cross_checks
 from evals.evidence import Evidence, arm_as, gather
 from evals.summary import compare_all, difference, noises_between
 from gateway.contracts.errors import InputError
@@ -23,6 +25,10 @@ _MOST_IDS = 10
 @click.option(
     "--resamples", type=click.IntRange(min=100), help="Also a cluster bootstrap of so many, as a cross-check."
 )
+@click.option("--classical", is_flag=True, help="Also the standard tests (McNemar, t, Holm), as a cross-check.")
+@click.option(
+    "--margin", type=click.FloatRange(0, 1, min_open=True), help="With --classical: non-inferiority, equivalence."
+)
 @click.option("--html", type=_FILE, help="Also write a page with everything, sample by sample.")
 @click.option("--dataset", type=_FILE, help="For the page: the data set, which has the prompts.")
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")
@@ -30,6 +36,8 @@ def compare_runs(
     runs: tuple[Path, ...],
     slices: bool,
     resamples: int | None,
+    classical: bool,
+    margin: float | None,
     html: Path | None,
     dataset: Path | None,
     as_json: bool,
@@ -43,6 +51,7 @@ def compare_runs(
       evals compare runs/faq-1.jsonl runs/faq-2.jsonl --slices
       evals compare runs/faq-2-beside-1.jsonl --html faq-2.html --dataset questions.jsonl
       evals compare runs/faq-1.jsonl runs/faq-2.jsonl --resamples 10000
+      evals compare runs/faq-1.jsonl runs/faq-2.jsonl --classical --margin 0.03
     """
     theirs, ours = _arms(runs)
     metrics = _shared(theirs, ours)
@@ -50,12 +59,13 @@ def compare_runs(
         pages.write(html, pages.of_runs(ours, theirs, dataset))
     elif dataset is not None:
         raise click.UsageError("--dataset is for the page: give --html FILE too")
+    checks = cross_checks(ours, theirs, metrics, margin=margin) if classical else ()
     if as_json:
         problems = {"baseline": theirs.problems, "candidate": ours.problems}
-        click.echo(msgspec.json.encode(difference(ours, theirs) | {"problems": problems}))
+        checked = {"classical": [check.as_values() for check in checks]} if classical else {}
+        click.echo(msgspec.json.encode(difference(ours, theirs) | checked | {"problems": problems}))
         return
-    found = compare_all(ours, theirs)
-    _print(found, ours, theirs, resamples)
+    _print(ours, theirs, checks, resamples)
     screen = console()
     if slices:
         screen.print(tables.slice_table(compare.slices(ours, theirs, metrics), "difference"))
@@ -66,20 +76,27 @@ def compare_runs(
         screen.print(f"wrote {html}", markup=False, soft_wrap=True)
 
 
-def _print(found: Mapping[str, compare.Measure], ours: Evidence, theirs: Evidence, resamples: int | None) -> None:
-    screen = console()
-    screen.print(tables.pair_table(dict(found)))
+def _print(ours: Evidence, theirs: Evidence, checks: Iterable[CrossCheck], resamples: int | None) -> None:
+    found, screen = compare_all(ours, theirs), console()
+    screen.print(tables.pair_table(found))
+    for check in checks:
+        screen.print(tables.checked_line(check), markup=False, soft_wrap=True)
     for name in found if resamples else ():
         values = compare.differences(ours, theirs, name)
-        drawn = resampling.bootstrap(values, rng=resampling.generator(0), resamples=resamples or 0)
+        drawn = resampling.bootstrap(values, rng=resampling.generator(0), resamples=resamples or 0, span=(-1.0, 1.0))
         screen.print(tables.resampled_line(name, drawn), markup=False)
+    for line in _flipped(found):
+        screen.print(line, markup=False)
+    for name, split in noises_between(ours, theirs).items():
+        screen.print(tables.noise_line(f"the difference of {name}", split), markup=False)
+
+
+def _flipped(found: Mapping[str, Measure]) -> Iterator[str]:
     for name, measure in found.items():
         for word, ids in (("fell", measure.flips.regressed), ("rose", measure.flips.improved)):
             if ids:
                 more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
-                screen.print(f"{name} {word}: {', '.join(ids[:_MOST_IDS])}{more}", markup=False)
-    for name, split in noises_between(ours, theirs).items():
-        screen.print(tables.noise_line(f"the difference of {name}", split), markup=False)
+                yield f"{name} {word}: {', '.join(ids[:_MOST_IDS])}{more}"
 
 
 def _arms(runs: tuple[Path, ...]) -> tuple[Evidence, Evidence]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -106,25 +107,27 @@ def told_by(run: Run) -> Callable[[int], str]:
     return told
 
 
-class ChunkProgress:
-    """How many chunks are indexed: a bar on a terminal, a line now and then elsewhere. Use as a context manager."""
+class Steps:
+    """How many steps are done: a bar on a terminal, a line now and then elsewhere. Use as a context manager."""
 
-    def __init__(self, total: int, clock: Callable[[], float]) -> None:
+    _what, _task_name = "steps", "work"
+
+    def __init__(self, total: int, clock: Callable[[], float], *, quiet: bool = False) -> None:
         self._console = console(stderr=True)
-        self._total, self._clock, self._done = total, clock, 0
+        self._total, self._clock, self._quiet, self._done = total, clock, quiet, 0
         self._bar = Progress(
-            TextColumn("chunks"),
+            TextColumn(self._what),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=quiet or not self._console.is_terminal,
         )
 
-    def __enter__(self) -> "ChunkProgress":
+    def __enter__(self) -> Self:
         self._shown = self._clock()
         self._bar.start()
-        self._task = self._bar.add_task("index", total=self._total)
+        self._task = self._bar.add_task(self._task_name, total=self._total)
         return self
 
     def __exit__(
@@ -132,10 +135,23 @@ class ChunkProgress:
     ) -> None:
         self._bar.stop()
 
-    def __call__(self, chunks: int) -> None:
+    def __call__(self, steps: int = 1) -> None:
         """So many more."""
-        self._done += chunks
+        self._done += steps
         self._bar.update(self._task, completed=self._done)
-        if not self._console.is_terminal and self._clock() - self._shown >= _LINE_EVERY_S:
+        quiet = self._quiet or self._console.is_terminal
+        if not quiet and self._clock() - self._shown >= _LINE_EVERY_S:
             self._shown = self._clock()
-            self._console.print(f"{self._done} of {self._total} chunks")
+            self._console.print(f"{self._done} of {self._total} {self._what}")
+
+
+class ChunkProgress(Steps):
+    """How many chunks are indexed."""
+
+    _what, _task_name = "chunks", "index"
+
+
+class Repetitions(Steps):
+    """How many repetitions of a self-test are done."""
+
+    _what, _task_name = "repetitions", "selftest"

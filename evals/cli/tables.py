@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evals.compare import Account, Measure
+from evals.cross_check import CrossCheck
 from evals.decision import Decision, Slice
 from evals.report.markdown import asked, bounds, number
 from evals.resampling import Resampled
@@ -104,10 +105,35 @@ def pair_table(metrics: dict[str, Measure]) -> Table:
 def resampled_line(name: str, drawn: Resampled) -> str:
     """A bootstrap interval, or why there is none."""
     about = f"{name}: bootstrap of {drawn.clusters} clusters, {drawn.resamples} resamples"
+    if drawn.resamples == 0:
+        exact = f"the exact 95% interval [{drawn.lower:+.4f}, {drawn.upper:+.4f}] (Clopper and Pearson)"
+        return f"{name}: {drawn.caution}, a bootstrap would have no width; {exact}"
     if drawn.lower is None or drawn.upper is None:
         return f"{about}: uninformative, {drawn.caution}; the interval above holds all the same"
     caution = f" (do not trust it: {drawn.caution})" if drawn.caution else ""
     return f"{about}: 95% interval [{drawn.lower:+.4f}, {drawn.upper:+.4f}]{caution}"
+
+
+def checked_line(check: CrossCheck) -> str:
+    """What the standard tests say of a metric."""
+    parts = [f"{check.metric}, {check.samples} samples with both scores"]
+    if check.rates is not None:
+        rates = [f"{arm} {rate:.4f} [{low:.4f}, {high:.4f}]" for arm, (rate, low, high) in check.rates.items()]
+        parts.append("passed (Wilson): " + ", ".join(rates))
+    if check.flips is not None:
+        exact = "nothing flipped" if check.mcnemar is None else f"exact p {check.mcnemar:.4g}"
+        parts.append(f"McNemar: {check.flips[0]} fell, {check.flips[1]} rose, {exact}")
+    if check.t is not None:
+        parts.append(
+            f"t by cluster: {check.t.mean:+.4f} [{check.t.lower:+.4f}, {check.t.upper:+.4f}], p {check.t.p:.4g}"
+        )
+    if check.holm is not None:
+        parts.append(f"p of {check.tested} metrics by Holm: {check.holm:.4g}")
+    if check.noninferior is not None and check.equivalent is not None:
+        parts.append(
+            f"not worse by the margin: p {check.noninferior:.4g}; equal within it (TOST): p {check.equivalent:.4g}"
+        )
+    return "; ".join([*parts, *check.cautions])
 
 
 def slice_table(rows: tuple[Slice, ...], what: str) -> Table:

@@ -126,7 +126,11 @@ def test_law_a_failure_never_helps(pairs: list[tuple[float, float]], data: st.Da
 
 @pytest.mark.parametrize(
     ("units", "expected"),
-    [([[0, 1], [0, 1], [1, 0], [1, 0]], -0.75), ([[1, 1, 0], [0, 0]], 1 / 3)],
+    [
+        ([[0, 1], [0, 1], [1, 0], [1, 0]], -0.75),
+        ([[1, 1, 0], [0, 0]], 1 / 3),
+        ([[1, 1, 1], [0, 0, 0], [0, 0, 0], [1, 1, 0]], 1 - 132 / 420),
+    ],
 )
 def test_alpha_of_published_cases(units: list[list[float]], expected: float) -> None:
     assert krippendorffs_alpha(units, ordinal=False) == pytest.approx(expected)

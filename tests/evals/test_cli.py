@@ -11,6 +11,7 @@ COMMANDS = [
     "run",
     "gate",
     "plan",
+    "selftest",
     "compare",
     "report",
     "show",

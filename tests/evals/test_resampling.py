@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import bootstrap as reference
+from statsmodels.stats.proportion import proportion_confint
 
 from evals import resampling, stats
 from evals.resampling import bootstrap, generator
@@ -51,6 +52,18 @@ def test_where_nothing_differs_it_says_that_it_says_nothing(value: float, size: 
     assert (found.lower, found.upper) == (None, None)
     assert found.caution == f"all {count} clusters have the same mean"
     assert found.estimate == pytest.approx(value)
+
+
+@pytest.mark.parametrize("count", [1, 59, 300])
+def test_where_nothing_differs_the_range_gives_clopper_and_pearsons_bound(count: int) -> None:
+    _, most = proportion_confint(0, count, alpha=0.05, method="beta")
+    assert most == pytest.approx(1 - 0.025 ** (1 / count))
+    found = bootstrap([Cluster(0.0, 2)] * count, rng=generator(1), span=(-1.0, 1.0))
+    assert (found.lower, found.upper) == pytest.approx((-most, most), abs=1e-8)
+    assert (found.estimate, found.resamples, found.caution) == (0.0, 0, f"all {count} clusters have the same mean")
+    with np.errstate(all="ignore"), pytest.warns(RuntimeWarning, match="BCa"):
+        scipys = reference((np.zeros(count + 1),), np.mean, n_resamples=100).confidence_interval
+    assert np.isnan(scipys.low), "what scipy answers to the same question"
 
 
 def test_clusters_of_different_sizes_with_one_mean_do_not_differ() -> None:

@@ -69,7 +69,32 @@ def test_compare_resamples_when_it_is_asked_to(evals, tmp_path: Path, make_log) 
     assert "bootstrap" not in plain
     assert "exact: bootstrap of 60 clusters, 500 resamples: 95% interval [-0.3" in more
     same = evals("compare", "one.jsonl", "one.jsonl", "--resamples", "500").stdout
-    assert "uninformative, all 60 clusters have the same mean; the interval above holds all the same" in same
+    assert (
+        "all 60 clusters have the same mean, a bootstrap would have no width; the exact 95% interval [-0.0596" in same
+    )
+
+
+def test_the_standard_tests_beside_the_bound(evals, tmp_path: Path, make_log) -> None:
+    start = {f"s{i:03}": float(i >= 8) for i in range(200)}
+    end = {f"s{i:03}": float(i < 188) for i in range(200)}
+    make_log(tmp_path / "one.jsonl", start, release="faq@1")
+    make_log(tmp_path / "two.jsonl", end)
+    plain = evals("compare", "one.jsonl", "two.jsonl")
+    assert "McNemar" not in plain.stdout
+    result = evals("compare", "one.jsonl", "two.jsonl", "--classical", "--margin", "0.06")
+    assert "McNemar: 12 fell, 8 rose, exact p 0.5034" in result.stdout
+    assert "not worse by the margin: p 0.03765; equal within it (TOST): p 0.03765" in " ".join(result.stdout.split())
+    values = json.loads(evals("compare", "one.jsonl", "two.jsonl", "--classical", "--json").stdout)
+    assert values["classical"][0]["mcnemar"] == pytest.approx(0.5034, abs=1e-4)
+    assert values["classical"][0]["rates"]["baseline"][0] == 0.96
+
+
+def test_where_nothing_differs_a_bootstrap_is_the_exact_interval(evals, tmp_path: Path, make_log) -> None:
+    same = {f"s{i:03}": 1.0 for i in range(300)}
+    make_log(tmp_path / "one.jsonl", same, release="faq@1")
+    make_log(tmp_path / "two.jsonl", same)
+    result = evals("compare", "one.jsonl", "two.jsonl", "--resamples", "200")
+    assert "the exact 95% interval [-0.0122, +0.0122]" in " ".join(result.stdout.split())
 
 
 def test_compare_writes_a_page_when_it_is_asked_to(evals, tmp_path: Path, make_log) -> None:
