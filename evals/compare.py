@@ -87,6 +87,17 @@ def paired(
     )
 
 
+def p_not_worse(candidate: Evidence, baseline: Evidence, metric: str, tag: str | None = None) -> float:
+    """The p-value of "the candidate is not worse", missing values at their best: below alpha exactly where the upper
+    bound of `paired` is below 0. Raises ValueError without a sample."""
+    units = _tagged({**baseline.units, **candidate.units}, tag)
+    if not units:
+        raise ValueError(f"expected a sample with the tag {tag!r}, found none")
+    best = [_score(candidate, u, metric)[1] - _baseline_score(baseline, u, metric)[0] for u in units]
+    clusters = stats.grouped([unit.cluster for unit in units], [-value for value in best])
+    return stats.tail(clusters, at=0.0, worst=-1.0)
+
+
 def differences(candidate: Evidence, baseline: Evidence, metric: str) -> list[stats.Cluster]:
     """What the estimate of `paired` is the mean of: differences by cluster, missing values at their worst."""
     units = _tagged({**baseline.units, **candidate.units}, None)

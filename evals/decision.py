@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.contracts.verdict import Answer as Answers
-from gateway.contracts.verdict import MetricResult, Verdict
+from gateway.contracts.verdict import MetricResult, Verdict, Waiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Decision:
     """What a gate says, for the reports. `verdict` is None when there is no release to say it about.
 
     `problems` are the reasons for `invalid` that concern the whole run; `owners` stand in the order of `metrics`;
-    `flips` are by metric label.
+    `flips` are by metric label. `waivers` are those
+    that were used.
     """
 
     gate: str
@@ -46,3 +47,4 @@ class Decision:
     flips: Mapping[str, Flips] = field(default_factory=dict)
     slices: tuple[Slice, ...] = ()
     verdict: Verdict | None = None
+    waivers: tuple[Waiver, ...] = ()

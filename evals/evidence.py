@@ -65,6 +65,12 @@ class Evidence:
         return sum(record.answer is not None and record.answer.cached for record in records)
 
     @property
+    def retried(self) -> float:
+        """The share of results that took more than one attempt."""
+        attempts = [record.attempts for unit in self.units.values() for record in unit.records]
+        return sum(count > 1 for count in attempts) / len(attempts) if attempts else 0.0
+
+    @property
     def name(self) -> str:
         """The file of the log; with the arm, where it has two."""
         return f"{self.log.path.name}#{self.arm}" if self.log.manifest.baseline is not None else self.log.path.name
@@ -81,7 +87,7 @@ def _score(record: Record, metric: str, role: Role) -> Interval:
         return 0.0, 0.0
     if record.outcome != "system_error" and metric in record.scores:
         value = record.scores[metric].value
-        return value, value
+        return (value, value) if 0.0 <= value <= 1.0 else UNKNOWN  # NaN is neither; `gather` names it as a problem
     return UNKNOWN
 
 

@@ -1,26 +1,27 @@
 """The gate: from the evidence of two runs to a verdict about one release digest.
 
 In order of strength: `invalid` (the evidence cannot carry a verdict), `fail` (proven worse), `inconclusive` (not enough
-evidence), `pass`. All metrics must pass: an intersection-union test, so that each may be tested at alpha and the chance
-that a bad release passes stays below alpha, without a correction for their number.
+evidence), `waived` (somebody answers for what did not hold), `pass`. All critical conditions must pass: an
+intersection-union test, so that each may be tested at alpha and the chance that a bad release passes stays below alpha,
+without a correction for their number.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from evals import compare, judge_floor, stats
-from evals.compare import Measure
-from evals.decision import Decision
+from evals import compare, conditions, judge_floor, waivers
+from evals.conditions.base import Found
+from evals.decision import Decision, Flips
 from evals.evidence import Evidence, from_cache, rescored
-from evals.gate_config import GateConfig, MetricConfig
+from evals.gate_config import GateConfig
 from evals.judge_card import Card
-from evals.planning import Plan, plan, underpowered
+from evals.waivers import Waived
 from gateway.contracts.release import ReleaseManifest
 from gateway.contracts.verdict import Answer, MetricResult, Predicate, Reference, Verdict
 
-_STRENGTH: tuple[Answer, ...] = ("pass", "inconclusive", "fail", "invalid")
-EXIT_CODES: dict[Answer, int] = {"pass": 0, "fail": 1, "inconclusive": 2, "invalid": 3}
+_STRENGTH: tuple[Answer, ...] = ("pass", "waived", "inconclusive", "fail", "invalid")
+EXIT_CODES: dict[Answer, int] = {"pass": 0, "waived": 0, "fail": 1, "inconclusive": 2, "invalid": 3}
 
 
 def decide(
@@ -33,44 +34,87 @@ def decide(
     manifest: ReleaseManifest | None = None,
     cards: Mapping[str, Card] | None = None,
 ) -> Decision:
-    """Test every metric of a gate and sum up. Same inputs, same decision; never raises for what the runs hold.
+    """Test every condition of a gate and sum up. Same inputs, same decision; never raises for what the runs hold.
 
     `cards` are the judges' cards by metric (`judge_floor.load_cards`).
     """
     compared = baseline if gate.needs_baseline else None
-    unused = (
-        ("the baseline was not used: no metric of the gate compares with one",) if baseline and not compared else ()
-    )
     runs = [run for run in (candidate, compared) if run is not None]
     measured = cards or {}
+    found, told = conditions.test_all(gate, candidate, compared) if _comparable(gate, candidate, compared) else ([], [])
+    after = waivers.apply(gate, [one.result for one in found], now) if found else Waived(())
     problems = (
         *_problems(gate, candidate, compared, manifest),
         *judge_floor.problems(gate, runs, measured, now),
+        *after.problems,
     )
-    results, flips = [], {}
-    for metric in gate.metrics if _comparable(gate, candidate, compared) else ():
-        result, measure = _test(gate, metric, candidate, compared)
-        results.append(result)
-        if measure is not None and metric.test == "noninferior":
-            flips[metric.label] = measure.flips
-    answers: list[Answer] = [result.verdict for result in results] + (["invalid"] if problems else [])
-    answer: Answer = max(answers, key=_STRENGTH.index, default="invalid")
-    reason = "; ".join(problems) or "; ".join(f"{r.metric}: {r.reason}" for r in results if r.verdict == answer)
+    answer = overall(after.results, problems)
+    notes = (
+        *_unused(baseline, compared),
+        *_notes(gate, candidate, compared),
+        *judge_floor.notes(gate, measured),
+        *told,
+        *(note for one in found for note in one.notes),
+        *_told(after.results),
+        *after.notes,
+    )
     decision = Decision(
         gate=gate.gate,
         answer=answer,
-        reason=reason + from_cache(candidate, compared),
-        metrics=tuple(results),
+        reason=_reason(after.results, problems, answer) + from_cache(candidate, compared),
+        metrics=after.results,
         problems=problems,
-        notes=(*unused, *_notes(gate, candidate, compared), *judge_floor.notes(gate, measured)),
+        notes=notes,
         release=candidate.release,
         release_digest=candidate.release_digest,
         baseline=compared.release if compared else None,
-        owners=tuple(metric.owner for metric in gate.metrics),
-        flips=flips,
-        slices=compare.slices(candidate, compared, [m.metric for m in gate.metrics]) if results else (),
+        owners=tuple(result.owner for result in after.results),
+        flips=_flips(found),
+        slices=compare.slices(candidate, compared, _measured(gate, candidate)) if found else (),
+        waivers=after.used,
     )
-    return _with_verdict(decision, gate, candidate, compared, now, harness)
+    return _with_verdict(decision, gate, candidate, compared, now, harness, measured)
+
+
+def overall(results: Sequence[MetricResult], problems: Sequence[str] = ()) -> Answer:
+    """What single results come to: invalid in any tier is invalid, and only a critical condition makes a pass."""
+    if problems or not any(result.tier == "critical" for result in results):
+        return "invalid"
+    counted = [r.verdict for r in results if r.tier == "critical" or waivers.blocks(r) or r.verdict == "waived"]
+    return max(counted, key=_STRENGTH.index)
+
+
+def _reason(results: Sequence[MetricResult], problems: Sequence[str], answer: Answer) -> str:
+    deciding = [r for r in results if r.verdict == answer and (r.tier != "advisory" or answer == "invalid")]
+    if answer in ("fail", "inconclusive"):
+        deciding = [result for result in deciding if waivers.blocks(result)]
+    return "; ".join(problems) or "; ".join(f"{r.metric}: {r.reason}" for r in deciding)
+
+
+def _told(results: Sequence[MetricResult]) -> Iterable[str]:
+    """What did not hold and blocks nothing."""
+    for result in results:
+        if result.verdict in ("fail", "inconclusive") and not waivers.blocks(result):
+            yield f"{result.metric} ({result.tier}) is {result.verdict}, which blocks nothing"
+
+
+def _flips(found: Sequence[Found]) -> dict[str, Flips]:
+    """By label, in the order of the conditions; of two that are called the same, those of the first."""
+    by_label: dict[str, Flips] = {}
+    for one in found:
+        if one.flips is not None:
+            by_label.setdefault(one.result.metric, one.flips)
+    return by_label
+
+
+def _measured(gate: GateConfig, run: Evidence) -> list[str]:
+    """The scores that the gate reads and the run has."""
+    return [name for name in gate.scores() if name in run.log.manifest.metrics()]
+
+
+def _unused(baseline: Evidence | None, compared: Evidence | None) -> Iterable[str]:
+    if baseline is not None and compared is None:
+        yield "the baseline was not used: no metric of the gate compares with one"
 
 
 def _problems(
@@ -107,6 +151,11 @@ def _of_gate(gate: GateConfig, run: Evidence) -> Iterable[str]:
             f"coverage is {run.coverage:.2%}, the gate asks for {gate.min_coverage:.2%}: evidence is missing; run "
             "again with the same --out, which asks for the missing samples only"
         )
+    if gate.max_retried is not None and run.retried > gate.max_retried:
+        yield (
+            f"{run.retried:.2%} of the results took more than one attempt, the gate allows {gate.max_retried:.2%}: "
+            "what is asked again is drawn anew; mend what made the requests fail, and run into another log"
+        )
     if run.cached and gate.cached == "refuse":
         yield (
             f"{run.cached} answers come from the harness's cache, which is no evidence of what the release answers "
@@ -122,102 +171,9 @@ def _comparable(gate: GateConfig, candidate: Evidence, baseline: Evidence | None
     return whole and same and (baseline is not None or not gate.needs_baseline)
 
 
-def _test(
-    gate: GateConfig, metric: MetricConfig, candidate: Evidence, baseline: Evidence | None
-) -> tuple[MetricResult, Measure | None]:
-    alpha = gate.design.alpha
-    known = candidate.log.manifest.metrics()
-    if metric.metric not in known:
-        return _invalid(gate, metric, f"the run has no such metric; it has {', '.join(known)}"), None
-    if metric.test == "noninferior" and baseline is not None:
-        measure = compare.paired(candidate, baseline, metric.metric, alpha=alpha, tag=metric.tag)
-    else:
-        measure = compare.absolute(candidate, metric.metric, alpha=alpha, tag=metric.tag)
-    if measure is None:
-        return _invalid(gate, metric, f"no sample has the tag {metric.tag!r}"), None
-    planned = plan(gate, metric, (measure.samples, measure.clusters, measure.largest))
-    verdict, reason, needed = _judge(gate, metric, measure, planned)
-    return MetricResult(
-        metric=metric.label,
-        test=metric.test,
-        verdict=verdict,
-        reason=reason,
-        estimate=measure.estimate,
-        lower=measure.lower,
-        upper=measure.upper,
-        margin=metric.margin,
-        at_least=metric.at_least,
-        alpha=alpha,
-        samples=measure.samples,
-        clusters=measure.clusters,
-        missing_candidate=measure.missing_candidate,
-        missing_baseline=measure.missing_baseline,
-        candidate_score=measure.candidate_score,
-        baseline_score=measure.baseline_score,
-        planned_power=planned.power if planned else None,
-        samples_needed=needed,
-    ), measure
-
-
-def _invalid(gate: GateConfig, metric: MetricConfig, reason: str) -> MetricResult:
-    return MetricResult(
-        metric=metric.label,
-        test=metric.test,
-        verdict="invalid",
-        reason=reason,
-        margin=metric.margin,
-        at_least=metric.at_least,
-        alpha=gate.design.alpha,
-        samples=0,
-        clusters=0,
-    )
-
-
-def _judge(
-    gate: GateConfig, metric: MetricConfig, measure: Measure, planned: Plan | None
-) -> tuple[Answer, str, int | None]:
-    if planned is not None and planned.power < gate.design.power:
-        return "invalid", underpowered(gate, planned), planned.samples_needed
-    if measure.clusters < gate.min_clusters:
-        few = f"{measure.clusters} clusters, the gate asks for {gate.min_clusters}: add independent samples"
-        return "inconclusive", few, None
-    bar = -metric.margin if metric.margin is not None else metric.at_least or 0.0
-    worse = 0.0 if metric.margin is not None else bar
-    if measure.lower >= bar:
-        return "pass", f"the lower bound {measure.lower:.4f} is at least {bar:g}", None
-    if measure.upper < worse:
-        return "fail", f"the upper bound {measure.upper:.4f} is below {worse:g}: proven worse", None
-    return _open(gate, metric, measure, bar)
-
-
-def _open(gate: GateConfig, metric: MetricConfig, measure: Measure, bar: float) -> tuple[Answer, str, int | None]:
-    """An inconclusive test: how many samples it would take."""
-    start = f"{bar:g} lies between the bounds {measure.lower:.4f} and {measure.upper:.4f}"
-    if measure.estimate < bar:
-        return "inconclusive", f"{start}; the estimate itself is below it, more samples will hardly help", None
-    noise = measure.spread or stats.Spread(1e-9, 1.0)
-    difference = metric.margin is not None
-    design = stats.Design(
-        measure.samples,
-        max(2, measure.clusters),
-        measure.largest,
-        noise.sd,
-        max(noise.design_effect, 1e-6),
-        gate.design.alpha,
-        1.0 if difference else measure.estimate,
-    )
-    room = metric.margin if metric.margin is not None else measure.estimate - bar
-    needed = stats.samples_needed(design, room, gate.design.power)
-    truth = "true difference of 0" if difference else f"true mean of {measure.estimate:.4f}"
-    if needed is None:
-        return "inconclusive", f"{start}; no number of samples with clusters like these would do", None
-    if needed <= measure.samples:
-        return "inconclusive", f"{start}; this size would do at a {truth}, so look at what changed", needed
-    return "inconclusive", f"{start}; about {needed} samples are needed at a {truth}", needed
-
-
 def _notes(gate: GateConfig, candidate: Evidence, baseline: Evidence | None) -> Iterable[str]:
-    if any(m.test == "noninferior" and m.planned_sd is None for m in gate.metrics):
+    margins = [m for m in gate.metrics if m.test == "noninferior"]
+    if any(metric.planned_sd is None for metric in margins):
         yield "the gate had no plan: its power was not known before the run"
     if baseline is not None and baseline.release_digest == candidate.release_digest is not None:
         yield "candidate and baseline are the same release: this measures the noise of the gate itself"
@@ -230,15 +186,17 @@ def _with_verdict(
     baseline: Evidence | None,
     now: datetime,
     harness: str,
+    cards: Mapping[str, Card],
 ) -> Decision:
     if candidate.release is None or candidate.release_digest is None:
         return decision
     manifest, created = candidate.log.manifest, now.astimezone(UTC)
+    ends = [*(waiver.expires for waiver in decision.waivers), *(card.expires for card in cards.values())]
     predicate = Predicate(
         verdict=decision.answer,
         reason=decision.reason,
         created=created,
-        expires=created + gate.lifetime,
+        expires=min([created + gate.lifetime, *(moment.astimezone(UTC) for moment in ends if moment > created)]),
         gate=Reference(name=gate.gate, digest=gate.digest()),
         suite=Reference(name=manifest.suite, digest=manifest.suite_digest),
         dataset=Reference(name=manifest.dataset, digest=manifest.dataset_sha256),
@@ -246,6 +204,8 @@ def _with_verdict(
         baseline=_release(baseline),
         baseline_run=Reference(name=baseline.name, digest=baseline.log.digest) if baseline else None,
         metrics=decision.metrics,
+        judges=judge_floor.references(cards),
+        waivers=decision.waivers,
         engine_fingerprints=candidate.fingerprints,
         harness=harness,
     )

@@ -17,6 +17,7 @@ from evals.judge_config import JudgeFloor
 from evals.lines import Manifest
 from evals.scorers import known
 from evals.scorers.base import Scorer
+from gateway.contracts.verdict import Reference
 
 _AGAIN = "measure it again with `evals judge measure`"
 
@@ -28,7 +29,7 @@ def load_cards(gate: GateConfig, folder: Path) -> dict[str, Card]:
 
 def problems(gate: GateConfig, runs: Iterable[Evidence], cards: Mapping[str, Card], now: datetime) -> Iterable[str]:
     """Why the judges of these runs cannot carry a verdict, in sentences for people."""
-    tested = {metric.metric for metric in gate.metrics}
+    tested = set(gate.scores())
     floors = {floor.metric: floor for floor in gate.judges}
     manifests = [run.log.manifest for run in runs]
     judged = {metric for manifest in manifests for metric in _judged(manifest)}
@@ -99,6 +100,11 @@ def _below(floor: JudgeFloor, card: Card) -> Iterable[str]:
                 f"the order flips {flips.value:.3f} of its verdicts, with the upper bound {flips.upper:.3f}, and the "
                 f"gate allows {floor.max_flip_rate:g}"
             )
+
+
+def references(cards: Mapping[str, Card]) -> tuple[Reference, ...]:
+    """The cards as a verdict names them: by metric, with their digests."""
+    return tuple(Reference(name=metric, digest=card.digest()) for metric, card in sorted(cards.items()))
 
 
 def notes(gate: GateConfig, cards: Mapping[str, Card]) -> Iterable[str]:

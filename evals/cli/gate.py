@@ -19,6 +19,7 @@ from evals.gate_config import GateConfig, MetricConfig, load_gate
 from evals.report import junit, markdown
 from gateway.contracts import attestation, release
 from gateway.contracts.errors import InputError
+from gateway.contracts.verdict import ADMITTED
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _UNSAFE = re.compile(r"[^A-Za-z0-9@._-]+")
@@ -108,7 +109,7 @@ def gate(
     """Decide whether a release may be served.
 
     Writes RELEASE.verdict.json, RELEASE.html, RELEASE.md, RELEASE.junit.xml and, with --sign-with, RELEASE.dsse.json.
-    Exit codes: 0 pass, 1 fail, 2 inconclusive, 3 invalid or anything that kept the gate from deciding.
+    Exit codes: 0 pass or waived, 1 fail, 2 inconclusive, 3 invalid or anything that kept the gate from deciding.
 
     \b
     Examples:
@@ -141,6 +142,8 @@ def as_values(decision: Decision, files: list[Path]) -> dict[str, Any]:
         "baseline": decision.baseline,
         "problems": decision.problems,
         "notes": decision.notes,
+        "waivers": [waiver.model_dump(mode="json") for waiver in decision.waivers],
+        "expires": decision.verdict.predicate.expires.isoformat() if decision.verdict else None,
         "metrics": [result.model_dump(mode="json") for result in decision.metrics],
         "flips": {label: msgspec.to_builtins(flips) for label, flips in decision.flips.items()},
         "slices": [msgspec.to_builtins(row) for row in decision.slices],
@@ -152,12 +155,14 @@ def _print(decision: Decision, files: list[Path]) -> None:
     screen = console()
     if decision.metrics:
         screen.print(tables.decision_table(decision))
+        for line in tables.reason_lines(decision):
+            screen.print(line, soft_wrap=True)
     for problem in decision.problems:
-        screen.print(f"problem: {problem}", markup=False)
+        screen.print(f"problem: {problem}", markup=False, soft_wrap=True)
     for note in decision.notes:
-        screen.print(f"note: {note}", markup=False)
+        screen.print(f"note: {note}", markup=False, soft_wrap=True)
+    about = f"{decision.release or 'no release'} {decision.release_digest or ''}".rstrip()
+    until = f", until {decision.verdict.predicate.expires:%Y-%m-%d %H:%M} UTC" if decision.verdict else ""
     screen.print(f"{tables.answer(decision.answer)}", end=": ")
-    screen.print(
-        f"{decision.release or 'no release'} {decision.release_digest or ''}".rstrip(), markup=False, soft_wrap=True
-    )
+    screen.print(about + (until if decision.answer in ADMITTED else ""), markup=False, soft_wrap=True)
     screen.print("wrote " + ", ".join(str(path) for path in files), markup=False, soft_wrap=True)

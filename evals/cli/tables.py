@@ -10,7 +10,7 @@ from rich.table import Table
 from evals.compare import Account, Measure
 from evals.cross_check import CrossCheck
 from evals.decision import Decision, Slice
-from evals.report.markdown import asked, bounds, number
+from evals.report.markdown import asked, bounds, estimate, number, tells
 from evals.resampling import Resampled
 from evals.spending import Projection
 from evals.summary import Group
@@ -35,24 +35,34 @@ def answer(word: str) -> str:
 
 
 def decision_table(decision: Decision) -> Table:
-    """One row for each metric of a gate."""
+    """One row for each condition of a gate."""
     made = table(
-        "metric", "test", ">estimate", ">bounds", ">asks for", ">n", ">clusters", ">power", "verdict", "reason"
+        "metric", "owner", "tier", "test", ">estimate", ">bounds", ">asks for", ">n", ">clusters", ">power", "verdict"
     )
     for result in decision.metrics:
         made.add_row(
             escape(result.metric),
+            escape(result.owner),
+            result.tier,
             result.test,
-            number(result.estimate),
+            estimate(result),
             escape(bounds(result)),
             asked(result),
             str(result.samples),
             str(result.clusters),
             number(result.planned_power, 2),
             answer(result.verdict),
-            escape(result.reason),
         )
     return made
+
+
+def reason_lines(decision: Decision) -> list[str]:
+    """Why each condition that did not pass did not, and what counted failures show; as markup."""
+    return [
+        f"{answer(result.verdict)} {escape(result.metric)} ({result.test}): {escape(result.reason)}"
+        for result in decision.metrics
+        if tells(result)
+    ]
 
 
 def run_table(metrics: dict[str, Measure]) -> Table:

@@ -47,9 +47,10 @@ class MetricResult(documents.Frozen):
     Scores and the estimate are in the metric's own unit, higher is better. For `noninferior` the estimate is candidate
     minus baseline and passes when `lower >= -margin`; for `absolute` it is the candidate's mean and passes when
     `lower >= at_least`. For `ratio`, lower is better: the estimate is candidate over baseline and passes when
-    `upper <= max_ratio`. For `max_failures` the estimate is the share of failed samples, `failures` their number. For
-    `golden`, `failures` are the samples that regressed, and `max_failures` how many may. `lower` and `upper` are
-    one-sided bounds, each at confidence 1 - alpha. None: unknowable.
+    `upper <= max_ratio`, and the two scores are the quantities themselves (seconds, money, tokens). For `max_failures`
+    the estimate is the share of failed samples, `failures` their number. For `golden`, `failures` are the samples that
+    regressed, and `max_failures` how many may. `lower` and `upper` are one-sided bounds, each at confidence 1 - alpha.
+    None: unknowable.
     """
 
     metric: str
@@ -78,9 +79,10 @@ class MetricResult(documents.Frozen):
 
 
 class Waiver(documents.Frozen):
-    """Somebody answers for a metric that did not pass: who, why, and until when."""
+    """Somebody answers for a metric that did not pass: who, why, and until when. `test` tells equal names apart."""
 
     metric: str
+    test: Test | None = None
     owner: str
     reason: str
     expires: Moment
@@ -107,14 +109,36 @@ class Predicate(documents.Frozen):
 
     @model_validator(mode="after")
     def _coherent(self) -> "Predicate":
-        for moment in (self.created, self.expires):
+        for moment in (self.created, self.expires, *(waiver.expires for waiver in self.waivers)):
             if moment.tzinfo is None:
                 raise ValueError("created and expires need a time zone offset, such as 2026-11-22T12:00:00Z")
         if self.expires <= self.created:
             raise ValueError("expires must lie after created")
-        if self.verdict == "pass" and (not self.metrics or any(m.verdict != "pass" for m in self.metrics)):
-            raise ValueError("a verdict of pass needs at least one metric, and every metric to pass")
+        if self.verdict in ADMITTED:
+            self._admissible()
         return self
+
+    def _admissible(self) -> None:
+        """What lets traffic reach a release has to follow from its metrics, whoever signed it."""
+        critical = [m.verdict for m in self.metrics if m.tier == "critical"]
+        supporting = [m.verdict for m in self.metrics if m.tier == "supporting"]
+        waived = [m for m in self.metrics if m.verdict == "waived"]
+        if not critical or not ADMITTED.issuperset(critical):
+            raise ValueError(
+                f"a verdict of {self.verdict} needs at least one critical metric, and each of them to pass"
+            )
+        if "fail" in supporting or any(m.verdict == "invalid" for m in self.metrics):
+            raise ValueError(f"a verdict of {self.verdict} needs no supporting metric to fail, and none to be invalid")
+        if bool(waived) != (self.verdict == "waived") or bool(self.waivers) != bool(waived):
+            raise ValueError(
+                "a verdict is waived when a metric of it is, and then it carries the waiver; else it is pass"
+            )
+        for metric in waived:
+            if not any(w.metric == metric.metric and w.test in (None, metric.test) for w in self.waivers):
+                raise ValueError(f"the metric {metric.metric!r} is waived, and no waiver is about it")
+        for waiver in self.waivers:
+            if waiver.expires < self.expires:
+                raise ValueError(f"the verdict outlives its waiver of {waiver.metric!r}")
 
 
 class Verdict(documents.Frozen):

@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 import statsmodels.api as sm
 
-from evals.compare import absolute, account, paired, shape, slices
+from evals.compare import absolute, account, p_not_worse, paired, shape, slices
 from evals.decision import Slice
 
 ALPHA = 0.05
@@ -91,3 +91,14 @@ def test_the_account_adds_up_exactly(make_evidence) -> None:
     assert (found.input_tokens, found.output_tokens) == (30, 15)
     assert found.cost == Decimal("0.003")
     assert found.uncosted == 0
+
+
+def test_the_p_value_of_not_worse_is_below_alpha_where_the_upper_bound_is_below_zero(make_evidence) -> None:
+    theirs = make_evidence({f"s{i:02}": 1.0 for i in range(40)}, release="faq@1")
+    for wrong in range(9):
+        ours = make_evidence({f"s{i:02}": float(i >= wrong) for i in range(40)})
+        p = p_not_worse(ours, theirs, "exact")
+        assert p == pytest.approx(0.5**wrong, abs=1e-9)  # the sign test, where nothing rose
+        assert (p < 0.05) == (paired(ours, theirs, "exact", alpha=0.05).upper < 0)
+    with pytest.raises(ValueError, match="a sample with the tag 'nowhere', found none"):
+        p_not_worse(theirs, theirs, "exact", "nowhere")

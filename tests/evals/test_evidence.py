@@ -3,7 +3,7 @@ import dataclasses
 import msgspec
 import pytest
 
-from evals.evidence import gather
+from evals.evidence import UNKNOWN, gather
 from evals.lines import Record
 from evals.schema import Answer, Failure, Score
 
@@ -137,3 +137,10 @@ def test_partial_and_unfinished_runs_say_so(make_evidence) -> None:
 def test_a_cluster_can_have_the_name_of_a_sample(make_evidence) -> None:
     run = make_evidence({"a": 1.0, "b": 1.0}, clusters={"b": "a"})
     assert run.units["a"].cluster != run.units["b"].cluster
+
+
+def test_what_is_no_score_is_missing_evidence_and_a_problem(make_evidence) -> None:
+    for value in (float("nan"), 1.5, -0.5):
+        run = make_evidence({"a": value})
+        assert run.units["a"].score("exact", "candidate") == UNKNOWN
+        assert "sample 'a' has a score outside [0, 1]" in run.problems

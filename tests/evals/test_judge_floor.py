@@ -8,6 +8,7 @@ from evals.gate import decide
 from evals.gate_config import load_gate
 from evals.judge_card import Figures
 from gateway.contracts.errors import DocumentError
+from gateway.contracts.verdict import Reference
 from tests.evals.labels_bench import JUDGE, NOW, card, figure
 
 FLOOR = {"metric": "quality", "card": "card.yaml", "min_tpr": 0.9, "min_tnr": 0.9, "min_kappa": 0.8}
@@ -42,6 +43,14 @@ def test_a_judge_that_has_shown_enough_is_believed(ask) -> None:
     decision = ask(card())
     assert decision.problems == ()
     assert f"judge of 'quality': judge@3, card {card().digest()}, until 2027-02-10" in decision.notes
+
+
+def test_the_verdict_names_the_card_and_does_not_outlive_it(ask) -> None:
+    ends = NOW + timedelta(days=3)
+    predicate = ask(card(expires=ends)).verdict.predicate
+    assert predicate.judges == (Reference(name="quality", digest=card(expires=ends).digest()),)
+    assert predicate.expires == ends
+    assert ask(card(expires=NOW)).verdict.predicate.expires == NOW + timedelta(days=14)
 
 
 STALE = {

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from evals.cli.tables import account_lines, answer, decision_table, run_table, slice_table
+from evals.cli.tables import account_lines, answer, decision_table, reason_lines, run_table, slice_table
 from evals.compare import Account, absolute
 from evals.decision import Decision, Slice
 from gateway.contracts.verdict import MetricResult
@@ -37,6 +37,7 @@ def test_a_metric_with_a_tag_is_no_markup() -> None:
         test="noninferior",
         verdict="pass",
         reason="[good]",
+        owner="[ml]",
         estimate=0.0,
         lower=-0.01,
         upper=0.01,
@@ -47,8 +48,24 @@ def test_a_metric_with_a_tag_is_no_markup() -> None:
         planned_power=0.912,
     )
     rows = text(decision_table(Decision("g", "pass", "r", (result,))))
-    row = "exact[plans] noninferior 0.0000 [-0.0100, 0.0100] >= -0.05 90 30 0.91 pass [good]"
+    row = "exact[plans] [ml] critical noninferior 0.0000 [-0.0100, 0.0100] >= -0.05 90 30 0.91 pass"
     assert row.split() in rows
+
+
+def test_only_what_did_not_pass_has_to_say_why() -> None:
+    fixed = {"metric": "exact[golden]", "test": "golden", "alpha": 0.05, "samples": 4, "clusters": 4}
+    good = MetricResult.model_validate(fixed | {"verdict": "pass", "reason": "fine"})
+    bad = MetricResult.model_validate(
+        fixed | {"verdict": "fail", "reason": "[3] fell", "failures": 3, "max_failures": 0}
+    )
+    decision = Decision("g", "fail", "r", (good, bad))
+    console = Console(width=200)
+    with console.capture() as capture:
+        for line in reason_lines(decision):
+            console.print(line)
+    assert capture.get() == "fail exact[golden] (golden): [3] fell\n"
+    row = "exact[golden] critical golden 3 of 4 - <= 0 4 4 - fail"
+    assert row.split() in text(decision_table(decision))
 
 
 def test_a_run_shows_mean_interval_and_what_is_missing(make_evidence) -> None:

@@ -28,14 +28,43 @@ def test_the_document_says_what_was_decided_on_what(decision: Decision) -> None:
     assert "counts until 2026-12-06 00:00 UTC" in text
     assert "`exact`: 1 samples fell, 0 rose." in text
     assert "- Fell: `s0`" in text
+    assert text.index("<details>") < text.index("- Fell: `s0`") < text.index("</details>")
+    assert "2 conditions, 2 pass" in text
+
+
+def test_what_did_not_hold_says_why_and_who_answers_for_it(make_evidence, make_gate) -> None:
+    values = {f"s{i:02}": float(i > 20) for i in range(60)}
+    tags = {f"s{i:02}": ["golden"] for i in range(18, 22)}
+    candidate, baseline = (
+        make_evidence(values, tags=tags),
+        make_evidence(dict.fromkeys(values, 1.0), release="faq@1", tags=tags),
+    )
+    until = datetime(2026, 11, 30, tzinfo=UTC)
+    gate = make_gate(
+        candidate,
+        NONINFERIOR,
+        {"metric": "latency_p50", "owner": "sre", "tier": "supporting", "test": "ratio", "max_ratio": 1.1},
+        golden={"metric": "exact", "owner": "sales"},
+        waivers=[
+            {"metric": "exact", "owner": "ml", "reason": "known", "expires": until},
+            {"metric": "exact[golden]", "owner": "sales", "reason": "sold out", "expires": until},
+        ],
+    )
+    text = render(decide(gate, candidate, baseline, now=datetime(2026, 11, 22, tzinfo=UTC), harness="test"))
+    assert text.startswith("# waived: faq@2\n")
+    assert "counts until 2026-11-30 00:00 UTC" in text
+    assert "| latency_p50 | sre | supporting | ratio | 1.0000 | [1.0000, 1.0000] | &lt;= 1.1 | 60 |" in text
+    assert "| exact[golden] | sales | critical | golden | 3 of 4 | - | &lt;= 0 | 4 |" in text
+    assert "- **waived** `exact[golden]` (golden, sales): fail, waived by sales until 2026-11-30 (sold out)" in text
+    assert "- **waived** `exact` (noninferior, ml): fail, waived by ml until 2026-11-30 (known): the upper" in text
 
 
 def test_each_metric_has_a_row_with_its_figures_and_owner(decision: Decision) -> None:
     rows = [line for line in render(decision).splitlines() if line.startswith("| exact |")]
     assert len(rows) == 2
-    assert "| ml | noninferior | -0.0167 | [" in rows[0]
-    assert "| >= -0.1 | 60 | 60 | 0 + 0 | - | **pass**" in rows[0]
-    assert "| product | absolute | 0.9833 |" in rows[1]
+    assert "| ml | critical | noninferior | -0.0167 | [" in rows[0]
+    assert "| >= -0.1 | 60 | 60 | 0 + 0 | - | **pass** |" in rows[0]
+    assert "| product | critical | absolute | 0.9833 |" in rows[1]
 
 
 def test_text_cannot_break_out_of_a_table(decision: Decision) -> None:

@@ -195,7 +195,7 @@ def test_a_signed_statement_about_none_or_two_releases_is_refused(subjects: int)
 def test_a_signed_pass_without_metrics_is_refused() -> None:
     statement = VERDICT.statement()
     statement["predicate"]["metrics"] = []
-    _refused(_sign_raw(canonical.canonical_json(statement)), "at least one metric")
+    _refused(_sign_raw(canonical.canonical_json(statement)), "at least one critical metric")
 
 
 def test_a_verdict_does_not_serve_for_another_release_or_after_its_time() -> None:

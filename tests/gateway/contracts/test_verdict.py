@@ -23,7 +23,13 @@ def _metric(answer: str = "pass", **more: Any) -> dict[str, Any]:
     return {**fixed, "verdict": answer, "estimate": 0.9, "lower": 0.85, "at_least": 0.8, **more}
 
 
+def _waiver(**more: Any) -> dict[str, Any]:
+    return {"metric": "exact", "owner": "ml", "reason": "known", "expires": NOW + timedelta(days=30), **more}
+
+
 def _predicate(answer: str = "pass", **more: Any) -> dict[str, Any]:
+    if answer == "waived":
+        more = {"metrics": [_metric("waived")], "waivers": [_waiver()], **more}
     things = ("gate", "suite", "dataset", "candidate_run")
     return {
         "verdict": answer,
@@ -85,27 +91,69 @@ def test_release_and_answer_are_part_of_the_digest() -> None:
     assert len({one.digest(), *(other.digest() for other in others)}) == 4
 
 
+TIERS = ["critical", "supporting", "advisory"]
+
+
 def test_a_pass_needs_a_metric() -> None:
-    with pytest.raises(ValidationError, match="at least one metric"):
+    with pytest.raises(ValidationError, match="at least one critical metric"):
         _verdict("pass", metrics=[])
 
 
 @pytest.mark.parametrize("answer", ANSWERS[1:])
-def test_a_pass_needs_every_metric_to_pass(answer: str) -> None:
-    with pytest.raises(ValidationError, match="every metric to pass"):
+def test_a_pass_needs_every_critical_metric_to_pass(answer: str) -> None:
+    with pytest.raises(ValidationError, match=r"each of them to pass|a verdict is waived when"):
         _verdict("pass", metrics=[_metric(), _metric(answer)])
     assert _verdict("fail", metrics=[_metric(), _metric(answer)]).predicate.verdict == "fail"
 
 
-@given(answers=st.lists(st.sampled_from(ANSWERS), max_size=5))
-def test_no_set_of_metrics_but_all_passing_makes_a_pass(answers: list[str]) -> None:
-    holds = bool(answers) and set(answers) == {"pass"}
+def _holds(metrics: list[tuple[str, str]]) -> bool:
+    critical = [answer for answer, tier in metrics if tier == "critical"]
+    return (
+        bool(critical)
+        and set(critical) <= {"pass", "waived"}
+        and ("fail", "supporting") not in metrics
+        and "invalid" not in [answer for answer, _ in metrics]
+    )
+
+
+@given(metrics=st.lists(st.tuples(st.sampled_from(ANSWERS), st.sampled_from(TIERS)), max_size=5), said=st.booleans())
+def test_only_metrics_that_hold_make_a_verdict_that_admits(metrics: list[tuple[str, str]], said: bool) -> None:
+    waived = "waived" in [answer for answer, _ in metrics]
+    answer, waivers = ("waived", [_waiver()]) if said else ("pass", [])
+    made = [_metric(one, tier=tier) for one, tier in metrics]
     try:
-        _verdict("pass", metrics=[_metric(answer) for answer in answers])
+        _verdict(answer, metrics=made, waivers=waivers)
     except ValidationError:
-        assert not holds
+        assert not _holds(metrics) or waived != said
     else:
-        assert holds
+        assert _holds(metrics)
+        assert waived == said
+
+
+@pytest.mark.parametrize(
+    ("waivers", "expected"),
+    [
+        ([], "carries the waiver"),
+        ([_waiver(metric="f1")], "no waiver is about it"),
+        ([_waiver(test="noninferior")], "no waiver is about it"),
+        ([_waiver(expires=NOW + timedelta(days=29))], "outlives its waiver"),
+        ([_waiver(expires=(NOW + timedelta(days=30)).replace(tzinfo=None))], "time zone"),
+        ([_waiver(owner=None)], "owner"),
+    ],
+)
+def test_a_waived_verdict_needs_its_waiver(waivers: list[dict[str, Any]], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        _verdict("waived", waivers=waivers)
+    assert _verdict("waived", waivers=[_waiver(test="absolute")]).refusal(A, NOW) is None
+
+
+def test_a_waived_verdict_expires() -> None:
+    assert "expired" in (_verdict("waived").refusal(A, NOW + timedelta(days=30)) or "")
+
+
+def test_a_pass_carries_no_waiver() -> None:
+    with pytest.raises(ValidationError, match="a verdict is waived when"):
+        _verdict("pass", waivers=[_waiver()])
 
 
 @pytest.mark.parametrize("answer", [*ANSWERS, "ok", "", None])
