@@ -34,8 +34,8 @@ _NEEDS: dict[str, tuple[str, ...]] = {
 }
 _TAKES: dict[str, tuple[str, ...]] = {
     "noninferior": ("margin", "n_min", "max_rise"),
-    "absolute": ("at_least", "n_min"),
-    "max_failures": ("max_failures", "n_min", "below"),
+    "absolute": ("at_least", "n_min", "expected"),
+    "max_failures": ("max_failures", "n_min", "below", "expected"),
     "ratio": ("max_ratio", "of", "below"),
     "golden": ("max_regressed", "at_least"),
 }
@@ -48,9 +48,9 @@ class MetricConfig(documents.Frozen):
     - `noninferior`: the candidate is not worse than the baseline by more than `margin`. `planned_sd` is the standard
       deviation of one sample's difference that the plan assumes; take it from two runs of the same release, or from a
       pilot. `max_rise` has an improvement above it told as a finding: it often means a broken scorer.
-    - `absolute`: the candidate's mean is `at_least` so much.
+    - `absolute`: the candidate's mean is `at_least` so much. `expected` is the mean at which it is planned.
     - `max_failures`: at most so many samples fail, of at least `n_min`. A sample fails when its score lies below
-      `below` (default 1), or is missing.
+      `below` (default 1), or is missing. `expected` is the share of passing samples at which it is planned.
     - `ratio`: a quantity of the answers (`QUANTITIES`), divided by the baseline's, is at most `max_ratio`. For
       `cost_per_ok`, `of` names the score, and a sample passes from `below` on.
 
@@ -66,6 +66,7 @@ class MetricConfig(documents.Frozen):
     at_least: Annotated[float, Field(gt=0, le=1)] | None = None
     planned_sd: Annotated[float, Field(gt=0, le=1)] | None = None
     planned_design_effect: Annotated[float, Field(ge=1)] = 1.0
+    expected: Annotated[float, Field(gt=0, le=1)] | None = None
     n_min: Annotated[int, Field(ge=1)] | None = None
     max_rise: Annotated[float, Field(gt=0, lt=1)] | None = None
     max_failures: Annotated[int, Field(ge=0)] | None = None

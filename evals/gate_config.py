@@ -210,6 +210,7 @@ _UNSET: dict[str, Any] = {
     "waivers": [],
 }
 _UNSET_IN_METRIC: dict[str, Any] = {
+    "expected": None,
     "tier": "critical",
     "n_min": None,
     "max_rise": None,

@@ -4,9 +4,11 @@ A metric that a judge gave is worth what the judge is worth. So a gate that test
 it says `judges_unmeasured: allow`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from evals import judge_card
 from evals.durations import span
@@ -29,12 +31,29 @@ def load_cards(gate: GateConfig, folder: Path) -> dict[str, Card]:
 
 def problems(gate: GateConfig, runs: Iterable[Evidence], cards: Mapping[str, Card], now: datetime) -> Iterable[str]:
     """Why the judges of these runs cannot carry a verdict, in sentences for people."""
+    return problems_of(gate, [Judges.of(run.log.manifest) for run in runs], cards, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """The judges of a run, made or to come: the digest of each by metric, and the scorers as the manifest has them."""
+
+    digests: Mapping[str, str]
+    scorers: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Judges":
+        """Those of a run's manifest."""
+        return cls(manifest.judges, manifest.scorers)
+
+
+def problems_of(gate: GateConfig, runs: Sequence[Judges], cards: Mapping[str, Card], now: datetime) -> Iterable[str]:
+    """The same for runs of which only the judges are known, such as one that has not begun."""
     tested = set(gate.scores())
     floors = {floor.metric: floor for floor in gate.judges}
-    manifests = [run.log.manifest for run in runs]
-    judged = {metric for manifest in manifests for metric in _judged(manifest)}
+    judged = {metric for one in runs for metric in _judged(one)}
     for metric in sorted(tested | floors.keys()):
-        digests = sorted({one.judges.get(metric, "an unnamed judge") for one in manifests})
+        digests = sorted({one.digests.get(metric, "an unnamed judge") for one in runs})
         floor = floors.get(metric)
         if floor is None:
             if metric in judged and gate.judges_unmeasured == "refuse":
@@ -49,10 +68,10 @@ def problems(gate: GateConfig, runs: Iterable[Evidence], cards: Mapping[str, Car
             yield from (f"judge of {metric!r}: {one}" for one in _of_card(floor, cards.get(metric), digests, now))
 
 
-def _judged(manifest: Manifest) -> set[str]:
+def _judged(run: Judges) -> set[str]:
     """The metrics that a judge gave: those with its digest, and those whose scorer asks one."""
-    table, found = known(), set(manifest.judges)
-    for spec in manifest.scorers:
+    table, found = known(), set(run.digests)
+    for spec in run.scorers:
         kind = table.get(str(spec["name"]), Scorer)
         if kind.judging is not Scorer.judging:
             found.add(str(spec.get("as") or spec["name"]))

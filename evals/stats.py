@@ -144,6 +144,13 @@ def spread(values: Sequence[float], clusters: Sequence[Cluster]) -> Spread | Non
     return Spread(math.sqrt(variance), standard_error(clusters) ** 2 / naive)
 
 
+def at_most(count: int, trials: int, rate: float) -> float:
+    """Probability of at most `count` of `trials` independent events that each happen at `rate` (binomial)."""
+    from scipy.special import bdtr
+
+    return 1.0 if count >= trials else float(bdtr(count, trials, rate))
+
+
 @dataclass(frozen=True, slots=True)
 class Design:
     """What is known before a run: shape of the data set, assumed noise, and the confidence asked for.

@@ -11,13 +11,17 @@ import click
 import msgspec
 import uvloop
 
-from evals import compare, run_log
+from evals import compare, judge_floor, run_log
 from evals.cli import tables
 from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, api_key, console
 from evals.cli.progress import RunProgress, told_by
 from evals.composition import Plan, Target, execute, log_path, request_of, suite_from
+from evals.config import SuiteConfig
+from evals.dataset import Dataset
 from evals.estimate import Estimate, Quote, estimate, quote
 from evals.evidence import Evidence, gather
+from evals.gate_config import load_gate
+from evals.preflight import Intent, refusals
 from evals.runner import Run
 from evals.summary import compare_all, measure_all, noises, noises_between, projection, retried, summary
 from gateway.contracts.errors import InputError
@@ -58,6 +62,7 @@ def _forget_empty(path: Path) -> None:
 @click.option("--max-cost", type=_Money(), help="Stop before answers and judges cost more, in the gateway's currency.")
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Folder of answers to take and keep.")
 @click.option("--prices", type=_FILE, help="Price file of the gateway: say what the run will cost, before it begins.")
+@click.option("--gate", type=_FILE, help="Send nothing unless this gate could say something about the run.")
 @click.option("--dry-run", is_flag=True, help="Print how much would be sent, and send nothing.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -87,13 +92,14 @@ def run_suite(
 ) -> None:
     """Send a suite's samples to a model, score the answers, keep everything in a log.
 
-    A run that stopped goes on where it was when it is started again with the same --out. Exit code 0: complete; 3:
-    evidence is missing.
+    A run that stopped goes on where it was when it is started again with the same --out. With --gate nothing is sent
+    for a run on which the gate could not decide: other data, too little power, a judge without a fresh card. Exit code
+    0: complete; 3: evidence is missing, or the run is refused.
 
     \b
     Examples:
       evals run suite.yaml --base-url http://127.0.0.1:8080/v1 --model faq@2
-      evals run suite.yaml --model faq@2 --baseline faq@1 --max-cost 2.50 --out runs/faq.jsonl
+      evals run suite.yaml --model faq@2 --baseline faq@1 --gate gate.yaml --max-cost 2.50 --out runs/faq.jsonl
       evals run --dataset questions.jsonl --scorer exact --model my-model
     """
     if (suite is None) == (flags["dataset"] is None):
@@ -101,10 +107,10 @@ def run_suite(
     if baseline == model:
         raise click.UsageError("--baseline is --model: run it twice into two logs to see the noise of one release")
     config, data = suite_from(suite, flags)
+    _check_gate(flags["gate"], config, data, Intent(baseline is not None, limit, cache is not None))
     key = None if dry_run else api_key(api_key_env)
     target = Target(base_url, model, key, limit, deadline, baseline, max_cost, cache)
-    request = request_of(config, target)
-    expected = estimate(data, request)
+    expected = estimate(data, request := request_of(config, target))
     costs = None if prices is None else quote(expected, request, load_prices(prices), time.time())
     if dry_run:
         _print_estimate(expected, costs, as_json, retrieves=config.retrieval is not None)
@@ -126,6 +132,17 @@ def run_suite(
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; the same command goes on from {str(path)!r}") from None
     _report(run_log.read(path), as_json)
+
+
+def _check_gate(path: Path | None, suite: SuiteConfig, data: Dataset, intent: Intent) -> None:
+    """Raise InputError, with everything that is wrong, for a run that the gate (if any) could not decide on."""
+    if path is None:
+        return
+    config = load_gate(path)
+    cards = judge_floor.load_cards(config, path.parent)
+    if found := refusals(config, suite, data, intent, cards, datetime.now(UTC)):
+        listed = "".join(f"\n  - {reason}" for reason in found)
+        raise InputError(f"nothing was sent: the gate {config.gate!r} could not decide on this run:{listed}")
 
 
 def _report(log: run_log.Log, as_json: bool) -> None:
