@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from evals.dataset import whole_digest
-from evals.lines import Record
+from evals.lines import Record, Source
 from evals.run_log import Log
 from evals.schema import Arm, cluster_key
 
@@ -113,7 +113,7 @@ def gather(log: Log, arm: Arm = "candidate") -> Evidence:
             f"the run stopped at its spending cap with {unpaid} results to go: run it again with the same --out and "
             "a higher --max-cost"
         )
-    release, release_digest = _identity(ours, problems)
+    release, release_digest = _identity(ours, problems, log.manifest.imported)
     fingerprints = {r.answer.fingerprint for r in chosen.values() if r.answer and r.answer.fingerprint}
     return Evidence(log, units, tuple(problems), release, release_digest, tuple(sorted(fingerprints)), arm)
 
@@ -162,8 +162,11 @@ def _complete(log: Log, chosen: dict[tuple[str, int], Record], digests: dict[str
     return problems
 
 
-def _identity(records: Iterable[Record], problems: list[str]) -> tuple[str | None, str | None]:
-    """The release and digest that the answers agree on; an error may come without either, a scored answer may not."""
+def _identity(records: Iterable[Record], problems: list[str], source: Source | None) -> tuple[str | None, str | None]:
+    """The release and digest that the answers agree on; an error may come without either, a scored answer may not.
+
+    Of imported results it is what the person who imported them says, if anything: without it there is no verdict.
+    """
     releases: set[str] = set()
     digests: set[str] = set()
     unnamed = 0
@@ -174,6 +177,8 @@ def _identity(records: Iterable[Record], problems: list[str]) -> tuple[str | Non
             digests |= {answer.release_digest} if answer.release_digest else set()
         if record.outcome == "scored" and (answer is None or not answer.release or not answer.release_digest):
             unnamed += 1
+    if source is not None and not releases and not digests:
+        return source.release, source.release_digest
     if not releases or not digests:
         problems.append(
             "the answers name no release and digest: run the suite through the gateway, which puts both on every answer"
@@ -183,7 +188,10 @@ def _identity(records: Iterable[Record], problems: list[str]) -> tuple[str | Non
         listed = ", ".join([*sorted(releases), *sorted(digests)]) + (f", {unnamed} without either" if unnamed else "")
         problems.append(f"the run is mixed, several releases answered: {listed}; run against one pinned name")
         return None, None
-    return releases.pop(), digests.pop()
+    found = releases.pop(), digests.pop()
+    if source is not None and (source.release or found[0], source.release_digest or found[1]) != found:
+        problems.append(f"the answers name {' '.join(found)}, and were imported as those of {source.release}")
+    return found
 
 
 def rescored(candidate: Evidence, baseline: Evidence) -> list[str]:
@@ -198,4 +206,8 @@ def from_cache(candidate: Evidence, baseline: Evidence | None) -> str:
     """What a verdict says of answers that its runs did not ask for; nothing when there are none."""
     counts = {"candidate": candidate.cached, "baseline": baseline.cached if baseline else 0}
     used = [f"{count} of the {arm}" for arm, count in counts.items() if count]
-    return f"; answers from the cache: {', '.join(used)}" if used else ""
+    said = f"; answers from the cache: {', '.join(used)}" if used else ""
+    runs = (("candidate", candidate), ("baseline", baseline))
+    sources = [(arm, run.log.manifest.imported) for arm, run in runs if run is not None]
+    taken = [f"the {arm} from {source.tool} {source.version}" for arm, source in sources if source is not None]
+    return said + (f"; imported, not asked through the gateway: {', '.join(taken)}" if taken else "")

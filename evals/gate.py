@@ -175,6 +175,8 @@ def _notes(gate: GateConfig, candidate: Evidence, baseline: Evidence | None) -> 
     margins = [m for m in gate.metrics if m.test == "noninferior"]
     if any(metric.planned_sd is None for metric in margins):
         yield "the gate had no plan: its power was not known before the run"
+    if candidate.log.manifest.imported is not None and candidate.release is None:
+        yield "no verdict is written: the results were imported without --release, and nothing says who answered"
     if baseline is not None and baseline.release_digest == candidate.release_digest is not None:
         yield "candidate and baseline are the same release: this measures the noise of the gate itself"
 

@@ -7,6 +7,19 @@ import msgspec
 from evals.schema import Answer, Arm, Failure, Outcome, Score
 
 
+class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where results come from that another program got: its name and version, the files with their sha256.
+
+    `release` and `release_digest` are what the person who took them over says that answered. Nothing proves it.
+    """
+
+    tool: str
+    version: str
+    files: dict[str, str]
+    release: str | None = None
+    release_digest: str | None = None
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="manifest"):
     """The first line of a run log: everything that a score depends on, so that runs are comparable or are not.
 
@@ -15,7 +28,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     asks `model`, the candidate, and `baseline` side by side. `scorer_digests` are by metric and cover what else a
     scorer says that it depends on, `judges` the digests of those that ask a judge. `packages` are versions by name;
     `git_dirty` tells of uncommitted changes, None where there is no repository. The releases and the engines are in
-    the answers, for those alone know who answered.
+    the answers, for those alone know who answered. `imported` is set where another program asked the questions.
     """
 
     prev: str = ""
@@ -44,6 +57,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     platform: str = ""
     git_revision: str | None = None
     git_dirty: bool | None = None
+    imported: Source | None = None
 
     def arms(self) -> tuple[Arm, ...]:
         """The arms of the run: the candidate, and the baseline where there is one."""

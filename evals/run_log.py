@@ -11,6 +11,7 @@ torn after a crash: a resumed run cuts it off (it was never complete) and goes o
 import fcntl
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -177,3 +178,18 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def write_whole(path: Path, manifest: Manifest, records: Iterable[Record]) -> None:
+    """Write a sealed log of results that are all there, whole or not at all. Raises InputError."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with Writer(beside, manifest) as writer:
+            for record in records:
+                writer.write(record)
+            writer.seal()
+        beside.replace(path)
+    except OSError as error:
+        raise InputError(f"--out: {str(path)!r} cannot be written: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)

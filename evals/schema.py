@@ -39,6 +39,7 @@ HARNESS_FAILURES: dict[str, str] = {
     "retrieval_failed": "the passages that belong to the question could not be fetched",
     "judge_failed": "a judge gave no verdict that can be used: it failed, was cut off, or left something unjudged",
     "not_measured": "the answer lacks what the score is made of: a latency or cost that was not taken, no embedding",
+    "not_reported": "another tool's results, or a batch engine's, hold nothing for this sample, or no clear reason",
     "scorer_crashed": "a scorer raised an error, or gave a score outside [0, 1]",
 }
 

@@ -12,7 +12,7 @@ OWNERS: dict[str, str | tuple[str, ...]] = {
     "holidays": "gateway/settings/public_holidays.py",
     "jinja2": ("gateway/costs/page.py", "evals/report/page.py"),
     "markupsafe": "evals/report/page.py",
-    "pyarrow": ("gateway/costs/parquet.py", "evals/dataset/parquet.py"),
+    "pyarrow": ("gateway/costs/parquet.py", "evals/dataset/parquet.py", "evals/exchange/files.py"),
     "litellm": "gateway/upstreams/litellm.py",
     "securesystemslib": "gateway/contracts/attestation.py",
     "ragas": "evals/scorers/rag/prompts.py",
@@ -34,8 +34,8 @@ one side may not import the other, or where one needs arrays and the other stati
 NOWHERE = {"aiohttp", "vllm"}
 """vLLM is a process with an environment of its own; aiohttp serves in tests, and costs a client its speed."""
 
-LOADERS = {"gateway/cli/__init__.py", "evals/cli/__init__.py", "evals/scorers/__init__.py"}
-"""Registries of modules: what they import is named in a table, and loaded when it is asked for."""
+LOADERS = {"gateway/cli/__init__.py", "evals/cli/__init__.py", "evals/scorers/__init__.py", "evals/pytest_plugin.py"}
+"""Registries of modules, and what others load always: what these import is loaded when it is asked for."""
 
 
 def _owns(owner: str | tuple[str, ...], path: Path) -> bool:

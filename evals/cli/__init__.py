@@ -21,6 +21,8 @@ _COMMANDS = {
     "report": ("evals.cli.report", "report", "Write a page about a gate's decision, two runs or one."),
     "show": ("evals.cli.runs", "show", "Print one sample: prompt, answers side by side, scores and why."),
     "pass-at-k": ("evals.cli.passk", "pass_at_k", "Estimate how often one of several answers passes."),
+    "import": ("evals.cli.imports", "import_results", "Turn results of lm-eval, Inspect or promptfoo into a run log."),
+    "batch": ("evals.cli.batch", "batch", "Write a suite as a batch file, read its results into a run log."),
     "scorers": ("evals.cli.scorers", "list_scorers", "List the scorers, their options and examples."),
     "keys": ("evals.cli.verdicts", "keys", "Make a pair of keys (ed25519) that signs verdicts."),
     "verify": ("evals.cli.verdicts", "verify", "Check the signature of a verdict and print what it says."),

@@ -16,6 +16,8 @@ COMMANDS = [
     "report",
     "show",
     "pass-at-k",
+    "import",
+    "batch",
     "scorers",
     "keys",
     "verify",

@@ -1,0 +1,79 @@
+"""A pytest plugin: a test that fails unless a gate passes.
+
+    def test_the_new_prompt_is_no_worse(assert_gate):
+        assert_gate("gate.yaml", candidate="runs/b.jsonl", baseline="runs/a.jsonl")
+
+Every pytest run of an environment with Tollgate in it loads this file: it imports nothing of the harness until a test
+asks for a gate.
+"""
+
+import importlib
+import os
+import warnings
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from evals.decision import Decision
+
+Name = str | os.PathLike[str]
+_DEFERRED = {"assertions": "evals.assertions", "errors": "gateway.contracts.errors"}
+"""What is imported when a test asks for a gate."""
+
+
+class GateWaived(UserWarning):
+    """A gate passed because somebody answers for a metric that did not."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--gate-reports`."""
+    group = parser.getgroup("tollgate")
+    group.addoption("--gate-reports", metavar="DIR", help="write Markdown, JUnit and verdicts of gates in tests here")
+
+
+@pytest.fixture(name="assert_gate")
+def _assert_gate(request: pytest.FixtureRequest) -> Callable[..., "Decision"]:
+    """`assert_gate("gate.yaml", candidate="b.jsonl", baseline="a.jsonl")`; paths count from pytest's rootdir."""
+    root, folder = request.config.rootpath, request.config.getoption("--gate-reports")
+
+    def asserting(gate: Name, **files: Name | None) -> "Decision":
+        __tracebackhide__ = True
+        given = {name: root / path for name, path in files.items() if path is not None}
+        return assert_gate(root / gate, reports=root / folder if folder else None, **given)
+
+    return asserting
+
+
+def assert_gate(
+    gate: Name,
+    *,
+    candidate: Name | None = None,
+    baseline: Name | None = None,
+    run: Name | None = None,
+    release: Name | None = None,
+    reports: Name | None = None,
+) -> "Decision":
+    """Fail the test, with the gate's report, on anything but `pass` or `waived`; a waived one warns.
+
+    `inconclusive` and `invalid` fail too, as do files that cannot be read: a gate that cannot decide lets nothing
+    through. `candidate` and `baseline` are logs, `run` is one of both, `release` the candidate's manifest.
+    """
+    __tracebackhide__ = True
+    assertions = importlib.import_module(_DEFERRED["assertions"])
+    errors = importlib.import_module(_DEFERRED["errors"])
+    named = {"candidate": candidate, "baseline": baseline, "run": run, "release": release}
+    files = assertions.Runs(Path(gate), **{name: Path(path) for name, path in named.items() if path is not None})
+    folder = Path(reports) if reports is not None else None
+    try:
+        decision: Decision = assertions.decided(files, now=datetime.now(UTC), reports=folder)
+    except errors.TollgateError as error:
+        pytest.fail(f"the gate cannot decide: {error}", pytrace=False)
+    if not assertions.admitted(decision):
+        pytest.fail(assertions.account(decision), pytrace=False)
+    if decision.answer == "waived":
+        warnings.warn(GateWaived(f"gate {decision.gate!r} is waived: {decision.reason}"), stacklevel=2)
+    return decision
