@@ -47,10 +47,8 @@ def test(case: Case) -> Found:
 
 
 def _both(case: Case) -> list[tuple[Unit, Unit]]:
-    theirs = case.baseline.units if case.baseline is not None else {}
-    return [
-        (case.candidate.units[u.id], theirs[u.id]) for u in case.units() if u.id in case.candidate.units.keys() & theirs
-    ]
+    ours, theirs = case.candidate.units, case.baseline.units if case.baseline is not None else {}
+    return [(ours[unit.id], theirs[unit.id]) for unit in case.units() if unit.id in ours and unit.id in theirs]
 
 
 def _unusable(case: Case, pairs: Pairs) -> str | None:

@@ -147,3 +147,9 @@ def statistical(gate: GateConfig) -> tuple[GateConfig, tuple[str, ...]]:
     """
     gone = tuple(name for name in _LEFT_OUT if getattr(gate, name, ()))
     return gate.model_copy(update=dict.fromkeys(gone, ())), gone
+
+
+def alone(gate: GateConfig, metric: MetricConfig) -> GateConfig:
+    """The gate with one condition: what it says of a regression planted for it, without the work of the others."""
+    rest = {"slices": ()} if "slices" in type(gate).model_fields else {}
+    return gate.model_copy(update={"metrics": (metric,), **rest})

@@ -96,7 +96,8 @@ class _Live:
             if (metric.label, metric.test) in self._shares:
                 drop, share = self._shares[metric.label, metric.test]
                 worse = swapping.planted(candidate, others, metric, draws, share)
-                told = decide(setup.gate, worse, baseline, now=setup.now, harness=harness(), cards=setup.cards)
+                gate = drawing.alone(setup.gate, metric)
+                told = decide(gate, worse, baseline, now=setup.now, harness=harness(), cards=setup.cards)
                 self.tally.add_regressed(metric, drop, told)
 
     def _measured(self, run: Evidence, others: swapping.Replacements) -> dict[tuple[str, str], tuple[float, float]]:

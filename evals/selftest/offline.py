@@ -43,8 +43,8 @@ class Offline:
             if at is not None and drop is not None:
                 self._drops[metric.label, metric.test] = (metric, drop, drop / at)
 
-    def _decide(self, candidate: Evidence, baseline: Evidence | None) -> Decision:
-        return decide(self._gate, candidate, baseline, now=self._now, harness=self._harness, cards=self._cards)
+    def _decide(self, candidate: Evidence, baseline: Evidence | None, gate: GateConfig | None = None) -> Decision:
+        return decide(gate or self._gate, candidate, baseline, now=self._now, harness=self._harness, cards=self._cards)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -63,6 +63,7 @@ class Offline:
             self.tally.add_equal(self._decide(candidate, baseline))
             for metric, drop, share in self._drops.values():
                 worse = drawing.spoiled(candidate, metric, share, rng)
-                self.tally.add_regressed(metric, drop, self._decide(worse, baseline))
+                told = self._decide(worse, baseline, drawing.alone(self._gate, metric))
+                self.tally.add_regressed(metric, drop, told)
             done()
         return self.tally

@@ -21,7 +21,7 @@ from evals.gate import decide
 from evals.gate_config import load_gate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-REPEATS, DECIDED = 600, 10
+REPEATS, DECIDED = 400, 6
 ALLOWED = ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / REPEATS)
 
 

@@ -25,7 +25,7 @@ def test_what_is_no_p_value_is_refused() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=10)
 def test_it_makes_none_smaller_and_holm_is_the_stricter(values: list[float]) -> None:
     for p, holm, other in zip(values, adjusted(values), adjusted(values, "fdr_bh"), strict=True):
         assert holm is not None

@@ -94,11 +94,11 @@ def test_one_slice_of_many_that_looks_worse_by_chance_accuses_nobody(judged) -> 
 
 def test_a_release_that_is_no_worse_is_seldom_accused(judged, make_evidence, make_gate, ask) -> None:
     rng, accused, plain = random.Random(5), 0, 0
-    for _ in range(20):
+    for _ in range(12):
         _, tags = run(600, 12)
         ours, theirs = ({key: float(rng.random() < 0.8) for key in tags} for _ in range(2))
         decision = judged(ours, theirs, tags, exact=EXACT | {"margin": 0.9}, margin=0.01)
         accused += any(m.verdict == "fail" for m in decision.metrics[1:])
         plain += any(m.upper < 0 for m in decision.metrics[1:])
-    assert accused <= 3
+    assert accused <= 2
     assert plain > accused

@@ -134,3 +134,10 @@ def test_what_is_not_about_chance_is_left_out(make_evidence, make_gate) -> None:
     with_word = gate.model_copy(update={"golden": ("one",)})
     left, gone = drawing.statistical(with_word)
     assert (left.golden, gone) == ((), ("golden",))  # type: ignore[attr-defined]
+
+
+def test_a_planted_regression_is_judged_by_its_own_condition(make_evidence, make_gate) -> None:
+    margin = {"metric": "exact", "test": "noninferior", "margin": 0.1}
+    gate = make_gate(make_evidence(VALUES), margin, {"metric": "exact", "test": "absolute", "at_least": 0.5})
+    assert drawing.alone(gate, gate.metrics[1]).metrics == (gate.metrics[1],)
+    assert drawing.alone(gate, gate.metrics[1]).min_clusters == gate.min_clusters

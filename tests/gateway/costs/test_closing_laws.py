@@ -138,7 +138,7 @@ def _hold(stores: Stores, made: list[LedgerRow]) -> None:
     assert abs(Decimal(sum(paid.values())).scaleb(-9) - expected) < Decimal("0.000001")
 
 
-LAWS = settings(deadline=None, max_examples=25, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+LAWS = settings(deadline=None, max_examples=12, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 
 
 @LAWS
