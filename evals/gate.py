@@ -128,6 +128,11 @@ def _problems(
     if baseline is not None:
         if (baseline.log.digest, baseline.arm) == (candidate.log.digest, candidate.arm):
             yield "candidate and baseline are the same run: a release compared with itself always passes"
+        if gate.baseline == "same_run" and baseline.log.digest != candidate.log.digest:
+            yield (
+                "the gate wants both releases in one run, and the baseline is of another: run again with `evals run "
+                "--baseline MODEL`, and give that log with --run"
+            )
         if baseline.log.manifest.suite_digest != candidate.log.manifest.suite_digest:
             yield "candidate and baseline ran with different params, scorers or samples: run both with the same suite"
         if changed := rescored(candidate, baseline):

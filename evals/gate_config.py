@@ -58,7 +58,8 @@ class GateConfig(documents.Frozen):
 
     `cached`: whether answers from the harness's own cache count. Where they do, the verdict says how many there are.
     With a `split`, `dataset_sha256` is the digest of that split, and only runs of it count. `max_retried` is the share
-    of results that may have taken more than one attempt: what is asked again is drawn anew.
+    of results that may have taken more than one attempt: what is asked again is drawn anew. `baseline: same_run` takes
+    a baseline only from the candidate's own run, asked at the same time: a number from last month is no comparison.
     """
 
     gate: Name
@@ -69,6 +70,7 @@ class GateConfig(documents.Frozen):
     min_coverage: Annotated[float, Field(ge=0.5, le=1)] = 0.99
     max_retried: Annotated[float, Field(ge=0, lt=1)] | None = None
     min_clusters: Annotated[int, Field(ge=2)] = 20
+    baseline: Literal["any", "same_run"] = "any"
     cached: Literal["refuse", "allow"] = "refuse"
     ttl: Duration = "14d"
     design: Design = Design()
@@ -205,6 +207,7 @@ _UNSET: dict[str, Any] = {
     "cached": "refuse",
     "split": None,
     "max_retried": None,
+    "baseline": "any",
     "slices": [],
     "golden": [],
     "waivers": [],

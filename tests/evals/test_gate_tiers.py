@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals import run_log
 from evals.evidence import gather
 from evals.gate import EXIT_CODES, decide, overall
 from gateway.contracts.verdict import MetricResult
@@ -131,3 +133,16 @@ def test_every_test_can_pass_and_knows_what_it_lacks(make_evidence, make_gate, t
     for lack in ({"tag": "nowhere"}, {"of": "f1"} if test == "cost" else {"metric": "f1"}):
         if test != "ratio" or "tag" in lack:
             assert ask(make_gate(candidate, TESTS[test] | lack), candidate, baseline).answer == "invalid"
+
+
+def test_a_gate_can_want_both_releases_in_one_run(make_evidence, make_gate, make_arms, tmp_path: Path) -> None:
+    values = {f"s{i:03}": float(i > 4) for i in range(100)}
+    margin = {"metric": "exact", "test": "noninferior", "margin": 0.1}
+    log = run_log.read(make_arms(tmp_path / "both.jsonl", values, values))
+    ours, theirs = gather(log), gather(log, "baseline")
+    gate = make_gate(ours, margin, baseline="same_run")
+    assert ask(gate, ours, theirs).answer == "pass"
+    other = make_evidence(values, release="faq@1")
+    decision = ask(gate, ours, other)
+    assert decision.answer == "invalid"
+    assert "the baseline is of another: run again with `evals run --baseline MODEL`" in decision.reason
