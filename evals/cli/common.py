@@ -2,12 +2,14 @@
 
 import os
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import click
 from rich.console import Console
 
+from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError, TollgateError
 
 BROKEN = 3
@@ -20,8 +22,13 @@ DEFAULT_KEY = "TOLLGATE_API_KEY"
 
 
 def api_key(variable: str) -> str | None:
-    """The key that a variable holds. Raises InputError for one that was named and is not set."""
+    """The key that a variable holds, or the file that a variable of its name with `_FILE` names.
+
+    Raises InputError for one that was named and is not set, and DocumentError for a file that cannot be read.
+    """
     value = os.environ.get(variable) or None
+    if value is None and (file := os.environ.get(f"{variable}_FILE")):
+        value = Secret(file=Path(file)).read()
     if value is None and variable != DEFAULT_KEY:
         raise InputError(f"expected a key in the variable {variable!r}, found none: export it, or do not name it")
     return value

@@ -41,7 +41,8 @@ class LedgerConfig(documents.Frozen):
 def database_url(value: str) -> str:
     """A URL of a database. Raises ValueError, without repeating a password that it may carry.
 
-    PostgreSQL's client library knows where passwords lie: `PGPASSWORD`, or a file that `PGPASSFILE` names.
+    PostgreSQL's client library knows where passwords lie: `PGPASSWORD`, or a file that `PGPASSFILE` names. The gateway
+    knows one place more: a file that `PGPASSWORD_FILE` names, with the password alone.
     """
     if value.startswith(SQLITE) and value != SQLITE:
         return value
@@ -57,7 +58,7 @@ def database_url(value: str) -> str:
         raise ValueError(f"{_EXPECTED}, found a URL whose host or port cannot be read") from None
     if secret or options & _SECRET:
         raise ValueError(
-            "a URL carries no password: put it into $PGPASSWORD, or into the file that $PGPASSFILE names (~/.pgpass)"
+            "a URL carries no password: put it into $PGPASSWORD, or into a file of its own that $PGPASSWORD_FILE names"
         )
     if not parts.path.strip("/"):
         raise ValueError(f"{_EXPECTED}, found no name of a database in {value!r}")

@@ -1,6 +1,8 @@
 """Where SQLite and PostgreSQL differ: how to connect, to insert what may be there, to be the only one, to tell days."""
 
+import os
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,12 +12,18 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.functions import FunctionElement
 
+from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError
 from gateway.settings.ledger import POSTGRES, database_url
 
 CONNECT_S = 5
 STATEMENT_S = 60
 """For so long a statement may run. Reports over millions of rows take seconds."""
+PASSWORD_FILE = "PGPASSWORD_FILE"  # noqa: S105 (a variable's name)
+"""The variable that names a file with PostgreSQL's password, as PostgreSQL's own image has it for the server.
+
+Unlike a file of PGPASSFILE it may be readable by others: what mounts secrets into containers seldom lets one choose.
+"""
 LOCK = 0x746F6C6C
 """Number of the lock that whoever changes many rows or tables at once holds, in a database for this alone."""
 
@@ -51,11 +59,19 @@ def _postgresql(url: str) -> Engine:
     parts = sa.make_url(url).set(drivername="postgresql+psycopg")
     settings = {name: value for name, value in _WAITING.items() if name not in parts.query}
     try:
-        return sa.create_engine(
+        engine = sa.create_engine(
             parts, connect_args=settings, paramstyle="format", pool_pre_ping=True, pool_timeout=10, pool_recycle=1800
         )
     except ModuleNotFoundError as error:
         raise InputError(f"PostgreSQL takes the package psycopg ({error}): pip install 'tollgate[postgres]'") from error
+    sa.event.listen(engine, "do_connect", _say_password)
+    return engine
+
+
+def _say_password(_dialect: object, _record: object, _arguments: object, settings: dict[str, Any]) -> None:
+    """Read at each connection: a password that is changed counts from the next one on. Raises DocumentError."""
+    if name := os.environ.get(PASSWORD_FILE):
+        settings["password"] = Secret(file=Path(name)).read()
 
 
 def _configure(connection: Any, _record: object) -> None:

@@ -1,11 +1,12 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from evals.cli.common import Command, GateCommand, console
+from evals.cli.common import DEFAULT_KEY, Command, GateCommand, api_key, console
 from gateway.contracts.errors import InputError
 
 CRASH = """
@@ -60,3 +61,16 @@ def test_a_defect_shows_its_traceback_and_is_never_a_verdict(kind: str, code: in
 
 def test_tables_have_room_where_there_is_no_terminal() -> None:
     assert console().width >= 120
+
+
+def test_a_key_may_lie_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DEFAULT_KEY, raising=False)
+    assert api_key(DEFAULT_KEY) is None
+    (tmp_path / "key").write_text("tg-of-the-file\n")
+    monkeypatch.setenv(f"{DEFAULT_KEY}_FILE", str(tmp_path / "key"))
+    assert api_key(DEFAULT_KEY) == "tg-of-the-file"
+    monkeypatch.setenv(DEFAULT_KEY, "tg-of-the-variable")
+    assert api_key(DEFAULT_KEY) == "tg-of-the-variable"
+    monkeypatch.setenv("OTHER_FILE", str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match="nothing"):
+        api_key("OTHER")

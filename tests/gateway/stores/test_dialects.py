@@ -1,7 +1,9 @@
 """What the two kinds of database do alike."""
 
+import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,10 +12,10 @@ import sqlalchemy as sa
 
 from gateway.contracts.errors import InputError
 from gateway.stores.database import LEDGER, LIVE
-from gateway.stores.dialects import STATEMENT_S, UtcDay, UtcHour, UtcMonth, connect, exclusively, insert
+from gateway.stores.dialects import PASSWORD_FILE, STATEMENT_S, UtcDay, UtcHour, UtcMonth, connect, exclusively, insert
 from gateway.stores.ledger import Ledger
 from tests.gateway.builders import settled
-from tests.gateway.postgres import Postgres
+from tests.gateway.postgres import Postgres, running
 
 ROOT = Path(__file__).parents[3]
 WITHOUT = """
@@ -124,3 +126,33 @@ def test_days_hours_and_months_are_utc_and_never_rounded_up(engine: sa.Engine, a
     with engine.connect() as connection:
         found = connection.execute(sa.select(*units, sa.func.count()).group_by(*units)).one()
     assert tuple(found) == (hour[:10], hour, hour[:7], 1)
+
+
+def test_the_password_of_a_file_is_read_at_each_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = Path(tempfile.mkdtemp(prefix="tollgate-hba-")) / "hba.conf"
+    rules.parent.chmod(0o755)
+    rules.write_text("host all guarded 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n")
+    secret = tmp_path / "password"
+    with running({"hba_file": str(rules)}) as server:
+        owner = connect(server.url())
+        with owner.begin() as connection:
+            connection.exec_driver_sql("CREATE ROLE guarded LOGIN PASSWORD 'first'")
+        guarded = connect(server.url().replace("tollgate@", "guarded@"))
+        for password in ("first", "second"):
+            with owner.begin() as connection:
+                connection.exec_driver_sql(f"ALTER ROLE guarded PASSWORD '{password}'")
+            with pytest.raises(sa.exc.OperationalError, match="password"), guarded.connect():
+                pass
+            secret.write_text(f"{password}\n")
+            monkeypatch.setenv(PASSWORD_FILE, str(secret))
+            with guarded.connect() as connection:
+                assert connection.exec_driver_sql("SELECT current_user").scalar() == "guarded"
+            guarded.dispose()
+        owner.dispose()
+    shutil.rmtree(rules.parent)
+
+
+def test_a_password_file_that_is_not_there_is_named(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PASSWORD_FILE, "/nowhere/password")
+    with pytest.raises(InputError, match="/nowhere/password"), connect(postgres.url()).connect():
+        pass
