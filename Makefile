@@ -41,6 +41,9 @@ $(VENV)/.ready: pyproject.toml configs/locks/dev.txt
 locks: $(VENV)/.ready ## resolve the locks anew
 	$(BIN)/uv pip compile $(LOCK) --extra evals --extra providers --extra postgres --extra redis --extra parquet --group dev pyproject.toml -o configs/locks/dev.txt
 	$(BIN)/uv pip compile $(LOCK) -c configs/locks/dev.txt pyproject.toml -o configs/locks/gateway.txt
+	$(BIN)/uv pip compile $(LOCK) -c configs/locks/dev.txt --extra postgres --extra redis pyproject.toml -o configs/locks/gateway-image.txt
+	$(BIN)/uv pip compile $(LOCK) -c configs/locks/dev.txt --extra evals pyproject.toml -o configs/locks/evals-image.txt
+	printf 'hatchling\nuv==$(UV_VERSION)\n' | $(BIN)/uv pip compile $(LOCK) - -o configs/locks/build.txt
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
