@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--max-num-queued-reqs", type=int, default=None)
     parser.add_argument("--prompt-tokens-details", action="store_true")
     parser.add_argument("--keep-alive-s", type=float, default=None)
+    parser.add_argument("--api-key", default=None, help="what guards its paths under /v1")
     parser.add_argument("--dev-mode", action="store_true", help="/sleep, /wake_up and /is_sleeping")
     options: dict[str, Any] = vars(parser.parse_args(arguments))
 
