@@ -14,7 +14,7 @@ for each in gateway evals; do
   check "$each: neither pip, uv nor the sources are in it" \
     inside $each sh -c 'for each in /src /opt/build /opt/tollgate/bin/pip /opt/tollgate/bin/uv; do test ! -e $each || exit 1; done'
   check "$each: what its build had as a secret is not in it: the certificates are its base's" \
-    equal "$(inside $each sha256sum "$certificates")" "$(inside base sha256sum "$certificates")"
+    equal "$(inside $each sha256sum "$certificates" 2>/dev/null)" "$(inside base sha256sum "$certificates" 2>/dev/null)"
 done
 check "gateway: no torch, ragas, pandas or numpy" \
   inside gateway python -c 'import importlib.util as u; assert not any(map(u.find_spec, ("torch", "ragas", "pandas", "numpy")))'
