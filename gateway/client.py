@@ -139,19 +139,22 @@ Direct = Callable[[Client], Coroutine[Any, Any, None] | None]
 
 async def gathered(receive: Receive, limit: int) -> bytes:
     """The whole body of an ASGI request. Raises BodyTooLarge, or ClientGone when it ends before it is whole."""
-    pieces: list[bytes] = []
-    size = 0
+    body: bytes | bytearray = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
         piece: bytes = message.get("body", b"")
-        size += len(piece)
-        if size > limit:
+        if len(body) + len(piece) > limit:
             raise too_large(limit)
-        pieces.append(piece)
+        if not body:
+            body = piece
+        elif piece:
+            # One array: however small its pieces are, a body takes no more memory than it is large.
+            body = bytearray(body) if isinstance(body, bytes) else body
+            body += piece
         if not message.get("more_body"):
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            return bytes(body)
 
 
 def too_large(limit: int) -> BodyTooLarge:

@@ -18,6 +18,8 @@ from gateway.contracts.errors import InputError
 
 QUIET = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 """vLLM reports its use to its makers unless told otherwise."""
+GUARDED = {"VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}
+"""An image's URL leads where it says, and not from there to an address inside; an operator may set it otherwise."""
 
 
 _direct = build_opener(ProxyHandler({}))  # no proxy of the environment has a part in loopback
@@ -83,7 +85,7 @@ def start(
         raise InputError(f"{str(python)!r} cannot be run: {error}") from error
     if found.stdout.strip() == "None":
         raise InputError(f"{str(python)!r} has no vllm: install it there, or name another interpreter with one")
-    environment = {**os.environ, **QUIET, **(env or {})}
+    environment = {**GUARDED, **os.environ, **QUIET, **(env or {})}
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 (an operator's choice)
             command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True

@@ -33,6 +33,9 @@ REFUSED: dict[str, str] = {
     "guided_whitespace_pattern": _CONSTRAINED,
 }
 """Fields that do not pass, with the reason that the client is told."""
+EXTRAS = "vllm_xargs"
+MOVING = frozenset(name for name, reason in REFUSED.items() if reason == _MOVED)
+"""Those that do not pass among vLLM's extra arguments either: there it takes them for the fields of these names."""
 
 _KEPT = "the gateway keeps no responses; send the whole conversation as `input`"
 STATEFUL: dict[str, str] = {
@@ -80,6 +83,8 @@ def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) ->
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not a JSON object: {_without_content(error)}") from error
     _refuse(fields)
+    if EXTRAS in fields:
+        _refuse_extras(fields[EXTRAS])
     counts.check(fields, endpoint.wire)
     if endpoint.wire == "responses":
         _refuse_state(fields)
@@ -105,6 +110,8 @@ def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) ->
 
 def _parse_form(form: Form, endpoint: Endpoint) -> Request:
     _refuse(form.parts)
+    if (extras := form.text(EXTRAS)) is not None:
+        _refuse_extras(msgspec.Raw(extras.strip().encode()))
     counts.check_form(form)
     stream = _streams(endpoint, _form_flag(form, "stream"))
     usage, continuous = _form_flag(form, "stream_include_usage"), _form_flag(form, "stream_continuous_usage_stats")
@@ -127,6 +134,14 @@ def _refuse(fields: Mapping[str, Any]) -> None:
     if not REFUSED.keys().isdisjoint(fields):
         name = next(name for name in REFUSED if name in fields)
         raise InvalidRequest(f"the field {name!r} is not taken: {REFUSED[name]}", param=name)
+
+
+def _refuse_extras(told: msgspec.Raw) -> None:
+    """What is no object holds no names, and is the engine's to judge."""
+    extras = _typed(told, EXTRAS, _object, "an object") if bytes(told).startswith(b"{") else None
+    if extras and not MOVING.isdisjoint(extras):
+        name = min(MOVING.intersection(extras))
+        raise InvalidRequest(f"{name!r} is not taken in {EXTRAS!r} either: {_MOVED}", param=EXTRAS)
 
 
 def _refuse_state(fields: Mapping[str, msgspec.Raw]) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.client import Client, ClientGone, Message, gathered, too_large
+from gateway.contracts.errors import InvalidRequest
 from gateway.server.head import Fields, common_line, fields, status_line
+from gateway.server.limits import Limits
 from gateway.server.reader import Head
 
 
@@ -37,12 +39,13 @@ class Cycle(Client):
 
     __slots__ = (
         "_bodiless", "_chunked", "_connection", "_continue", "_delivered", "_fields", "_head", "_keep_alive",
-        "_left_of_length", "_news", "_pieces", "_sent_head", "_touched", "ended", "head", "whole",
+        "_left_of_length", "_news", "_pieces", "_sent_head", "_touched", "_whole_s", "ended", "head", "whole",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, request: Head, write_s: float) -> None:
-        super().__init__(request.method, request.path, write_s)
+    def __init__(self, connection: Connection, request: Head, limits: Limits) -> None:
+        super().__init__(request.method, request.path, limits.write_s)
         self.head = request
+        self._whole_s = limits.whole_s
         self._connection = connection
         self._keep_alive = request.keep_alive
         self._continue = request.expects_continue
@@ -103,12 +106,19 @@ class Cycle(Client):
 
     async def _body(self, limit: int) -> bytes:
         if not self.whole or self._touched or self.gone:
-            return await gathered(self.receive, limit)
+            return await self._gathered(limit)
         self._touched = self._delivered = True
         body = self._taken()
         if len(body) > limit:
             raise too_large(limit)
         return body
+
+    async def _gathered(self, limit: int) -> bytes:
+        try:
+            async with asyncio.timeout(self._whole_s):
+                return await gathered(self.receive, limit)
+        except TimeoutError:
+            raise InvalidRequest(f"the body took longer than {self._whole_s:g} s: send it faster, or less") from None
 
     @property
     def blocked(self) -> bool:

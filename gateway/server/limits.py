@@ -17,6 +17,8 @@ class Limits:
     """From the first byte of a request to the end of its head."""
     body_s: float = 60.0
     """Between two pieces of a body."""
+    whole_s: float = 600.0
+    """From the moment that a body is asked for to its end, however lively its pieces come."""
     write_s: float = 30.0
     """How long a client may leave unread what was sent to it, unless a request sets its own limit."""
     linger_s: float = 30.0

@@ -127,7 +127,7 @@ class HttpProtocol(asyncio.Protocol):
         """A request has begun: so may the application."""
         if self._most_tasks is not None and len(self._state.tasks) >= self._most_tasks:
             raise Refused(UpstreamOverloaded(f"more than {self._most_tasks} requests at once: try again"))
-        self._arriving = cycle = Cycle(self, head, self._limits.write_s)
+        self._arriving = cycle = Cycle(self, head, self._limits)
         if self._current is None and not self.paused:
             self._start(cycle)
         else:

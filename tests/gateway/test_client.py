@@ -1,6 +1,7 @@
 """What is the same for every client: the bounds of its body, its departure, and what it is told in which dialect."""
 
 import json
+import tracemalloc
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, get_args
@@ -81,6 +82,16 @@ async def test_a_body_that_announces_too_much_is_not_read_at_all() -> None:
 
 async def test_a_body_may_be_as_large_as_the_limit() -> None:
     assert await Carried(_body(b"abc"), [(b"content-length", b"3")]).read_body(3) == b"abc"
+
+
+async def test_a_body_in_the_smallest_pieces_takes_no_more_memory_than_it_is_large() -> None:
+    client, size = Carried(_body(*[b"ab"] * 50_000)), 100_000
+    tracemalloc.start()
+    try:
+        assert len(await client.read_body(size)) == size
+        assert tracemalloc.get_traced_memory()[1] < 4 * size
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("pieces", [[], _body(b"a", b"b")[:1]])

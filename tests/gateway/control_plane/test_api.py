@@ -148,6 +148,23 @@ async def test_a_path_of_nobodys_is_a_404_in_openais_shape(house: House, path: s
     assert _code(await house.get(path, house.may())) == (404, "unknown_url")
 
 
+@pytest.mark.parametrize("host", ["[", "x/?", "x/#", "a b", "h:x"])
+async def test_a_path_is_told_as_it_was_asked_for_whatever_the_host_says(house: House, host: str) -> None:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    said: list[Any] = []
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    for method, path in (("GET", "/nothing"), ("POST", "/health")):
+        fields = {"path": path, "raw_path": path.encode(), "query_string": b"", "headers": [(b"host", host.encode())]}
+        await house.app()({"type": "http", "method": method, **fields}, receive, send)
+        assert path.encode() in said.pop()["body"]
+        assert said.pop()["status"] in (404, 405)
+
+
 @pytest.mark.parametrize("method", ["POST", "DELETE", "PUT", "PATCH"])
 async def test_another_method_is_a_405_in_openais_shape(house: House, method: str) -> None:
     assert _code(await house.get("/v1/models", house.may(), method)) == (405, "method_not_allowed")

@@ -20,6 +20,7 @@ if sys.argv[1] == "-c":
     sys.exit()
 print("arguments", *sys.argv[1:], flush=True)
 print("quiet", os.environ["VLLM_NO_USAGE_STATS"], os.environ["DO_NOT_TRACK"], os.environ.get("EXTRA"), flush=True)
+print("redirects", os.environ["VLLM_MEDIA_URL_ALLOW_REDIRECTS"], flush=True)
 {first}
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -67,9 +68,10 @@ def test_an_engine_is_started_awaited_and_stopped(house: House) -> None:
     assert waited == sorted(waited)
     port = engine.url.rpartition(":")[2]
     where = f"--model org/m --host 127.0.0.1 --port {port} --max-model-len=9"
-    assert engine.tail().splitlines()[:2] == [
+    assert engine.tail().splitlines()[:3] == [
         f"arguments -m vllm.entrypoints.openai.api_server {where}",
         "quiet 1 1 more",
+        "redirects 0",
     ]
     engine.stop()
     assert engine.process.poll() is not None

@@ -8,7 +8,7 @@ import pytest
 from gateway.contracts.errors import InvalidRequest
 from gateway.policy import multipart
 from gateway.policy.endpoints import ENDPOINTS
-from gateway.policy.request import REFUSED, STATEFUL, Request, parse, prepare
+from gateway.policy.request import MOVING, REFUSED, STATEFUL, Request, parse, prepare
 from tests.engine import recordings
 from tests.gateway.builders import release
 
@@ -174,6 +174,26 @@ def test_dangerous_fields_do_not_pass_in_a_form() -> None:
     with pytest.raises(InvalidRequest) as caught:
         _audio({"priority": "1"})
     assert caught.value.param == "priority"
+
+
+@pytest.mark.parametrize("name", sorted(MOVING))
+def test_what_moves_caches_does_not_pass_as_an_extra_argument(name: str) -> None:
+    """vLLM reads the fields of these names out of its extra arguments, and one that is a text ends the whole engine."""
+    for path in JSON:
+        for told in ("text", {"do_remote_prefill": True}, None):
+            error = _refused(path, {"vllm_xargs": {"a": 1, name: told}})
+            assert (error.param, name in error.message) == ("vllm_xargs", True)
+    for path in AUDIO:
+        with pytest.raises(InvalidRequest, match=name):
+            _audio({"vllm_xargs": json.dumps({name: 1})}, path)
+        with pytest.raises(InvalidRequest, match="should be an object"):
+            _audio({"vllm_xargs": "{'a"}, path)
+
+
+def test_other_extra_arguments_pass_as_they_came() -> None:
+    for extras in (None, {}, {"top": "a", "priority": 1}, "kv_transfer_params", ["kv_transfer_params"]):
+        assert _sent(JSON[0], {"vllm_xargs": extras}, PLAIN)["vllm_xargs"] == extras
+    assert _heard(_audio({"vllm_xargs": '{"a":1}'})) == {"model": "faq", "vllm_xargs": '{"a":1}'}
 
 
 @pytest.mark.parametrize(("usage", "continuous"), [("false", ""), ("true", "false"), ("1", "True")])

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.client import JSON, ClientGone
 from gateway.contracts.envelopes import envelope, event
-from gateway.contracts.errors import BodyTooLarge, UpstreamOverloaded
+from gateway.contracts.errors import BodyTooLarge, InvalidRequest, UpstreamOverloaded
+from gateway.server.limits import Limits
 from gateway.server.protocol import Direct
 from tests.gateway.listening import GET, SECONDS, echo, post, site
 
@@ -102,6 +103,22 @@ async def test_a_body_that_turns_out_too_large_is_the_last(said: bytes) -> None:
     async with site(echo, direct=_bounded) as running, running.talk(said) as talk:
         status, headers, body = await talk.answer()
         assert (status, b"larger than 3 bytes" in body, headers[b"connection"]) == (413, True, b"close")
+
+
+async def test_a_body_that_drips_is_not_waited_for_longer() -> None:
+    async def direct(client: Any) -> None:
+        with pytest.raises(InvalidRequest, match=r"longer than 0\.05 s") as slow:
+            await client.read_body(1000)
+        client.fail(slow.value)
+
+    limits = Limits(whole_s=0.05, body_s=SECONDS)
+    async with site(echo, direct=direct, limits=limits) as running, running.talk(post(bytes(999))[:-999]) as talk:
+        answer = asyncio.ensure_future(talk.answer())
+        while not answer.done():
+            talk.say(b"a")
+            await running.passes(0.01)
+        status, headers, _ = answer.result()
+        assert (status, headers[b"connection"]) == (400, b"close")
 
 
 async def test_the_client_is_told_when_to_send_its_body() -> None:
