@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from gateway.contracts.errors import DocumentError, Mistake
 
 MAX_BYTES = 4 * 1024 * 1024
+MAX_DEPTH = 64
+"""Of mappings and lists in each other. YAML's scanner looks at all that are open again at each word."""
 LATER = "(what the file refers to is looked at once these are mended)"
 
 Location = tuple[str | int, ...]
@@ -127,6 +129,28 @@ def parse(text: str, path: str) -> tuple[Any, dict[Location, int]]:
     return values, lines
 
 
+def _explodes(text: str) -> Mistake | None:
+    """What a small text would need much time or memory for. Raises YAMLError for what is no YAML before that."""
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        line = token.start_mark.line + 1
+        if isinstance(token, yaml.AliasToken):
+            return Mistake(line, "", "YAML aliases (*name) are refused: write the value out")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MAX_DEPTH:
+            return Mistake(line, "", f"nested more than {MAX_DEPTH} deep, which no person wrote")
+    return None
+
+
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
+
+
 def _parse(text: str, path: str) -> tuple[Any, dict[Location, int], list[Mistake]]:
     """The same, with the mistakes that leave values to look at (a duplicate key) beside them."""
     if len(text) > MAX_BYTES:
@@ -134,13 +158,9 @@ def _parse(text: str, path: str) -> tuple[Any, dict[Location, int], list[Mistake
         raise DocumentError(path, [Mistake(1, "", too_long)])
     reader = _Reader(path)
     try:
-        for token in yaml.scan(text, Loader=yaml.SafeLoader):
-            if isinstance(token, yaml.AliasToken):
-                line = token.start_mark.line + 1
-                raise DocumentError(path, [Mistake(line, "", "YAML aliases (*name) are refused: write the value out")])
+        if (bomb := _explodes(text)) is not None:
+            raise DocumentError(path, [bomb])
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except RecursionError as error:
-        raise DocumentError(path, [Mistake(1, "", "nested too deeply to be a file that a person wrote")]) from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = mark.line + 1 if mark else 1

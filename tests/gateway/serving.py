@@ -31,6 +31,7 @@ from gateway.contracts.ledger import LedgerRow
 from gateway.contracts.prices import Price, PriceBook
 from gateway.contracts.release import ModelFiles, Prompt, ReleaseManifest, Sampling
 from gateway.policy.auth import Scope
+from gateway.server import limits as server_limits
 from gateway.server.protocol import HttpProtocol
 from gateway.settings.health import Health
 from gateway.stores.bundle import Stores, open_stores
@@ -87,6 +88,7 @@ class Gateway:
     port: int
     app: Application
     stores: Stores
+    server: uvicorn.Server | None = None
 
     def key(self, *, team: str = "search", scope: Scope = "serve", models: Sequence[str] | None = None) -> str:
         """A new virtual key, known to the gateway at its next refresh; made before the start it is known at once."""
@@ -141,9 +143,18 @@ def make_key(
 
 @asynccontextmanager
 async def serving(
-    deployed: Deployment, folder: Path, *, http: str | None = None, database: str | None = None
+    deployed: Deployment,
+    folder: Path,
+    *,
+    http: str | None = None,
+    database: str | None = None,
+    patience: server_limits.Limits = server_limits.DEFAULTS,
+    **options: Any,
 ) -> AsyncIterator[tuple[Gateway, str, str]]:
-    """(gateway, serve key, evaluate key) of an application on a free loopback port; `http` is another server's."""
+    """(gateway, serve key, evaluate key) of an application on a free loopback port; `http` is another server's.
+
+    `patience` is the server's with its clients, `options` are uvicorn's.
+    """
     stores = open_stores(database or f"sqlite:///{folder / 'tollgate.db'}", folder / "tollgate.db.spool")
     serve, evaluate = make_key(stores), make_key(stores, team="quality", scope="evaluate")
     numbers = itertools.count()
@@ -151,14 +162,14 @@ async def serving(
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        protocol: Any = http or partial(HttpProtocol, direct=app.direct)
-        server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_level="error"))
+        protocol: Any = http or partial(HttpProtocol, limits=patience, direct=app.direct)
+        server = uvicorn.Server(uvicorn.Config(app, http=protocol, log_level="error", **options))
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         await server.startup(sockets=[listener])
         try:
             await server.on_tick(0)  # sets the date
-            yield Gateway(f"http://127.0.0.1:{port}", port, app, stores), serve, evaluate
+            yield Gateway(f"http://127.0.0.1:{port}", port, app, stores, server), serve, evaluate
         finally:
             await _end(server)
             await _let_go(stores.database)

@@ -157,10 +157,20 @@ def test_a_huge_file_is_refused_before_it_is_parsed() -> None:
         documents.parse("a" * (documents.MAX_BYTES + 1), "c.yaml")
 
 
-def test_deep_nesting_is_a_document_error() -> None:
-    """A file of brackets must not end the process that reads it."""
-    with pytest.raises(DocumentError):
-        documents.parse("[" * 5_000 + "]" * 5_000, "c.yaml")
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "[" * 5_000 + "]" * 5_000, "{a: " * 50_000, "- " * 20_000, "? " * 20_000]
+)
+def test_deep_nesting_is_a_document_error(text: str) -> None:
+    """A file of brackets must neither end the process that reads it nor keep it for minutes."""
+    with pytest.raises(DocumentError, match=f"more than {documents.MAX_DEPTH} deep") as caught:
+        documents.parse(f"a: b\nc:\n {text}", "c.yaml")
+    assert caught.value.mistakes[0].line == 3
+
+
+def test_lists_beside_each_other_are_not_deep() -> None:
+    text = "".join(f"a{at}: [[], {{}}, [[]]]\n" for at in range(3 * documents.MAX_DEPTH))
+    deep = "b: " + "[" * (documents.MAX_DEPTH - 1) + "]" * (documents.MAX_DEPTH - 1)
+    assert len(documents.parse(text + deep, "c.yaml")[0]) == 3 * documents.MAX_DEPTH + 1
 
 
 def test_an_unhashable_key_is_a_document_error_or_text() -> None:
