@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -193,7 +194,7 @@ def test_github_has_no_more_rights_than_it_uses() -> None:
     assert job["permissions"] == {"contents": "read", "pull-requests": "write"}
     assert job["timeout-minutes"] <= 60
     uses = [step["uses"] for step in job["steps"] if "uses" in step]
-    assert all("@v" in each and each.startswith("actions/") for each in uses)
+    assert all(re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", each) for each in uses)
     secret = _steps()["Gate"]["env"]["SIGNING_KEY"]
     assert "github.event_name != 'pull_request' && secrets.TOLLGATE_SIGNING_KEY" in secret
 
