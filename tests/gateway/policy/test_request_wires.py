@@ -178,7 +178,7 @@ def test_dangerous_fields_do_not_pass_in_a_form() -> None:
 
 @pytest.mark.parametrize("name", sorted(MOVING))
 def test_what_moves_caches_does_not_pass_as_an_extra_argument(name: str) -> None:
-    """vLLM reads the fields of these names out of its extra arguments, and one that is a text ends the whole engine."""
+    """vLLM reads the fields of these names out of its extra arguments, and its connectors expect no text there."""
     for path in JSON:
         for told in ("text", {"do_remote_prefill": True}, None):
             error = _refused(path, {"vllm_xargs": {"a": 1, name: told}})
