@@ -39,7 +39,7 @@ $(VENV)/.ready: pyproject.toml configs/locks/dev.txt
 	@touch $@
 
 locks: $(VENV)/.ready ## resolve the locks anew
-	$(BIN)/uv pip compile $(LOCK) --extra evals --extra providers --extra postgres --extra redis --extra parquet --group dev pyproject.toml -o configs/locks/dev.txt
+	$(BIN)/uv pip compile $(LOCK) --extra evals --extra providers --extra postgres --extra redis --extra parquet --extra otel --group dev pyproject.toml -o configs/locks/dev.txt
 	$(BIN)/uv pip compile $(LOCK) -c configs/locks/dev.txt pyproject.toml -o configs/locks/gateway.txt
 	$(BIN)/uv pip compile $(LOCK) -c configs/locks/dev.txt --extra postgres --extra redis pyproject.toml -o configs/locks/gateway-image.txt
 	$(BIN)/uv pip compile $(LOCK) -c configs/locks/dev.txt --extra evals pyproject.toml -o configs/locks/evals-image.txt

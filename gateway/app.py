@@ -17,10 +17,12 @@ from gateway.budgeting import WATCH_S, Budgeting
 from gateway.client import Client, Receive, Send
 from gateway.config import Deployment
 from gateway.contracts.errors import InputError
-from gateway.control_plane import closer, counting, loops
+from gateway.control_plane import counting, loops
 from gateway.control_plane.api import Pages, build_api
 from gateway.control_plane.current import Current
+from gateway.control_plane.leading import Leading
 from gateway.control_plane.probes import Probes, readiness
+from gateway.control_plane.process import LOOK_S, Process
 from gateway.control_plane.registration import Engines, Registration
 from gateway.control_plane.scrapes import Scrapes
 from gateway.control_plane.state import State
@@ -30,10 +32,12 @@ from gateway.policy.endpoints import ENDPOINTS
 from gateway.policy.limits import Admission
 from gateway.serving import ReplicaPool
 from gateway.settings.ledger import LedgerConfig
+from gateway.sharing import running, sharing_of
 from gateway.stores import spool as spools
 from gateway.stores.budget_books import book_of
 from gateway.stores.bundle import Stores
 from gateway.telemetry import WORKERS_FOLDER, Telemetry
+from gateway.tracing import FLUSH_S, Tracing, tracing_of
 
 Work = tuple[float, Callable[[], Awaitable[None]]]
 """Seconds between two rounds, and one round."""
@@ -79,64 +83,68 @@ def build(
 ) -> Application:
     """Build the application: recover what a dead gateway left, open this one's spool. Connections open on demand.
 
-    `drain_s`: seconds between two drains of settled rows into the database; `closes`: whether it closes past hours.
+    `drain_s`: seconds between two drains of settled rows into the database; `closes`: whether, of the processes of one
+    machine, it closes past hours and lets old rows go. Over PostgreSQL it is one of all gateways.
     """
     telemetry, new_id = Telemetry(), new_id or _request_ids(clock).__next__
     current = Current(deployment, stores, telemetry, clock, monotonic)
-    spools.recover(stores.spool_folder, stores.ledger.insert)
-    spool = _spool(stores.spool_folder, deployment.config.ledger)
-
+    spool = _spool(stores, deployment.config.ledger)
+    tracing = tracing_of(deployment.config.tracing, lambda: current.addresses, monotonic, telemetry.traces)
     drain = _drain(current, spool, stores, telemetry)
     budgeting = _budgeting(deployment, stores, telemetry, clock, monotonic, drain)
+    sharing = sharing_of(deployment.config.redis, telemetry, monotonic)
     data_plane = DataPlane(
         serving=lambda: current.state.serving,
         spool=spool,
         telemetry=telemetry,
-        admission=Admission(),
+        admission=Admission() if sharing is None else sharing.admission,
+        sharing=sharing,
         budgeting=budgeting,
         forwarding=Forwarding(telemetry, monotonic),
         clock=clock,
         monotonic=monotonic,
         new_id=new_id,
+        tracing=tracing,
     )
     count = _counting(current, stores, telemetry, clock)
-
+    leading = Leading(stores, telemetry, clock, current, chosen=closes)
     work: list[Work] = [
-        (loops.REFRESH_S, lambda: loops.refresh(current.state)),
         (drain_s, drain),
-        (loops.FOLD_S, lambda: loops.fold(stores.database, deployment.config.ledger.retention_days, clock())),
         (counting.LOOK_S, count),
         (WATCH_S, lambda: budgeting.watch(current.state.serving.budgets)),
-        *_closing(current, stores, clock, closes=closes),
+        *leading.work(),
         *_watching(current, spool, telemetry, clock, monotonic, new_id),
     ]
 
     @asynccontextmanager
-    async def running() -> AsyncIterator[None]:
+    async def lifespan() -> AsyncIterator[None]:
         await budgeting.prepare(current.state.serving.budgets)
         try:
-            async with _at_work(work):
+            async with _at_work(work, tracing), running(sharing):
                 yield
         finally:
+            leading.close()
             await budgeting.close()
             await loops.attempt(drain)
             await loops.attempt(lambda: count(counting.LAST_S))
             spool.close()
             current.close()
 
-    pages = _pages(current, stores, telemetry, clock)
-    return Application(data_plane, current, build_api(pages, running))
+    return Application(data_plane, current, build_api(_pages(current, stores, telemetry, clock), lifespan))
 
 
 @asynccontextmanager
-async def _at_work(work: Sequence[Work]) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(loops.every(seconds, each)) for seconds, each in work]
+async def _at_work(work: Sequence[Work], tracing: Tracing | None) -> AsyncIterator[None]:
+    flushing = [] if tracing is None else [(FLUSH_S, tracing.flush)]
+    tasks = [asyncio.create_task(loops.every(seconds, each)) for seconds, each in (*work, *flushing)]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if tracing is not None:
+            await tracing.flush()
 
 
 def _drain(
@@ -154,7 +162,10 @@ def _drain(
     return drain
 
 
-def _spool(folder: Path, config: LedgerConfig) -> spools.Spool:
+def _spool(stores: Stores, config: LedgerConfig) -> spools.Spool:
+    """A new one, once what dead gateways left is in the ledger."""
+    folder = stores.spool_folder
+    spools.recover(folder, stores.ledger.insert)
     try:
         return spools.Spool(folder, owner=f"{time.time_ns()}-{os.getpid()}", when_full=config.when_full)
     except OSError as error:
@@ -198,15 +209,6 @@ def _request_ids(clock: Callable[[], float]) -> Iterator[str]:
             yield f"tg-{int(clock() * 1000):012x}{drawn[start : start + 16]}"
 
 
-def _closing(current: Current, stores: Stores, clock: Callable[[], float], *, closes: bool) -> list[Work]:
-    """What closes the books of past hours: in one of several workers."""
-
-    async def close_hours() -> None:
-        await closer.close_hours(stores, clock(), current.costed)
-
-    return [(loops.CLOSE_S, close_hours)] if closes else []
-
-
 def _watching(
     current: Current,
     spool: spools.Spool,
@@ -215,7 +217,7 @@ def _watching(
     monotonic: Callable[[], float],
     new_id: Callable[[], str],
 ) -> list[Work]:
-    """What asks the engines how and what they are, as the configuration of each moment says."""
+    """What looks at state, process and engines, as the configuration of each moment says."""
     probes = Probes(
         replicas=lambda: [replica for pool in current.state.serving.pools.values() for replica in pool.engines],
         settings=current.health,
@@ -255,7 +257,9 @@ def _watching(
         if current.health.probes:
             await replace(registration, settings=current.health).round()
 
-    return [(0.0, probe), (0.0, scrape), (loops.REFRESH_S, register)]
+    look = Process(spool, telemetry, clock, monotonic).look
+    refreshed = (loops.REFRESH_S, lambda: loops.refresh(current.state))
+    return [refreshed, (LOOK_S, look), (0.0, probe), (0.0, scrape), (loops.REFRESH_S, register)]
 
 
 def _counting(

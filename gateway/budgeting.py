@@ -26,6 +26,7 @@ from gateway.contracts.ledger import LedgerRow
 from gateway.policy.accounting import Account
 from gateway.policy.auth import Principal
 from gateway.policy.budgets import Budgets, Charge, Claim, Counter, Outcome, Standing, money, refusal
+from gateway.policy.ceilings import NANO
 from gateway.policy.estimate import Demand
 from gateway.policy.shapes import Request
 from gateway.server.head import line
@@ -257,7 +258,7 @@ class Budgeting:
         if budgets is None or not self._known:
             return
         known = list(self._known.values())
-        ratios = defaultdict[str, float](float)
+        ratios, left = defaultdict[str, float](float), dict[str, int]()
         try:
             standings = await self.book.standings([each.id for each in known])
             for counter, found in zip(known, standings, strict=True):
@@ -270,11 +271,14 @@ class Budgeting:
                         await self.book.correct(counter.id, corrected)
                         standing.corrected = corrected
                 ratios[counter.budget] = max(ratios[counter.budget], standing.total / counter.limit)
+                rest = counter.limit - standing.total
+                left[counter.budget] = min(left.get(counter.budget, rest), rest)
         except BookAway as error:
             log.warning("budgets are not looked at: %s", error)
             return
         for name, ratio in ratios.items():
             self._telemetry.budget_spent.labels(name).set(ratio)
+            self._telemetry.budget_left.labels(name, budgets.currency).set(left[name] / int(NANO))
 
     async def close(self) -> None:
         """Write what is settled."""

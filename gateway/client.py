@@ -12,6 +12,8 @@ from typing import Any
 
 from gateway.contracts.envelopes import Dialect, envelope, event
 from gateway.contracts.errors import BodyTooLarge, InternalError, RequestError
+from gateway.contracts.ledger import CLIENT_CLOSED
+from gateway.contracts.trace import Trace, passed_on
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -24,17 +26,21 @@ SSE = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-stor
 class ClientGone(Exception):
     """The client left, or reads too slowly to be waited for."""
 
+    code = CLIENT_CLOSED
+
 
 class Client:
     """`path` is as it was written; `gone` turns true when it leaves; `started` when it was sent its first byte.
 
     `lines` are header lines, each with its line end, that every answer to it carries. Errors are told in its `dialect`.
-    What was sent to it may stay unread for `write_s` seconds. `events` is how many events of a stream it may have seen.
+    What was sent to it may stay unread for `write_s` seconds. `context` are header lines that say to engines which
+    trace its request belongs to, and `trace` what is noted of it where it is recorded. `events` is how many events of a
+    stream it may have seen.
     """
 
     __slots__ = (
-        "_abort", "_streaming", "dialect", "events", "gone", "lines", "method", "path", "request_id", "started",
-        "write_s",
+        "_abort", "_streaming", "context", "dialect", "events", "gone", "lines", "method", "path", "request_id",
+        "started", "trace", "write_s",
     )  # fmt: skip
 
     def __init__(self, method: str, path: str, write_s: float) -> None:
@@ -43,7 +49,8 @@ class Client:
         self.write_s = write_s
         self.dialect: Dialect = "openai"
         self.request_id: str | None = None
-        self.lines = b""
+        self.lines = self.context = b""
+        self.trace: Trace | None = None
         self.events = 0
         self.gone = self.started = self._streaming = False
         self._abort: Callable[[str], None] | None = None
@@ -89,6 +96,12 @@ class Client:
             raise too_large(limit)
         return await self._body(limit)
 
+    def follow(self) -> None:
+        """Say to engines, as it came, which trace the request belongs to."""
+        parent = self.header(b"traceparent")
+        if parent is not None:
+            self.context = passed_on(parent, self.header(b"tracestate"))
+
     def aborts(self, abort: Callable[[str], None] | None) -> None:
         """What to call with the reason when the client leaves; at once, if it has left. None: nothing any more."""
         self._abort = abort
@@ -123,6 +136,8 @@ class Client:
 
     def fail(self, error: RequestError) -> None:
         """Tell of an error: as a status, or as an event when the stream has begun. Raises ClientGone."""
+        if self.trace is not None:
+            self.trace.error, self.trace.status = error.code, error.status
         if not self.started:
             again = b"" if error.retry_after is None else b"retry-after: %d\r\n" % error.retry_after
             again += b"" if error.passes else b"x-should-retry: false\r\n"  # OpenAI's clients heed it

@@ -28,6 +28,7 @@ from gateway.settings.replicas import AdapterConfig, ReplicaConfig, ranked
 from gateway.settings.routing import PolicyName, Routing
 from gateway.settings.rules import Headers, RuleConfig, release_mistakes, rule_mistakes
 from gateway.settings.tags import Tags
+from gateway.settings.tracing import TracingConfig
 
 Keyed = TypeVar("Keyed", "ReplicaConfig", ProviderConfig)
 
@@ -127,6 +128,7 @@ class GatewayConfig(documents.Frozen):
     teams: dict[str, TeamConfig] = Field(default_factory=dict)
     budgets: dict[BudgetName, BudgetConfig] = Field(default_factory=dict)
     redis: RedisConfig | None = None
+    tracing: TracingConfig | None = None
 
 
 @dataclass(frozen=True)

@@ -19,18 +19,20 @@ from gateway.client import Client, ClientGone, Message, Receive, Send
 from gateway.contracts.errors import GatewayStopping, InternalError, LedgerFull, MethodNotAllowed, RequestError, let_go
 from gateway.contracts.ledger import CLIENT_CLOSED
 from gateway.forwarding import Forwarding
+from gateway.logs import named
 from gateway.policy.accounting import admit
 from gateway.policy.auth import authenticate
 from gateway.policy.endpoints import ENDPOINTS
-from gateway.policy.limits import Admission, Reservation
-from gateway.policy.limits import told as told_limits
-from gateway.policy.request import parse, prepare
-from gateway.policy.resolution import Asked, Resolved, fallbacks, resolve
+from gateway.policy.limits import Admission, Reservation, told
+from gateway.policy.request import parse
+from gateway.policy.resolution import Asked, fallbacks, resolve
 from gateway.relay import Exchange
 from gateway.server.head import line
-from gateway.serving import ReplicaPool, Serving, told
+from gateway.serving import Serving
+from gateway.sharing import Sharing
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
+from gateway.tracing import Tracing
 
 log = logging.getLogger("tollgate")
 
@@ -48,6 +50,8 @@ class DataPlane:
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     new_id: Callable[[], str]
+    sharing: Sharing | None = None
+    tracing: Tracing | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """The same under any server of ASGI."""
@@ -63,6 +67,10 @@ class DataPlane:
         serving, client.request_id = self.serving(), self.new_id()
         client.dialect, client.write_s = ENDPOINTS[client.path].dialect, serving.timeouts.client
         client.lines = line(b"x-tollgate-request-id", client.request_id.encode())
+        if self.tracing is None:
+            client.follow()
+        else:
+            self.tracing.begin(client, self.clock())
         try:
             await self._serve(serving, client, client.request_id)
         except ClientGone:
@@ -74,8 +82,11 @@ class DataPlane:
                 self._fail(client, GatewayStopping("the gateway stops before this answer has ended: ask again"))
             raise
         except Exception:
-            log.exception("a defect of the gateway ended request %s", client.request_id)
+            log.exception("a defect of the gateway ended request %s", client.request_id, extra=named(client))
             self._fail(client, InternalError("the gateway failed; its log has the request id"))
+        finally:
+            if self.tracing is not None and client.trace is not None:
+                self.tracing.end(client.trace)
 
     async def _serve(self, serving: Serving, client: Client, request_id: str) -> None:
         """Exactly one row: admitted on the way in, settled on the way out. Nothing in `finally` awaits."""
@@ -85,6 +96,7 @@ class DataPlane:
             if client.method != "POST":
                 raise MethodNotAllowed(f"{client.path} takes POST, not {client.method}")
             received = await client.read_body(serving.limits.max_body_bytes)
+            received_at = self.monotonic()
             request = parse(received, ENDPOINTS[client.path], client.header(b"content-type"))
             resolved = resolve(request.model, principal, snapshot, now, Asked(request, client.header))
             region, tags = serving.tagging.of(principal, client.header)
@@ -100,7 +112,8 @@ class DataPlane:
                 monotonic=self.monotonic,
                 started=started,
             )
-            pool = self._aim(exchange, resolved, serving)
+            exchange.account.received_s = received_at - started
+            pool = self.forwarding.aim(exchange, resolved, serving)
             reservation, lease = await self._reserve(serving, exchange)
         except RequestError as error:
             self.telemetry.refusals.labels(error.code).inc()
@@ -133,10 +146,16 @@ class DataPlane:
         finally:
             client.unwatch()
             self.admission.settle(reservation, account.tokens, ended := self.monotonic())
-            row = account.settled(exchange.prices, ended - started)
-            row = self.budgeting.settle(lease, row, account, serving.pools[account.release.pool].replicas)
-            self.spool.settle(row)
-            self.telemetry.settled(row)
+            self._record(serving, exchange, lease, ended)
+
+    def _record(self, serving: Serving, exchange: Exchange, lease: Lease | None, ended: float) -> None:
+        """The row of a request that is over."""
+        row = exchange.account.settled(exchange.prices, ended - exchange.started)
+        row = self.budgeting.settle(lease, row, exchange.account, serving.pools[exchange.account.release.pool].replicas)
+        self.spool.settle(row)
+        self.telemetry.settled(row, exchange.account)
+        if exchange.client.trace is not None:
+            exchange.client.trace.row = row
 
     async def _fallback(self, exchange: Exchange, serving: Serving, error: RequestError) -> None:
         """By the fallbacks of the release that was asked for; if none of them can, its failure is told and recorded."""
@@ -144,7 +163,7 @@ class DataPlane:
         first = (account.release, account.replica, account.usage, client.lines, account.dispatched_s)
         asked = Asked(exchange.request, client.header)
         for resolved in fallbacks(model, exchange.principal, serving.snapshot, self.clock(), asked):
-            pool = self._aim(exchange, resolved, serving)
+            pool = self.forwarding.aim(exchange, resolved, serving)
             self.telemetry.fallbacks.labels(model, account.release.name).inc()
             if first[2] is None:
                 first = (*first[:4], None)  # the first attempt is over: it stands among the tries, with its end
@@ -153,31 +172,17 @@ class DataPlane:
         account.release, account.replica, account.usage, client.lines, account.dispatched_s = first
         raise error
 
-    def _aim(self, exchange: Exchange, resolved: Resolved, serving: Serving) -> ReplicaPool:
-        """The request as a release's pool takes it; its client is told which release that is."""
-        release, decision, ungated = resolved.release, resolved.decision, resolved.ungated
-        pool = serving.pools[release.pool]
-        exchange.account.release, request, client = release, exchange.request, exchange.client
-        exchange.body = prepare(request, release, release.called(pool.served_model))
-        exchange.demand = pool.demand(request, release, exchange.principal.team, client.header)
-        if decision is not None and decision.ruled is not None:
-            exchange.account.ruled(serving.digest, decision.ruled)
-        client.lines = exchange.lines + told(release.name, release.digest)
-        if ungated is not None:
-            self.telemetry.ungated.labels(release.name).inc()
-            client.lines += b"x-tollgate-warning: served without a verdict\r\n"
-        return pool
-
     async def _reserve(self, serving: Serving, exchange: Exchange) -> tuple[Reservation, Lease | None]:
         """What the request takes of limits, whose state its client is told either way, and may cost of budgets."""
         principal, client, now = exchange.principal, exchange.client, exchange.started
+        asked, sharing = (principal, exchange.demand.most, now), self.sharing
         try:
-            reservation = self.admission.admit(principal, exchange.demand.most, now)
+            reservation = self.admission.admit(*asked) if sharing is None else await sharing.admit(*asked)
         except RequestError:
             client.lines += self.admission.told(principal, now)
             raise
         if reservation.open:
-            lines = told_limits(reservation.key, reservation.team)
+            lines = told(reservation.key, reservation.team)
             exchange.lines += lines
             client.lines += lines
         if serving.budgets is None:

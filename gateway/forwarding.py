@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from gateway.contracts.errors import QueueFull, QueueTimeout, RequestError, UpstreamOverloaded, UpstreamUnavailable
 from gateway.policy.fairness import Ticket
 from gateway.policy.health import absence, retry_after
+from gateway.policy.request import prepare
+from gateway.policy.resolution import Resolved
 from gateway.relay import AnotherReplica, EngineLacks, Exchange
-from gateway.serving import ReplicaPool
+from gateway.serving import ReplicaPool, Serving, told
 from gateway.telemetry import Telemetry
 from gateway.upstreams.adapters import holders, lost
 from gateway.upstreams.base import Upstream
@@ -24,6 +26,21 @@ class Forwarding:
 
     telemetry: Telemetry
     monotonic: Callable[[], float]
+
+    def aim(self, exchange: Exchange, resolved: Resolved, serving: Serving) -> ReplicaPool:
+        """The request as a release's pool takes it; its client is told which release that is."""
+        release, decision, ungated = resolved.release, resolved.decision, resolved.ungated
+        pool = serving.pools[release.pool]
+        exchange.account.release, request, client = release, exchange.request, exchange.client
+        exchange.body = prepare(request, release, release.called(pool.served_model))
+        exchange.demand = pool.demand(request, release, exchange.principal.team, client.header)
+        if decision is not None and decision.ruled is not None:
+            exchange.account.ruled(serving.digest, decision.ruled)
+        client.lines = exchange.lines + told(release.name, release.digest)
+        if ungated is not None:
+            self.telemetry.ungated.labels(release.name).inc()
+            client.lines += b"x-tollgate-warning: served without a verdict\r\n"
+        return pool
 
     async def to(self, exchange: Exchange, pool: ReplicaPool) -> RequestError | None:
         """Try replicas, each at most once, when it is the request's turn.
@@ -65,7 +82,7 @@ class Forwarding:
     async def _attempts(
         self, exchange: Exchange, pool: ReplicaPool, untried: list[Upstream], now: float
     ) -> RequestError | None:
-        account, demand, failure = exchange.account, exchange.demand, None
+        account, demand, trace, failure = exchange.account, exchange.demand, exchange.client.trace, None
         pool.retries.deposit(now)
         for attempt in range(MAX_ATTEMPTS):
             route = pool.choose(untried, self.monotonic() if attempt else now, demand)
@@ -77,7 +94,7 @@ class Forwarding:
             account.attempts, account.replica, account.usage = account.attempts + 1, replica.name, None
             try:
                 with route:
-                    await exchange.on(replica)
+                    await (exchange.on(replica) if trace is None else trace.attempt(replica.name, exchange.on(replica)))
                 if (usage := exchange.account.usage) is not None:
                     pool.estimator.settled(demand.size, usage.input_tokens, usage.output_tokens)
                 return None

@@ -128,7 +128,9 @@ class Exchange:
         if self.client.gone:
             raise ClientGone
         endpoint, request_id = self.request.endpoint, self.account.admitted.request_id
-        return upstream.begin(endpoint, self.body, self.request.content_type, request_id, fresh=fresh)
+        kind, trace = self.request.content_type, self.client.trace
+        context = self.client.context if trace is None else trace.context
+        return upstream.begin(endpoint, self.body, kind, request_id, fresh=fresh, context=context)
 
     async def _over(self, answer: Answer) -> None:
         self.client.aborts(answer.abort)

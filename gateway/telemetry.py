@@ -1,77 +1,119 @@
 """Metrics: every name in one table.
 
 Labels are models, releases, replicas and codes of this gateway, never a client's text: their number stays bounded.
+`docs/observability.md` shows the table.
 """
 
 import math
 import os
+from collections import Counter as Tally
 from collections.abc import Sequence
-from typing import Literal
+from decimal import Decimal
+from typing import Literal, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from gateway.contracts.ledger import LedgerRow
+from gateway.contracts.ledger import COMPLETED, LedgerRow
+from gateway.policy.accounting import Account
+
+Value = TypeVar("Value")
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+_SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Of what takes microseconds when all is well."""
 Mode = Literal["livesum", "livemax", "livemin", "livemostrecent"]
 WORKERS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that names the folder in which workers share their metrics. It counts when this module is loaded."""
+MOST_VALUES = 500
+"""Models, and releases, with series of their own. A process that meets more of them counts those as `OTHER`."""
+OTHER = "(other)"
+RELOADS = ("applied", "refused")
+TRACES = ("exported", "failed", "dropped")
+
+
+class Metric(NamedTuple):
+    """One line of the table: the name of the page's series, its kind, its labels, and what it means."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    text: str
 
 
 class _Noted:
-    """What ended of one model, release and outcome, and is not counted yet. Seconds and tokens."""
+    """What ended of one model, release and outcome, and is not counted yet. Seconds, tokens, and decimals in text."""
 
-    __slots__ = ("cached", "durations", "first_bytes", "input", "output", "unpriced")
+    __slots__ = (
+        "added", "between", "cached", "costs", "currency", "durations", "first_bytes", "input", "output", "routes",
+        "unpriced",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, currency: str) -> None:
+        self.currency = currency
         self.durations: list[float] = []
         self.first_bytes: list[float] = []
+        self.added: list[float] = []
+        self.between: list[float] = []
+        self.costs: list[str] = []
+        self.routes: list[str] = []
         self.input = self.cached = self.output = self.unpriced = 0
+
+    @property
+    def left(self) -> bool:
+        """Whether anything is to be counted yet. Nothing else has a line for each request."""
+        return bool(self.durations or self.routes)
 
 
 class Telemetry:
-    """The gateway's metrics, on a registry of their own."""
+    """The gateway's metrics, on a registry of their own. `table` has a line for each."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "tollgate_requests", "Admitted requests by outcome.", ["model", "release", "outcome"], registry=registry
-        )
-        self.refusals = Counter("tollgate_refusals", "Requests refused before admission.", ["code"], registry=registry)
-        self.tokens = Counter(
-            "tollgate_tokens", "Tokens as the engines count them.", ["model", "kind"], registry=registry
-        )
-        self.unpriced = Counter("tollgate_unpriced", "Metered, without a price.", ["model"], registry=registry)
-        self.retries = Counter("tollgate_retries", "Attempts after the first one.", ["pool"], registry=registry)
-        self.retries_denied = Counter(
-            "tollgate_retries_denied", "Attempts that the retry budget did not allow.", ["pool"], registry=registry
-        )
-        self.fallbacks = Counter(
-            "tollgate_fallbacks", "Requests handed to another model's release.", ["model", "release"], registry=registry
-        )
-        self.ungated = Counter(
-            "tollgate_ungated", "Requests served without a verdict in `warn` mode.", ["release"], registry=registry
-        )
-        self.rule_errors = Counter(
-            "tollgate_rule_errors",
-            "Requests for which a rule could not be evaluated, and did not hold.",
-            ["model", "rule"],
-            registry=registry,
-        )
-        self.queue_refusals = Counter(
-            "tollgate_queue_refusals",
-            "Requests that found the queue of their pool full, or waited in vain.",
-            ["pool", "reason"],
-            registry=registry,
-        )
+        self.registry = CollectorRegistry()
+        self.table: list[Metric] = []
+        self._noted: dict[tuple[str, str, str], _Noted] = {}
+        self._models: set[str] = set()
+        self._releases: set[str] = set()
+        self._about_requests()
+        self._about_pools()
+        self._about_replicas()
+        self._about_budgets()
+        self._about_the_ledger()
+        self._about_the_process()
+        self._about_gateways()
+
+    def _about_requests(self) -> None:
+        self.requests = self._counter("requests", "Admitted requests by outcome.", "model", "release", "outcome")
+        self.refusals = self._counter("refusals", "Requests refused before admission.", "code")
+        self.tokens = self._counter("tokens", "Tokens as the engines count them.", "model", "kind")
+        text = "List cost of what was answered, for graphs: the ledger has it exactly."
+        self.cost = self._counter("cost", text, "model", "currency")
+        self.unpriced = self._counter("unpriced", "Metered, without a price.", "model")
+        text = "Requests handed to another model's release."
+        self.fallbacks = self._counter("fallbacks", text, "model", "release")
+        self.ungated = self._counter("ungated", "Requests served without a verdict in `warn` mode.", "release")
+        text = "Requests for which a rule could not be evaluated, and did not hold."
+        self.rule_errors = self._counter("rule_errors", text, "model", "rule")
+        text = "Choices among several replicas, by why that one was taken."
+        self.routes = self._counter("routes", text, "model", "reason")
         self.duration = self._histogram("request_seconds", "From admission to the last byte.", "model")
         self.first_byte = self._histogram("first_byte_seconds", "From admission to the first byte sent.", "model")
-        self.queue_wait = self._histogram(
-            "queue_wait_seconds",
-            "What requests waited for a slot of their pool; those that went on at once do not count.",
-            "pool",
-        )
+        text = "Of a stream, the mean time from one output token to the next one."
+        self.between = self._histogram("token_gap_seconds", text, "model", buckets=_SHORT)
+        text = "From a whole request to its first attempt, without its wait for a slot: what the gateway takes itself."
+        self.added = self._histogram("added_seconds", text, "model", buckets=_SHORT)
+
+    def _about_pools(self) -> None:
+        self.retries = self._counter("retries", "Attempts after the first one.", "pool")
+        text = "Attempts that the retry budget did not allow."
+        self.retries_denied = self._counter("retries_denied", text, "pool")
+        text = "Requests that found the queue of their pool full, or waited in vain."
+        self.queue_refusals = self._counter("queue_refusals", text, "pool", "reason")
+        text = "What requests waited for a slot of their pool; those that went on at once do not count."
+        self.queue_wait = self._histogram("queue_wait_seconds", text, "pool")
+        self.queue_depth = self._gauge("queue_depth", "Requests that wait for a slot of a pool.", "livesum", "pool")
+
+    def _about_replicas(self) -> None:
         self._replica_gauges = (
             self._gauge("in_flight", "Requests in flight on a replica.", "livesum", "replica"),
             self._gauge("breaker_open", "1 while a replica is left out.", "livemax", "replica"),
@@ -82,52 +124,77 @@ class Telemetry:
             self._gauge("replica_waiting", "Requests that wait in the engine.", "livemax", "replica"),
         )
         self.in_flight, self.breaker, self.up, self.asleep, self.draining, *self._said = self._replica_gauges
-        self.queue_depth = self._gauge("queue_depth", "Requests that wait for a slot of a pool.", "livesum", "pool")
-        self.open = self._gauge("open_requests", "Admitted and not yet settled.", "livesum")
-        self.ledger_lag = self._gauge("ledger_lag_rows", "Settled rows not yet in the database.", "livesum")
         text = "What a replica's own counters have more than the ledger of the last hour; below zero, less."
         self._unaccounted = self._gauge("unaccounted_tokens", text, "livemostrecent", "replica", "kind")
+
+    def _about_the_ledger(self) -> None:
+        self.open = self._gauge("open_requests", "Admitted and not yet settled.", "livesum")
+        self.ledger_lag = self._gauge("ledger_lag_rows", "Settled rows not yet in the database.", "livesum")
+        text = "The age of the oldest settled row that is not in the database; 0 where there is none."
+        self.ledger_age = self._gauge("ledger_lag_seconds", text, "livemax")
+        self.spool_bytes = self._gauge("spool_bytes", "What the spool's file holds, stored rows too.", "livesum")
         self.unspooled = self._counter("unspooled", "Requests served while memory alone could hold their rows.")
+
+    def _about_the_process(self) -> None:
         text = "Configurations that a process took over or refused."
         self.config_reloads = self._counter("config_reloads", text, "result")
-        self._about_budgets()
-        self._noted: dict[tuple[str, str, str], _Noted] = {}
+        self.cpu = self._counter("process_cpu_seconds", "Processor time.")
+        self.resident = self._gauge("process_resident_bytes", "Memory that is in use.", "livesum")
+        self.descriptors = self._gauge("process_open_descriptors", "Open files and sockets.", "livesum")
+        text = "The part of the open files and sockets that a process may have."
+        self.descriptors_used = self._gauge("process_descriptors_used_ratio", text, "livemax")
+        text = "Recorded requests by what became of their traces."
+        self.traces = self._counter("traces", text, "result")
+        for counter, results in ((self.config_reloads, RELOADS), (self.traces, TRACES)):
+            for result in results:
+                counter.labels(result)  # from 0 on: `increase` does not see a series that begins at 1
+        self.loop_late = self._histogram("loop_late_seconds", "How late the event loop is.", buckets=_SHORT)
 
     def _about_budgets(self) -> None:
         self.budget_refusals = self._by_budget("refusals", "Requests that may have cost more than a budget has left.")
         self.budget_warnings = self._by_budget("warnings", "Requests served though a budget that warns was exceeded.")
         self.budget_unknown = self._by_budget("unknown", "Requests whose budgets could not be asked for.")
         self.budget_alerts = self._by_budget("alerts", "Thresholds that a budget's spending went over.", "threshold")
-        self.budget_spent = self._gauge(
-            "budget_spent_ratio", "The part that is spent; the largest where each has its own.", "livemax", "budget"
-        )
+        text = "The part that is spent; the largest where each has its own."
+        self.budget_spent = self._gauge("budget_spent_ratio", text, "livemax", "budget")
+        text = "Money that is left, below zero what was overspent; the least where each has its own."
+        self.budget_left = self._gauge("budget_left", text, "livemin", "budget", "currency")
+
+    def _about_gateways(self) -> None:
+        self.limits_shared = self._gauge("limits_shared", "1: limits are shared; 0: Redis is away.", "livemin")
+        text = "Rounds in which more of a key's or team's limits was asked for, since requests waited for it."
+        self.limit_borrows = self._counter("limit_borrows", text, "result")
+        self.leader = self._gauge("leader", "1 in the process that closes hours and folds old rows.", "livesum")
 
     def _by_budget(self, name: str, text: str, *labels: str) -> Counter:
         return self._counter(f"budget_{name}", text, "budget", *labels)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        self.table.append(Metric(f"tollgate_{name}_total", "counter", labels, text))
         return Counter(f"tollgate_{name}", text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, text: str, label: str) -> Histogram:
-        return Histogram(f"tollgate_{name}", text, [label], buckets=_SECONDS, registry=self.registry)
+    def _histogram(self, name: str, text: str, *labels: str, buckets: Sequence[float] = _SECONDS) -> Histogram:
+        self.table.append(Metric(f"tollgate_{name}", "histogram", labels, text))
+        return Histogram(f"tollgate_{name}", text, labels, buckets=buckets, registry=self.registry)
 
     def _gauge(self, name: str, text: str, mode: Mode, *labels: str) -> Gauge:
         """`mode` says what the gauges of several workers come to."""
+        self.table.append(Metric(f"tollgate_{name}", "gauge", labels, text))
         return Gauge(f"tollgate_{name}", text, labels, registry=self.registry, multiprocess_mode=mode)
 
     def rule_error(self, model: str, rule: str) -> None:
         """Count a rule that could not be evaluated for a request."""
         self.rule_errors.labels(model, rule).inc()
 
-    def settled(self, row: LedgerRow) -> None:
-        """Note a request that ended. It is counted by `count`, away from the hot path.
+    def settled(self, row: LedgerRow, account: Account | None = None) -> None:
+        """Note a request that ended, and how it was served. It is counted by `count`, away from the hot path.
 
         Its numbers are kept and not its row: see `stores.spool.Spool.settle`.
         """
         key = (row.model, row.release, row.outcome)
         noted = self._noted.get(key)
         if noted is None:
-            noted = self._noted[key] = _Noted()
+            noted = self._noted[key] = _Noted(row.currency)
         noted.durations.append(row.duration_s)
         if row.first_byte_s is not None:
             noted.first_bytes.append(row.first_byte_s)
@@ -135,24 +202,42 @@ class Telemetry:
             noted.input += row.input_tokens
             noted.cached += row.cached_tokens or 0
             noted.output += row.output_tokens or 0
-            noted.unpriced += row.cost is None
+            if row.cost is None:
+                noted.unpriced += 1
+            else:
+                noted.costs.append(row.cost)
+            if row.stream:
+                noted.between += _between(row)
+        if account is not None:
+            decided, queued_s = account.decided, 0.0
+            if decided is not None:
+                queued_s = decided.queued_s
+                noted.routes += [routed.reason for routed in decided.routes]
+            if row.attempts == 1 and row.dispatched_s is not None:
+                noted.added.append(row.dispatched_s - account.received_s - queued_s)
 
     def count(self, most: int | None = None) -> bool:
         """Count what was noted: all, or `most` requests of one model, release and outcome. Whether some are left."""
-        for (model, release, outcome), noted in list(self._noted.items())[: None if most is None else 1]:
-            durations, first_bytes = noted.durations[:most], noted.first_bytes[:most]
-            del noted.durations[:most], noted.first_bytes[:most]
+        for key, noted in list(self._noted.items())[: None if most is None else 1]:
+            model, release, outcome = _few(self._models, key[0]), _few(self._releases, key[1]), key[2]
+            durations = _taken(noted.durations, most)
             self.requests.labels(model, release, outcome).inc(len(durations))
             _observe(self.duration, model, durations)
-            _observe(self.first_byte, model, first_bytes)
+            timed = ((self.first_byte, noted.first_bytes), (self.between, noted.between), (self.added, noted.added))
+            for histogram, seconds in timed:
+                _observe(histogram, model, _taken(seconds, most))
             for kind in ("input", "cached", "output"):
                 if number := getattr(noted, kind):
                     self.tokens.labels(model, kind).inc(number)
             if noted.unpriced:
                 self.unpriced.labels(model).inc(noted.unpriced)
             noted.input = noted.cached = noted.output = noted.unpriced = 0
-            if not noted.durations and not noted.first_bytes:
-                del self._noted[model, release, outcome]
+            if costs := _taken(noted.costs, most):
+                self.cost.labels(model, noted.currency).inc(float(sum(map(Decimal, costs))))
+            for reason, number in Tally(_taken(noted.routes, most)).items():
+                self.routes.labels(model, reason).inc(number)
+            if not noted.left:
+                del self._noted[key]
         return bool(self._noted)
 
     def said(self, replica: str, kv_usage: float | None, waiting: int | None) -> None:
@@ -182,6 +267,29 @@ class Telemetry:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+def _between(row: LedgerRow) -> Sequence[float]:
+    """Seconds a token of a whole stream with one answer: (end - first byte) / (tokens - 1)."""
+    first, tokens = row.first_byte_s, row.output_tokens
+    if first is None or tokens is None or tokens < 2 or row.outcome != COMPLETED or row.choices is not None:
+        return ()
+    return ((row.duration_s - first) / (tokens - 1),)
+
+
+def _few(known: set[str], value: str) -> str:
+    """The value, while few enough are known: whatever names come to be, the page does not grow for ever."""
+    if value not in known:
+        if len(known) >= MOST_VALUES:
+            return OTHER
+        known.add(value)
+    return value
+
+
+def _taken(values: list[Value], most: int | None) -> list[Value]:
+    taken = values[:most]
+    del values[:most]
+    return taken
 
 
 def _observe(histogram: Histogram, model: str, seconds: Sequence[float]) -> None:

@@ -8,10 +8,11 @@ from tests.house import PRODUCT, functions, hold, imported, imports, name, pytho
 OWNERS: dict[str, str | tuple[str, ...]] = {
     "alembic": "gateway/stores/migrations/",
     "cel": "gateway/settings/conditions.py",
-    "redis": "gateway/stores/redis_budgets.py",
+    "redis": "gateway/stores/redis_scripts.py",
     "holidays": "gateway/settings/public_holidays.py",
     "jinja2": ("gateway/costs/page.py", "evals/report/page.py"),
     "markupsafe": "evals/report/page.py",
+    "opentelemetry": "gateway/tracing.py",
     "pyarrow": ("gateway/costs/parquet.py", "evals/dataset/parquet.py", "evals/exchange/files.py"),
     "litellm": "gateway/upstreams/litellm.py",
     "securesystemslib": "gateway/contracts/attestation.py",

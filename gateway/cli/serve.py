@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from gateway import logs
 from gateway.app import Application, build
 from gateway.cli import serving
 from gateway.cli.common import DATABASE
@@ -60,6 +61,10 @@ log = logging.getLogger("tollgate")
     help="Seconds that running streams get after SIGTERM.",
 )  # fmt: skip
 @click.option(
+    "--log-format", type=click.Choice(logs.FORMATS), envvar=logs.FORMAT, default="text", show_default=True,
+    help="Of the log on standard error.",
+)  # fmt: skip
+@click.option(
     "--prices", type=click.Path(path_type=Path, dir_okay=False), help="A price file, without a configuration."
 )
 def serve(
@@ -73,6 +78,7 @@ def serve(
     port: int | None,
     workers: int,
     grace: float,
+    log_format: str,
     prices: Path | None,
 ) -> None:
     """Serve models behind one keyed, metered, OpenAI-compatible endpoint.
@@ -91,6 +97,7 @@ def serve(
     """
     if sum((config_path is not None, bool(upstreams), engine is not None)) != 1:
         raise click.UsageError("name one of --config FILE, --upstream URL (repeatable) or --engine MODEL")
+    os.environ[logs.FORMAT] = log_format  # for workers too
     # Leave in order from the start on, so that an own engine stops too.
     with contextlib.ExitStack() as stack:
         for number in serving.STOPPING:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import uvicorn
 import uvloop
 
+from gateway import logs
 from gateway.app import Application
 from gateway.contracts.errors import InputError
 from gateway.server.protocol import HttpProtocol
@@ -30,8 +32,7 @@ log = logging.getLogger("tollgate")
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Run a process's one coroutine, with a log on standard error."""
-    logging.basicConfig(format="%(asctime)s %(process)d %(levelname)s %(message)s")
-    logging.getLogger("tollgate").setLevel(logging.INFO)
+    logs.begin(os.environ)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)
 

@@ -87,6 +87,11 @@ class Current:
         """Every replica that serves or still ends what it has begun."""
         return self._fleet.replicas
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The URL of each engine, by its replica's name."""
+        return {replica.name: replica.url for pool in self.state.serving.pools.values() for replica in pool.engines}
+
     async def reload(self, deployment: Deployment | None) -> None:
         """Serve another deployment from now on; None only counts one that was refused.
 

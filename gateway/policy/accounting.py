@@ -24,6 +24,7 @@ KEPT_BLOCKS = 4
 class Account(msgspec.Struct, eq=False, gc=False):
     """What is known of a request so far. Durations in seconds; `usage` is the engine's own count, or None.
 
+    `received_s` is when all of the request was there, in seconds from its start.
     `dispatched_s` is when the last replica was asked, None when it could not be, or would not compute anything.
     `tries` are the attempts that failed, (replica, from, until) in seconds from the start, the last one too.
 
@@ -42,6 +43,7 @@ class Account(msgspec.Struct, eq=False, gc=False):
     decided: Decided[msgspec.Raw] | None = None
     dispatched_s: float | None = None
     tries: list[tuple[str, float, float]] | None = None
+    received_s: float = 0.0
     _priced: Usage | None = None
     _cost: Decimal | None = None
 

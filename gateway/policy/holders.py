@@ -5,7 +5,7 @@ monotonic clock.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from gateway.policy.buckets import MINUTE_S, Bucket
@@ -129,8 +129,8 @@ class Holder:
 class Holders:
     """The counters of all keys, or of all teams. Those that are idle are forgotten: memory is bounded by who asks."""
 
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
+    def __init__(self, kind: str, make: Callable[[str, str, Quota], Holder] = Holder) -> None:
+        self._kind, self._make = kind, make
         self.held: dict[str, Holder] = {}
         self._sweep_at = SWEEP_AT
 
@@ -145,7 +145,7 @@ class Holders:
         if found is None:
             if len(self.held) >= self._sweep_at:
                 self.sweep(now)
-            found = self.held[name] = Holder(self._kind, name, quota)
+            found = self.held[name] = self._make(self._kind, name, quota)
             found.under(quota)
         elif found.quota is not quota:
             found.under(quota)

@@ -2,12 +2,12 @@
 
 A limit per minute is a bucket, as `buckets` explains. Those of a key and of its team are asked together, and nothing is
 taken of one when the other refuses. Counters live on, by the key's id and the team's name, and limits come with each
-request: a changed one counts at once, and what was used stays used. One gateway process counts for itself. Times are
-seconds of one monotonic clock.
+request: a changed one counts at once, and what was used stays used. One gateway process counts for itself, or by its
+shares of the limits (`shares`). Times are seconds of one monotonic clock.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from gateway.contracts.errors import RateLimited
 from gateway.policy.auth import Principal
 from gateway.policy.holders import SLACK, SOONEST_S, UNMETERED, Holder, Holders
+from gateway.settings.limits import Quota
 
 SMOOTHING = 0.1
 """The part of the newest duration in the moving average: about the last twenty count."""
@@ -43,8 +44,8 @@ UNLIMITED = Reservation(0, 0.0, open=False)
 class Admission:
     """All counters of one gateway. They outlive refreshes and reloads: one of it, made by the composition root."""
 
-    def __init__(self) -> None:
-        self.keys, self.teams = Holders("key"), Holders("team")
+    def __init__(self, make: Callable[[str, str, Quota], Holder] = Holder) -> None:
+        self.keys, self.teams = Holders("key", make), Holders("team", make)
 
     def admit(self, principal: Principal, tokens: int, now: float) -> Reservation:
         """Take one request of at most so many tokens from the limits of its key and team: from all, or from none.

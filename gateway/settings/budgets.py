@@ -88,12 +88,17 @@ class RedisConfig(documents.Frozen):
 
     `when_away` says what becomes of a request whose budgets cannot be asked for: `refuse` answers 503, `allow` serves
     it, counts it, and charges it once Redis is back.
+
+    With `share_limits` the limits of keys and teams hold over all gateways together, and not on each of them. While
+    Redis is away each goes on with its part of them (`limits_when_away: local`), or refuses requests under limits.
     """
 
     url: Annotated[str, Field(pattern=r"^(rediss?://[^@?\s]+|unix:///[^@?\s]+)$")]
     password: Secret | None = None
     timeout: Annotated[float, Field(gt=0, le=10)] = 0.25
     when_away: Literal["refuse", "allow"] = "refuse"
+    share_limits: bool = False
+    limits_when_away: Literal["local", "refuse"] = "local"
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "tollgate"
 
     def anchored(self, base: Path) -> "RedisConfig":

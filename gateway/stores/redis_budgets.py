@@ -9,22 +9,20 @@ numbered batches: one that may have been heard is said again under its number, a
 """
 
 import asyncio
-import hashlib
 import logging
 import secrets
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from typing import Any
 
 import msgspec
 
-from gateway.contracts.errors import InputError
 from gateway.policy.budgets import TAKEN, Charge, Claim, Outcome, Short, Standing
 from gateway.settings.budgets import RedisConfig
 from gateway.stores.budget_book import BookAway, OnSpent
 from gateway.stores.budget_scripts import CORRECT, LOAD, RESERVE, SETTLE
+from gateway.stores.redis_scripts import Command, RedisScripts
 
 AT_ONCE = 128
 """Requests, and settlements, that go out together."""
@@ -36,18 +34,6 @@ BATCHES_S = 86_400
 """How long Redis knows the number of a gateway's last batch."""
 
 log = logging.getLogger("tollgate")
-
-Command = tuple[str, list[str], list[str | int]]
-"""A script by its digest, its keys, and its arguments."""
-
-
-_SCRIPTS = (RESERVE, SETTLE, LOAD, CORRECT)
-
-
-@cache
-def _digest(script: str) -> str:
-    """By which Redis knows it."""
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 class _Ask(msgspec.Struct, eq=False):
@@ -66,22 +52,8 @@ class RedisBook:
     """One gateway's side of the book. Raises InputError when the package is not installed."""
 
     def __init__(self, config: RedisConfig, on_spent: OnSpent) -> None:
-        try:
-            import redis.asyncio as client
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
-            from redis.exceptions import NoScriptError, RedisError
-        except ImportError as error:
-            raise InputError("budgets in Redis need another package: pip install 'tollgate[redis]'") from error
-        self._errors: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
-        self._unknown_script: type[Exception] = NoScriptError
-        self._client: Any = client.Redis.from_url(
-            config.url,
-            password=None if config.password is None else config.password.read(),
-            socket_timeout=config.timeout,
-            socket_connect_timeout=config.timeout,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._redis = RedisScripts(config, "budgets", (RESERVE, SETTLE, LOAD, CORRECT))
+        self._errors, self._client = self._redis.errors, self._redis.client
         self._prefix, self._on_spent, self._timeout = config.prefix, on_spent, config.timeout
         self._batches = f"{{{config.prefix}}}:batches:{secrets.token_hex(8)}"
         self._number = 0
@@ -154,7 +126,7 @@ class RedisBook:
         batch = self._sent
         commands = [] if batch is None else [self._settlement(batch)]
         try:
-            replies = await self._run_scripts([*commands, *map(self._reservation, asks)])
+            replies = await self._redis.run([*commands, *map(self._reservation, asks)])
         except self._errors as error:
             for ask in asks:
                 self._unheard(ask, error)
@@ -167,41 +139,19 @@ class RedisBook:
         if not (self._asks or self._late):
             self._wake.clear()
 
-    async def _run_scripts(self, commands: Sequence[Command]) -> list[Any]:
-        """The reply to each. A Redis that does not know the scripts, since it has just started, is told them."""
-        replies: list[Any] = await self._executed(commands)
-        missing = [at for at, reply in enumerate(replies) if isinstance(reply, self._unknown_script)]
-        if missing:
-            async with asyncio.timeout(self._timeout):
-                for script in _SCRIPTS:
-                    await self._client.script_load(script)
-            for at, reply in zip(missing, await self._executed([commands[at] for at in missing]), strict=True):
-                replies[at] = reply
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return replies
-
-    async def _executed(self, commands: Sequence[Command]) -> list[Any]:
-        async with asyncio.timeout(2 * self._timeout), self._client.pipeline(transaction=False) as pipe:
-            for digest, keys, arguments in commands:
-                pipe.evalsha(digest, len(keys), *keys, *arguments)
-            found: list[Any] = await pipe.execute(raise_on_error=False)
-            return found
-
     def _settlement(self, batch: _Batch) -> Command:
         keys, arguments = [self._batches], list[str | int]((batch.number, BATCHES_S))
         for lease, charge in batch.entries:
             keys += self._keys(charge.counter)
             arguments += (f"{lease}|{charge.held}", f"-{charge.held}", charge.cost)
-        return _digest(SETTLE), keys, arguments
+        return SETTLE, keys, arguments
 
     def _reservation(self, ask: _Ask) -> Command:
         keys, arguments = list[str](), list[str | int]((ask.lease, ask.milliseconds))
         for claim in ask.claims:
             keys += self._keys(claim.counter)
             arguments += (claim.amount, -claim.amount, claim.limit, -claim.limit, int(claim.hard))
-        return _digest(RESERVE), keys, arguments
+        return RESERVE, keys, arguments
 
     def _tell(self, batch: _Batch, told: Sequence[Sequence[bytes | None]]) -> None:
         for (_, charge), (spent, corrected) in zip(batch.entries, told, strict=False):
@@ -244,7 +194,7 @@ class RedisBook:
 
     async def _call(self, script: str, counter: str, *arguments: int | str) -> Any:
         try:
-            (reply,) = await self._run_scripts([(_digest(script), self._keys(counter)[:1], list(arguments))])
+            (reply,) = await self._redis.run([(script, self._keys(counter)[:1], list(arguments))])
             return reply
         except self._errors as error:
             raise BookAway(f"Redis, which counts the budgets, is away: {error}") from error
@@ -273,7 +223,7 @@ class RedisBook:
             while self._late or self._sent is not None:
                 await self._send()
         with suppress(*self._errors):
-            await self._client.aclose()
+            await self._redis.close()
 
 
 def _outcome(reply: Sequence[Any]) -> Outcome:

@@ -121,6 +121,16 @@ class Spool:
         """Rows settled and not yet in the database."""
         return len(self._settled)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file that lines have taken."""
+        return self._size
+
+    def oldest(self) -> LedgerRow | None:
+        """The first settled row that the database does not have, to tell its age by."""
+        first = (self._taken or self._settled)[:1]
+        return decode(self._line(first[0])) if first else None
+
     def admit(self, row: LedgerRow) -> None:
         """Record an admission. The row says what is true should nothing more be heard of the request.
 

@@ -48,9 +48,18 @@ class Upstream(Protocol):
     """Who is told each time that a request is over."""
 
     def begin(
-        self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False
+        self,
+        endpoint: Endpoint,
+        body: bytes,
+        content_type: bytes,
+        request_id: str,
+        *,
+        fresh: bool = False,
+        context: bytes = b"",
     ) -> Answer:
-        """Send a request, over a new connection if `fresh`. That it cannot be sent, the answer's waits say."""
+        """Send a request, over a new connection if `fresh`. `context` are header lines that name its trace.
+
+        That it cannot be sent, the answer's waits say."""
 
     def end(self, answer: Any) -> None:
         """Take back what `begin` gave; always called."""

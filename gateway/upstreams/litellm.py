@@ -94,9 +94,18 @@ class Provider(Counted):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(
-        self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False
+        self,
+        endpoint: Endpoint,
+        body: bytes,
+        content_type: bytes,
+        request_id: str,
+        *,
+        fresh: bool = False,
+        context: bytes = b"",
     ) -> Written:
-        """Send a request. What fails from here on is an error answer, or an ExchangeError of the answer's waits."""
+        """Send a request. Providers are not told of traces.
+
+        What fails from here on is an error answer, or an ExchangeError of the answer's waits."""
         answer = Written()
         task = asyncio.create_task(self._serve(endpoint.path, body, answer))
         self._tasks.add(task)  # the loop alone does not keep it alive

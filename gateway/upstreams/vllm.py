@@ -54,19 +54,27 @@ class Replica(Counted):
         self._ranked = b"" if rank is None else b"x-data-parallel-rank: %d\r\n" % rank
 
     def begin(
-        self, endpoint: Endpoint, body: bytes, content_type: bytes, request_id: str, *, fresh: bool = False
+        self,
+        endpoint: Endpoint,
+        body: bytes,
+        content_type: bytes,
+        request_id: str,
+        *,
+        fresh: bool = False,
+        context: bytes = b"",
     ) -> Connection:
-        """Send a request, on a new connection if `fresh`. Of the client's headers none passes."""
+        """Send a request, on a new connection if `fresh`. Of the client's headers its trace alone passes: `context`."""
         connection = self.pool.take(fresh=fresh)
-        connection.send(self.request(endpoint.path, body, content_type, request_id))
+        connection.send(self.request(endpoint.path, body, content_type, request_id, context))
         return connection
 
-    def request(self, path: str, body: bytes, content_type: bytes, request_id: str) -> bytes:
+    def request(self, path: str, body: bytes, content_type: bytes, request_id: str, context: bytes = b"") -> bytes:
         """A whole POST."""
-        return b"POST %b HTTP/1.1\r\n%b%bcontent-type: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+        return b"POST %b HTTP/1.1\r\n%b%b%bcontent-type: %b\r\nx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
             (self.pool.base_path + path).encode(),
             self._static,
             self._ranked,
+            context,
             content_type,
             request_id.encode(),
             len(body),

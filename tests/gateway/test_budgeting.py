@@ -200,6 +200,8 @@ async def test_the_watch_corrects_gpu_money_and_tells_the_largest_part_of_each_b
     page = telemetry.page()
     assert b'tollgate_budget_spent_ratio{budget="a"} 0.4' in page
     assert b'tollgate_budget_spent_ratio{budget="b"} 0.7' in page
+    assert b'tollgate_budget_left{budget="a",currency="USD"} 0.6' in page
+    assert b'tollgate_budget_left{budget="b",currency="USD"} 0.3' in page
     assert (await stands(made, of, "a")).total == 4 * 10**8
     await made.close()
 

@@ -63,6 +63,12 @@ def test_law_9_labels_are_the_gateways_own() -> None:
     assert not any(word in page for word in (b"the-key", b"the-team", b"the-request"))
 
 
+def test_what_happens_seldom_has_its_series_before_it_happens() -> None:
+    telemetry = Telemetry()
+    assert _value(telemetry, "tollgate_config_reloads_total", result="refused") == 0
+    assert _value(telemetry, "tollgate_traces_total", result="dropped") == 0
+
+
 def test_every_name_carries_the_products_and_a_help_text() -> None:
     families = list(text_string_to_metric_families(Telemetry().page().decode()))
     assert families

@@ -23,7 +23,7 @@ LOADING = {
 """Files that load a module by its name: each out of a table of its own, or of its own folder."""
 STATEMENTS = {
     "gateway/stores/costs.py", "gateway/stores/ledger.py", "gateway/stores/dialects.py",
-    "gateway/stores/migrations/completion.py",
+    "gateway/stores/migrations/completion.py", "gateway/stores/leadership.py",
 }  # fmt: skip
 """Files that hand the database a text: one that SQLAlchemy compiled of tables, or a constant of their own."""
 NETWORK = {

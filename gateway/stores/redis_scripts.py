@@ -1,0 +1,74 @@
+"""Scripts that run in Redis, many in one round trip (`pip install 'tollgate[redis]'`)."""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from gateway.contracts.errors import InputError
+from gateway.settings.budgets import RedisConfig
+
+Command = tuple[str, list[str], list[str | int]]
+"""A script's text, its keys, and its arguments."""
+
+
+@cache
+def digest(script: str) -> str:
+    """By which Redis knows it."""
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisScripts:
+    """One connection. `errors` is what is raised when Redis is away.
+
+    `together` are scripts of which Redis is told all when it lacks one: of commands in one round trip, only those that
+    it lacked run again, and they must not come after one that they went before. Raises InputError when the package is
+    not installed; `what` is told then.
+    """
+
+    def __init__(self, config: RedisConfig, what: str, together: Sequence[str] = ()) -> None:
+        try:
+            import redis.asyncio as client
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+            from redis.exceptions import NoScriptError, RedisError
+        except ImportError as error:
+            raise InputError(f"{what} in Redis need another package: pip install 'tollgate[redis]'") from error
+        self.errors: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
+        self._unknown_script: type[Exception] = NoScriptError
+        self.client: Any = client.Redis.from_url(
+            config.url,
+            password=None if config.password is None else config.password.read(),
+            socket_timeout=config.timeout,
+            socket_connect_timeout=config.timeout,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self.timeout = config.timeout
+        self._together = together
+
+    async def run(self, commands: Sequence[Command]) -> list[Any]:
+        """The reply to each. A Redis that does not know the scripts, since it has just started, is told them."""
+        replies: list[Any] = await self._executed(commands)
+        missing = [at for at, reply in enumerate(replies) if isinstance(reply, self._unknown_script)]
+        if missing:
+            async with asyncio.timeout(self.timeout):
+                for script in dict.fromkeys((*self._together, *(commands[at][0] for at in missing))):
+                    await self.client.script_load(script)
+            for at, reply in zip(missing, await self._executed([commands[at] for at in missing]), strict=True):
+                replies[at] = reply
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    async def _executed(self, commands: Sequence[Command]) -> list[Any]:
+        async with asyncio.timeout(2 * self.timeout), self.client.pipeline(transaction=False) as pipe:
+            for script, keys, arguments in commands:
+                pipe.evalsha(digest(script), len(keys), *keys, *arguments)
+            found: list[Any] = await pipe.execute(raise_on_error=False)
+            return found
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self.client.aclose()

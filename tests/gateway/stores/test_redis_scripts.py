@@ -1,0 +1,38 @@
+"""Scripts in Redis: told to a server that does not know them, and an error that says who is away."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.settings.budgets import RedisConfig
+from gateway.stores.redis_scripts import RedisScripts, digest
+from tests.gateway.redis_server import redis_server
+
+ONE, TWO = "return 1", "return {ARGV[1], KEYS[1]}"
+
+
+async def test_scripts_run_in_order_and_a_server_that_forgot_them_is_told_again(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        scripts = RedisScripts(RedisConfig(url=server.url, timeout=2.0), "tests")
+        for _ in range(2):
+            assert await scripts.run([(ONE, [], []), (TWO, ["k"], ["a"]), (ONE, [], [])]) == [1, [b"a", b"k"], 1]
+            server.stop()
+            with pytest.raises(scripts.errors):
+                await scripts.run([(ONE, [], [])])
+            server.start()
+        with pytest.raises(scripts.errors, match="no such thing"):
+            await scripts.run([("return redis.error_reply('no such thing')", [], [])])
+        await scripts.close()
+
+
+async def test_a_script_that_was_not_used_yet_keeps_its_place(tmp_path: Path) -> None:
+    add, read = "return redis.call('APPEND', 'k', ARGV[1])", "return redis.call('GET', 'k')"
+    with redis_server(tmp_path) as server:
+        scripts = RedisScripts(RedisConfig(url=server.url, timeout=2.0), "tests", (add, read))
+        assert await scripts.run([(read, [], [])]) == [None]
+        assert await scripts.run([(add, [], ["a"]), (read, [], [])]) == [1, b"a"]
+        await scripts.close()
+
+
+def test_a_script_is_known_by_its_sha1() -> None:
+    assert digest(ONE) == "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"
