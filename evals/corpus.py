@@ -58,11 +58,6 @@ def load(path: Path) -> tuple[Document, ...]:
     return tuple(sorted(found, key=lambda document: document.id))
 
 
-def document_of(chunk_id: str) -> str:
-    """The document that a chunk is of."""
-    return chunk_id.rpartition("#")[0] or chunk_id
-
-
 def chunks(corpus: Iterable[Document], chunker: ChunkerConfig) -> list[Chunk]:
     """All chunks of a corpus, in the order of its documents. Each document has one at least."""
     return [chunk for document in corpus for chunk in _of(document, chunker)]

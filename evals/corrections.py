@@ -110,28 +110,6 @@ def _adjusted(p: float, n: int, judge: Calibration, z: float) -> tuple[float, fl
     return theta + shift, math.sqrt(variance(share, size, theta, known))
 
 
-def rogan_gladen_difference(
-    candidate: tuple[float, int, Calibration],
-    baseline: tuple[float, int, Calibration],
-    *,
-    alpha: float = 0.05,
-    two_sided: bool = True,
-) -> Corrected:
-    """Candidate minus baseline, each (p, n, calibration on that arm's own outputs), in [-1, 1].
-
-    The arms count as independent, which is wide where they answered the same samples. Raises ValueError.
-    """
-    z = z_of(alpha, two_sided=two_sided)
-    for _, n, judge in (candidate, baseline):
-        _usable(judge, n)
-    ours, theirs = ((p + judge.q0 - 1) / judge.youden for p, _, judge in (candidate, baseline))
-    (centre, error), (other, noise) = (_adjusted(p, n, judge, z) for p, n, judge in (candidate, baseline))
-    value, spread = _clip(ours) - _clip(theirs), math.hypot(error, noise)
-    low, high = (_clip(centre - other + sign * z * spread, -1.0) for sign in (-1, 1))
-    weight = min(candidate[2].youden, baseline[2].youden)
-    return Corrected(value, min(low, value), max(high, value), spread, weight)
-
-
 def ppi_mean(
     unlabelled: Sequence[float],
     labelled: Sequence[tuple[float, float]],
@@ -195,8 +173,8 @@ def _usable(judge: Calibration, n: int) -> None:
         )
 
 
-def _clip(value: float, lowest: float = 0.0) -> float:
-    return min(1.0, max(lowest, value))
+def _clip(value: float) -> float:
+    return min(1.0, max(0.0, value))
 
 
 def _variance(values: Sequence[float]) -> float:

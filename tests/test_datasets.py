@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evals import corpus, dataset, rag
+from evals import dataset, rag
 from evals.config import SuiteConfig
 from evals.embeddings import Wordllama
+from evals.scorers.retrieval import document
 from gateway.contracts import release
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,7 +64,7 @@ async def test_retrieval_finds_what_the_card_says() -> None:
     async with rag.opened(suite, DOCS, Wordllama(), **about) as asker:
         for sample in dataset.load(DOCS / "questions.jsonl").samples:
             passages = (await asker.prepare(sample)).passages or []
-            got = {corpus.document_of(passage.id) for passage in passages}
+            got = {document(passage.id, "#") for passage in passages}
             for tag in ("all", *sample.tags):
                 found.setdefault(tag, []).append(len(got & set(sample.relevant or ())) / len(sample.relevant or ()))
     recall = {tag: round(sum(values) / len(values), 3) for tag, values in found.items()}

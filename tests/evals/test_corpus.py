@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.corpus import Document, chunks, document_of, load, spans
+from evals.corpus import Document, chunks, load, spans
 from evals.retrieval_config import ChunkerConfig
 from gateway.contracts.errors import DocumentError
 
@@ -61,11 +61,6 @@ def test_paragraphs_are_joined_while_they_fit_and_cut_when_they_do_not() -> None
 def test_a_title_begins_every_chunk() -> None:
     cut = chunks([Document("d", "aaa bbb", title=" Team plan ")], ChunkerConfig(by="characters", size=4))
     assert [(chunk.id, chunk.text) for chunk in cut] == [("d#0", "Team plan\naaa"), ("d#1", "Team plan\nbbb")]
-
-
-@pytest.mark.parametrize(("chunk", "document"), [("a#0", "a"), ("a/b.md#12", "a/b.md"), ("bare", "bare")])
-def test_a_chunk_tells_its_document(chunk: str, document: str) -> None:
-    assert document_of(chunk) == document
 
 
 def test_a_file_is_read_in_the_order_of_ids(tmp_path: Path) -> None:

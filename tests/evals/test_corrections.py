@@ -10,7 +10,6 @@ from evals.corrections import (
     ppi_difference,
     ppi_mean,
     rogan_gladen,
-    rogan_gladen_difference,
     variance,
     z_of,
 )
@@ -89,19 +88,6 @@ def test_the_interval_covers_what_people_would_have_said(theta: float) -> None:
         covered += found.lower <= theta <= found.upper
     assert covered / times >= 0.935
     assert raw < covered or theta == 0.5
-
-
-def test_the_difference_is_corrected_arm_by_arm() -> None:
-    lenient = Calibration(0.95, 60, 0.6, 60)
-    strict = Calibration(0.8, 60, 0.95, 60)
-    # Both arms have a truth of 0.6, and the raw shares differ by 0.23: the judge errs unlike on the two.
-    ours, theirs = 0.6 * 0.95 + 0.4 * 0.4, 0.6 * 0.8 + 0.4 * 0.05
-    found = rogan_gladen_difference((ours, 400, lenient), (theirs, 400, strict))
-    assert ours - theirs == pytest.approx(0.23)
-    assert found.value == pytest.approx(0.0, abs=1e-12)
-    assert found.lower < 0 < found.upper
-    with pytest.raises(ValueError, match="guessing"):
-        rogan_gladen_difference((0.5, 10, JUDGE), (0.5, 10, Calibration(0.5, 9, 0.5, 9)))
 
 
 # PPI++
