@@ -136,8 +136,10 @@ class Exchange:
         self.client.aborts(answer.abort)
         try:
             # An answer in one piece begins when its generation has ended: only the total can bound that.
-            limit = self.timeouts.first_byte if self.request.stream else self.timeouts.total
-            status = await answer.head(self._within(limit))
+            seconds = most = self._within(self.timeouts.total)
+            if self.request.stream:
+                seconds = min(self.timeouts.first_byte, most)
+            status = await answer.head(seconds, most)
             whole = answer.headers.get(b"content-type", b"").startswith(b"application/json")
             if status == 200 and self.request.stream and not whole:
                 await self._stream(answer)

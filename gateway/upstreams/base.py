@@ -21,8 +21,11 @@ class Answer(Protocol):
     def headers(self) -> Mapping[bytes, bytes]:
         """The head."""
 
-    async def head(self, seconds: float) -> int:
-        """Wait for the head and return the status. Raises ExchangeError."""
+    async def head(self, seconds: float, most: float = ...) -> int:
+        """Wait for the head and return the status. Raises ExchangeError.
+
+        `seconds` from when the engine has the request, `most` from now: a connection may have to be made before.
+        """
 
     async def read(self, seconds: float, what: str = "the next piece") -> bytes:
         """The next piece of the body; `b""` at the end. Raises ExchangeError."""

@@ -185,10 +185,16 @@ class Connection(asyncio.Protocol):
         self._opening = self._loop.create_task(self._open())
         self._opening.add_done_callback(self._opened)
 
-    async def head(self, seconds: float) -> int:
-        """Wait for the head and return the status; for a connection, if need be, before that. Raises ExchangeError."""
+    async def head(self, seconds: float, most: float = float("inf")) -> int:
+        """Wait for the head and return the status; for a connection, if need be, before that. Raises ExchangeError.
+
+        `seconds` are the head's alone, `most` those of both.
+        """
         while self._opening is not None:
-            await self._wait(self._address.connect_s, "")
+            begun = self._loop.time()
+            await self._wait(min(self._address.connect_s, most), "")
+            most -= self._loop.time() - begun
+            seconds = max(0.001, min(seconds, most))
         while not self._has_head:
             await self._wait(seconds, "its first byte")
         return self.status

@@ -46,8 +46,9 @@ class Written:
         self._pieces.append(piece)
         self._news.set()
 
-    async def head(self, seconds: float) -> int:
+    async def head(self, seconds: float, most: float = float("inf")) -> int:
         """Wait for the head and return the status. Raises ExchangeError."""
+        seconds = min(seconds, most)
         while not self.status:
             await self._wait(seconds, "its first byte")
         return self.status

@@ -14,7 +14,7 @@ import uvicorn
 from gateway.server.limits import DEFAULTS, Limits
 from gateway.server.protocol import Direct, HttpProtocol
 
-SECONDS = 5.0
+SECONDS = 30.0
 GET = b"GET /a HTTP/1.1\r\nhost: h\r\n\r\n"
 App = Callable[[Any, Any, Any], Awaitable[None]]
 

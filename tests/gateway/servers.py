@@ -16,7 +16,7 @@ from gateway.upstreams.http1 import Address, Connection
 from gateway.upstreams.pool import Pool
 
 ASK = b"GET /health HTTP/1.1\r\nhost: h\r\n\r\n"
-SECONDS = 5.0
+SECONDS = 30.0
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 

@@ -23,12 +23,28 @@ async def test_a_connection_is_given_up_while_it_is_made() -> None:
                 assert caught.value.connecting
                 assert caught.value.timeout
             async with asking(f"http://127.0.0.1:{port}") as connection:
+                with pytest.raises(ExchangeError, match=r"accept a connection within 0\.05 s"):
+                    await connection.head(SECONDS, 0.05)
+            async with asking(f"http://127.0.0.1:{port}") as connection:
                 waiting = asyncio.ensure_future(connection.head(SECONDS))
                 await asyncio.sleep(0)
                 connection.abort("the client left")
                 with pytest.raises(ExchangeError, match="the client left"):
                     await waiting
                 assert not connection.usable
+
+
+async def test_what_a_connection_took_is_not_there_for_the_head() -> None:
+    """A connection that came late leaves the rest of what both may take."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with asking(f"http://127.0.0.1:{silent.getsockname()[1]}") as connection:
+            since = loop.time()
+            with pytest.raises(ExchangeError, match="its first byte") as caught:
+                await connection.head(SECONDS, 0.2)
+            assert caught.value.timeout
+            assert not caught.value.connecting
+            assert loop.time() - since < SECONDS
 
 
 async def test_an_engine_does_not_begin_for_one_that_left_while_it_connected() -> None:
