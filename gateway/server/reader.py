@@ -85,7 +85,7 @@ class Reader:
         self._limit = limit
         self._parser: Any = httptools.HttpRequestParser(self)
         self._url, self._headers = b"", list[tuple[bytes, bytes]]()
-        self._fed = self._overhead = self.heads = 0
+        self._fed = self._first = self._overhead = self.heads = 0
         self._expects_continue = self.in_head = self.in_body = self.last = False
 
     def stop(self) -> None:
@@ -134,7 +134,7 @@ class Reader:
         """A request begins."""
         if not self.last:
             self._url, self._headers, self._expects_continue = b"", [], False
-            self._overhead, self.in_head = 0, True
+            self._first, self._overhead, self.in_head = self._fed, 0, True
             self.heads += 1
 
     def on_url(self, url: bytes) -> None:
@@ -155,8 +155,9 @@ class Reader:
         method, version = self._parser.get_method().decode("ascii"), self._parser.get_http_version()
         if not self.in_head or (self._parser.should_upgrade() and method != "CONNECT"):
             return
-        # How many bytes were counted depends on how they were cut: near the limit the head is measured.
-        if self._fed + self._overhead > self._limit and self._size() > self._limit:
+        # How many bytes were counted depends on how they were cut, and those of its first piece were not: near the
+        # limit the head is measured.
+        if self._first + self._overhead + self._fed > self._limit and self._size() > self._limit:
             raise too_large(self._limit)
         if method == "CONNECT" or version not in ("1.1", "1.0"):
             raise _unreadable(f"{method} in HTTP/{version}")

@@ -208,7 +208,7 @@ def test_what_is_ambiguous_or_no_http_is_refused(name: str) -> None:
         assert (read.refused, read.whole) == (400, 0)
 
 
-@pytest.mark.parametrize("step", [1, 7, 100_000])
+@pytest.mark.parametrize("step", [1, 7, LIMIT // 2 + 9, LIMIT - 9, 100_000])
 @pytest.mark.parametrize("before", [b"", GET, post(bytes(5000))])
 def test_a_head_is_bounded_to_the_byte(step: int, before: bytes) -> None:
     def read(value: int) -> Read:
