@@ -17,8 +17,8 @@ from typing import Any
 from gateway.config import Deployment
 from gateway.contracts import canonical
 
-AT_START_ONLY = frozenset({"listen", "database", "ledger", "redis", "tracing"})
-"""Keys that a running gateway cannot follow: its socket, its ledger, its budgets and its traces are open."""
+AT_START_ONLY = frozenset({"listen", "admin", "database", "ledger", "redis", "tracing"})
+"""Keys that a running gateway cannot follow: its sockets, its ledger, its budgets and its traces are open."""
 
 _ABSENT = object()
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}

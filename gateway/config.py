@@ -16,6 +16,7 @@ from gateway.contracts.documents import Secret
 from gateway.contracts.errors import DocumentError, PriceMissing, VerdictError
 from gateway.contracts.release import ReleaseManifest
 from gateway.providers import ProviderConfig, fallback_mistakes
+from gateway.settings.admin import AdminConfig
 from gateway.settings.budgets import BudgetConfig, BudgetName, RedisConfig, budget_mistakes, uncounted
 from gateway.settings.calendars import Name, Regions, SeasonConfig, WindowConfig
 from gateway.settings.enforcement import Enforcement
@@ -109,6 +110,7 @@ class GatewayConfig(documents.Frozen):
     """The whole file."""
 
     listen: Listen = Listen()
+    admin: AdminConfig | None = None
     database: Annotated[str, AfterValidator(database_url)] = "sqlite:///tollgate.db"
     ledger: LedgerConfig = LedgerConfig()
     limits: Limits = Limits()
@@ -274,6 +276,7 @@ def _anchored(config: GatewayConfig, base: Path) -> GatewayConfig:
         for name, pool in config.pools.items()
     }
     changes = {
+        "admin": config.admin and config.admin.anchored(base),
         "enforcement": enforcement,
         "database": anchored_database(config.database, base),
         "ledger": config.ledger.anchored(base, config.database),

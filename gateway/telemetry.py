@@ -30,6 +30,7 @@ MOST_VALUES = 500
 OTHER = "(other)"
 RELOADS = ("applied", "refused")
 TRACES = ("exported", "failed", "dropped")
+ADMIN = ("read", "changed", "refused", "unauthorized", "failed")
 
 
 class Metric(NamedTuple):
@@ -89,8 +90,7 @@ class Telemetry:
         text = "List cost of what was answered, for graphs: the ledger has it exactly."
         self.cost = self._counter("cost", text, "model", "currency")
         self.unpriced = self._counter("unpriced", "Metered, without a price.", "model")
-        text = "Requests handed to another model's release."
-        self.fallbacks = self._counter("fallbacks", text, "model", "release")
+        self.fallbacks = self._counter("fallbacks", "Requests handed to another model's release.", "model", "release")
         self.ungated = self._counter("ungated", "Requests served without a verdict in `warn` mode.", "release")
         text = "Requests for which a rule could not be evaluated, and did not hold."
         self.rule_errors = self._counter("rule_errors", text, "model", "rule")
@@ -105,8 +105,7 @@ class Telemetry:
 
     def _about_pools(self) -> None:
         self.retries = self._counter("retries", "Attempts after the first one.", "pool")
-        text = "Attempts that the retry budget did not allow."
-        self.retries_denied = self._counter("retries_denied", text, "pool")
+        self.retries_denied = self._counter("retries_denied", "Attempts that the retry budget did not allow.", "pool")
         text = "Requests that found the queue of their pool full, or waited in vain."
         self.queue_refusals = self._counter("queue_refusals", text, "pool", "reason")
         text = "What requests waited for a slot of their pool; those that went on at once do not count."
@@ -138,6 +137,7 @@ class Telemetry:
     def _about_the_process(self) -> None:
         text = "Configurations that a process took over or refused."
         self.config_reloads = self._counter("config_reloads", text, "result")
+        self.admin = self._counter("admin_requests", "Requests to the admin port.", "result")
         self.cpu = self._counter("process_cpu_seconds", "Processor time.")
         self.resident = self._gauge("process_resident_bytes", "Memory that is in use.", "livesum")
         self.descriptors = self._gauge("process_open_descriptors", "Open files and sockets.", "livesum")
@@ -145,7 +145,7 @@ class Telemetry:
         self.descriptors_used = self._gauge("process_descriptors_used_ratio", text, "livemax")
         text = "Recorded requests by what became of their traces."
         self.traces = self._counter("traces", text, "result")
-        for counter, results in ((self.config_reloads, RELOADS), (self.traces, TRACES)):
+        for counter, results in ((self.config_reloads, RELOADS), (self.traces, TRACES), (self.admin, ADMIN)):
             for result in results:
                 counter.labels(result)  # from 0 on: `increase` does not see a series that begins at 1
         self.loop_late = self._histogram("loop_late_seconds", "How late the event loop is.", buckets=_SHORT)

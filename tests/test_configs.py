@@ -17,10 +17,12 @@ NOT_TOLD = {
     "pools.provider.api_key.file",
     "pools.replicas.api_key.file",
     "pools.gpu.profile",
+    "admin.tls.certificate",
+    "admin.tls.key",
     "pools.replicas.gpu.profile",
 }
 """What stands in the file as a comment."""
-NAMED = ("pools", "models", "classes", "teams", "regions.calendars", "windows", "seasons", "budgets")
+NAMED = ("pools", "models", "classes", "teams", "regions.calendars", "windows", "seasons", "budgets", "admin.tokens")
 """What holds things by their names."""
 
 

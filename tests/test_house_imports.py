@@ -35,7 +35,13 @@ one side may not import the other, or where one needs arrays and the other stati
 NOWHERE = {"aiohttp", "vllm"}
 """vLLM is a process with an environment of its own; aiohttp serves in tests, and costs a client its speed."""
 
-LOADERS = {"gateway/cli/__init__.py", "evals/cli/__init__.py", "evals/scorers/__init__.py", "evals/pytest_plugin.py"}
+LOADERS = {
+    "gateway/cli/__init__.py",
+    "gateway/cli/admin_port.py",
+    "evals/cli/__init__.py",
+    "evals/scorers/__init__.py",
+    "evals/pytest_plugin.py",
+}
 """Registries of modules, and what others load always: what these import is loaded when it is asked for."""
 
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import click
 
 from gateway import config as configuration
+from gateway.admin.costs import Asked
 from gateway.cli import cost_files
 from gateway.cli.common import Day, console, database_option, row, stores_of, table
-from gateway.cli.cost_files import Asked
 from gateway.config import Deployment
 from gateway.costs import fleet, page
 from gateway.costs.break_even import BreakEven, Mix, Observed, of_pool

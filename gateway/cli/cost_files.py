@@ -6,71 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
 from gateway import config as configuration
-from gateway.cli.common import check_period, moment
+from gateway.admin.costs import Asked
+from gateway.cli.common import check_period
 from gateway.contracts import prices
 from gateway.contracts.errors import InputError
 from gateway.costs import closing, fleet, focus, focus_prices, focus_rules, forecast, page, parquet, sheets
-from gateway.costs.report import Report, grouping, notes, report, versions_in_use
+from gateway.costs.report import Report
 from gateway.costs.sheets import Kind
 from gateway.stores.bundle import Stores
-from gateway.stores.cost_lines import HOUR_S, TAG, CostLine
-from gateway.stores.costs import ClosedHour
+from gateway.stores.cost_lines import HOUR_S, TAG
 
 HISTORY_WEEKS = 8
 """How far a forecast looks back."""
 DAY_S = 86_400
-
-
-class Asked(NamedTuple):
-    """What was asked of the ledger. Times in seconds since the epoch; `now` cuts what is paid for but not over."""
-
-    stores: Stores
-    by: tuple[str, ...]
-    where: Mapping[str, str]
-    since: float | None
-    until: float | None
-    now: float
-    books: Sequence[ClosedHour]
-
-    def lines(self, by: Sequence[str]) -> list[CostLine]:
-        """Lines of the period, those of hours that are not closed too."""
-        return self.stores.costs.lines(by, self.since, self.until, self.where, self.books)
-
-    def closed(self, by: Sequence[str]) -> list[CostLine]:
-        """Lines of the period, without GPU money of hours that are not closed."""
-        return self.stores.costs.lines(by, self.since, self.until, self.where)
-
-    def notes(self, found: Report) -> list[str]:
-        """What has to be said of a report, of prices in several versions and of gateways that disagree too."""
-        first_uses = [(each.version, each.first_used_at) for each in self.stores.price_books.versions()]
-        said = notes(found, versions_in_use(first_uses, self.since, self.until))
-        if not found.rows:
-            said.insert(0, self._nothing())
-        for each in self.stores.rentals.conflicts(self.since or 0.0):
-            if self.until is None or each.at < self.until:
-                said.append(
-                    f"Gateways disagree on the price of {each.replica!r}: {each.before.gateway!r} declared "
-                    f"{each.before.usd_per_gpu_hour}, and {each.after.gateway!r} {each.after.usd_per_gpu_hour} USD per "
-                    f"GPU hour, which counts from {moment(each.at)} on."
-                )
-        return said
-
-    def _nothing(self) -> str:
-        """Why a report is empty."""
-        months = sorted({line.group["month"] for line in self.stores.costs.lines(("month",), books=self.books)})
-        if not months:
-            return "The ledger is empty: nothing was asked yet, and no GPU has a price."
-        span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
-        return f"Nothing in the ledger is of this period and choice: it holds requests and GPU time of {span} (UTC)."
-
-    def report(self) -> Report:
-        """The report that was asked for."""
-        return report(self.by, self.lines(grouping(self.by)), self.closed(grouping(self.by)))
 
 
 def asked(
@@ -103,10 +56,7 @@ def write_csv(ask: Asked, out: Path | None) -> None:
 
 def write_json(ask: Asked, out: Path | None) -> None:
     """The report's rows, its total, and what has to be said of them. Amounts are text: no reader rounds them."""
-    found = ask.report()
-    total = {name: sheets.plain(value) for name, value in found.total.values().items()}
-    rows = [{name: sheets.plain(value) for name, value in row.values().items()} for row in found.rows]
-    _text(json.dumps({"totals": total, "rows": rows, "notes": ask.notes(found)}, indent=2) + "\n", out)
+    _text(json.dumps(ask.document(), indent=2) + "\n", out)
 
 
 def write_parquet(ask: Asked, out: Path | None) -> None:

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import config as configuration
+from gateway.admin.costs import Asked
 from gateway.cli import break_evens, cost_files
 from gateway.cli.calibrate import calibrate
 from gateway.cli.common import PIPE_WIDTH, Day, config_option, console, database_option, fitting, row, stores_of, table
-from gateway.cli.cost_files import Asked
 from gateway.cli.forecasts import forecast_command, where_of
 from gateway.cli.reconcile import reconcile
 from gateway.contracts import prices

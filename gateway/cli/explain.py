@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from gateway import changes
 from gateway import config as configuration
+from gateway.admin import requests
 from gateway.cli import explained
 from gateway.cli.common import config_option, console, database_option, row, stores_of, table
 from gateway.config import GatewayConfig
@@ -164,11 +165,11 @@ def _request(request_id: str, config_path: Path | None, database: str | None, as
         )
     deployment = None if config_path is None else configuration.load(config_path)
     if deployment is None:
-        found = explained.again(values, None, None)
+        found = requests.again(values, None, None)
     else:
-        found = explained.again(values, Rulebook(deployment.config), changes.digest(deployment))
+        found = requests.again(values, Rulebook(deployment.config), changes.digest(deployment))
     if as_json:
-        click.echo(json.dumps(explained.as_json(found), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(requests.as_json(found), indent=2, ensure_ascii=False))
     else:
         explained.show(found)
     if not found.same:

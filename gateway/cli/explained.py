@@ -1,84 +1,13 @@
-"""One request of the ledger, decided again: the same values in, and is the same answer out?"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+"""One request of the ledger that was decided again, for people."""
 
 import click
 
+from gateway.admin.requests import Again, parts_of
 from gateway.cli.common import console, moment, row, table
-from gateway.contracts.errors import InputError
-from gateway.policy.decisions import Decided, Routed, Ruled, decode
-from gateway.policy.routing import Choice, terms
-from gateway.policy.rules import Rulebook
+from gateway.policy.decisions import Routed, Ruled
+from gateway.policy.routing import Choice
 
 SAME, OTHER = "decided again: the same", "decided again: NOT the same"
-
-
-@dataclass(frozen=True)
-class Again:
-    """What was decided of a request, and what the same inputs come to now.
-
-    `rules` has, for each model with rules, what they decided and what they decide; the second is None where no
-    configuration was given, and a text where the configuration cannot answer.
-    """
-
-    values: Mapping[str, Any]
-    decided: Decided[Ruled]
-    routes: list[tuple[Routed, Choice]]
-    rules: list[tuple[Ruled, str | None]]
-    config: str | None
-
-    @property
-    def same(self) -> bool:
-        """Whether everything that could be decided again came out the same."""
-        routed = all(each.position == choice.position for each, choice in self.routes)
-        return routed and all(found in (None, each.rule) for each, found in self.rules)
-
-
-def again(values: Mapping[str, Any], rulebook: Rulebook | None, digest: str | None) -> Again:
-    """Decide a row's request again; the rules only with a `rulebook`, of a configuration with that digest."""
-    decided = Decided[Ruled]() if values["decision"] is None else decode(values["decision"])
-    routes = [(each, each.again()) for each in decided.routes]
-    rules = [(each, None if rulebook is None else _rule(each, rulebook)) for each in decided.ruled]
-    return Again(values, decided, routes, rules, digest)
-
-
-def _rule(ruled: Ruled, rulebook: Rulebook) -> str:
-    try:
-        return rulebook.replay(ruled.model, ruled.inputs).rule
-    except InputError as error:
-        return f"cannot be told: {error}"
-
-
-def as_json(found: Again) -> dict[str, Any]:
-    """The same for programs."""
-    told = ("request_id", "started_at", "model", "release", "replica", "attempts", "outcome")
-    rules = [
-        {"model": each.model, "rule": each.rule, "release": each.release, "region": each.region, "inputs": each.inputs}
-        for each, _ in found.rules
-    ]
-    return {
-        **{name: found.values[name] for name in told},
-        "config_digest": found.decided.config or None,
-        "same": found.same,
-        "rules": [{**each, "again": rule} for each, (_, rule) in zip(rules, found.rules, strict=True)],
-        "queued_s": found.decided.queued_s,
-        "routes": [_route_as_json(each, choice) for each, choice in found.routes],
-    }
-
-
-def _route_as_json(route: Routed, choice: Choice) -> dict[str, Any]:
-    names = [candidate.name for candidate in route.candidates]
-    pairs = zip(route.candidates, _parts(route, choice), strict=True)
-    return {
-        "policy": route.policy,
-        "chosen": names[route.position],
-        "reason": route.reason,
-        "again": names[choice.position],
-        "ask": _named(route.ask),
-        "candidates": [{**_named(candidate), **part} for candidate, part in pairs],
-    }
 
 
 def show(found: Again) -> None:
@@ -115,7 +44,7 @@ def _show_route(number: int, route: Routed, choice: Choice) -> None:
     if route.ask.tokens:
         click.echo(f"  a prompt of about {route.ask.tokens} tokens")
     lines = table("replica", "weight", "in flight", "outstanding", "cached", "KV", "waiting", "score", "")
-    for position, (candidate, part) in enumerate(zip(route.candidates, _parts(route, choice), strict=True)):
+    for position, (candidate, part) in enumerate(zip(route.candidates, parts_of(route, choice), strict=True)):
         row(
             lines,
             candidate.name,
@@ -131,15 +60,3 @@ def _show_route(number: int, route: Routed, choice: Choice) -> None:
     console().print(lines)
     other = f"{OTHER}, but {route.candidates[choice.position].name!r}"
     click.echo(f"  {SAME if choice.position == route.position else other}")
-
-
-def _parts(route: Routed, choice: Choice) -> list[dict[str, Any]]:
-    """What made each candidate's score: its terms, where the policy has some."""
-    if route.policy == "score":
-        return list(terms(route.candidates, route.ask))
-    scores = choice.scores or (None,) * len(route.candidates)
-    return [{"score": score} for score in scores]
-
-
-def _named(struct: Any) -> dict[str, Any]:
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}

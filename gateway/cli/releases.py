@@ -3,11 +3,11 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from gateway import config as configuration
+from gateway.admin.releases import listed, state_of
 from gateway.cli.common import console, row, table
 from gateway.config import Deployment
 from gateway.control_plane.state import State
@@ -42,19 +42,7 @@ def list_(config_path: Path, as_json: bool) -> None:
       gateway releases list --config gateway.yaml
     """
     deployment, state = _state(config_path)
-    snapshot, now = state.snapshot, time.time()
-    rows: list[dict[str, Any]] = []
-    for release in deployment.releases.values():
-        gate = snapshot.gates.get(release.name)
-        rows.append(
-            {
-                "release": release.name,
-                "digest": release.digest,
-                "live": snapshot.live[release.model] == release.name,
-                "verdict": "not asked for" if gate is None else gate.answer or "none",
-                "refusal": None if gate is None else gate.explained(now),
-            }
-        )
+    rows = listed(deployment, state, time.time())
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -85,4 +73,4 @@ def promote(name: str, config_path: Path) -> None:
 def _state(config_path: Path) -> tuple[Deployment, State]:
     deployment = configuration.load(config_path, trust=True)
     stores = open_stores(deployment.config.database, deployment.config.ledger.spool)
-    return deployment, State(deployment, stores.keys, stores.releases, time.time, pools={})
+    return deployment, state_of(deployment, stores)

@@ -17,13 +17,12 @@ import click
 
 from gateway import logs
 from gateway.app import Application, build
-from gateway.cli import serving
+from gateway.cli import admin_port, serving
 from gateway.cli.common import DATABASE
 from gateway.config import Deployment, Listen
 from gateway.contracts.documents import Secret
-from gateway.contracts.errors import InputError
 from gateway.control_plane import engine as engines
-from gateway.control_plane.current import priced, taken
+from gateway.control_plane.current import REFUSED, priced, taken
 from gateway.control_plane.discovery import discover
 from gateway.control_plane.reload import Watch, follow
 from gateway.control_plane.state import State
@@ -134,7 +133,11 @@ def _engine(model: str, args: tuple[str, ...], python: Path) -> Iterator[str]:
 def _serve(deployment: Deployment, listen: Listen, watch: Watch | None, *, workers: int, grace_s: float) -> int:
     stores = open_stores(deployment.config.database, deployment.config.ledger.spool)
     priced(deployment, stores, time.time())
-    with _bound(listen) as listener:
+    admin = deployment.config.admin
+    with (
+        serving.bound(listen.host, listen.port, "choose another with --port") as listener,
+        admin_port.door(admin) as door,
+    ):
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         greeting = _greeting(deployment, stores, address)
@@ -145,21 +148,33 @@ def _serve(deployment: Deployment, listen: Listen, watch: Watch | None, *, worke
             greeting += _first_key(stores, address, next(iter(deployment.config.models)))
         else:
             greeting += NO_KEY
+        greeting += "" if door is None else door.greeting
         if workers > 1:
-            return serving.run(_together(deployment, stores, watch, listener, greeting, count=workers, grace_s=grace_s))
-        return serving.run(_alone(build(deployment, stores), watch, listener, greeting, grace_s))
+            return serving.run(
+                _together(deployment, stores, watch, listener, greeting, door, count=workers, grace_s=grace_s)
+            )
+        return serving.run(_alone(build(deployment, stores), stores, watch, listener, greeting, door, grace_s))
 
 
-async def _alone(app: Application, watch: Watch | None, listener: socket.socket, greeting: str, grace_s: float) -> int:
+async def _alone(
+    app: Application,
+    stores: Stores,
+    watch: Watch | None,
+    listener: socket.socket,
+    greeting: str,
+    door: admin_port.Door | None,
+    grace_s: float,
+) -> int:
     """Serve in this process."""
     asked = asyncio.Event()
-
-    async def beside() -> None:
-        _say(greeting)
-        await _follow(watch, asked, app.current.reload)
-
     with serving.signals({signal.SIGHUP: asked.set}):
-        await serving.serve(app, listener, grace_s=grace_s, beside=beside)
+        async with admin_port.alone(door, app, stores, watch, asked) as take:
+
+            async def beside() -> None:
+                _say(greeting)
+                await _follow(watch, asked, take)
+
+            await serving.serve(app, listener, grace_s=grace_s, beside=beside)
     return 0
 
 
@@ -169,6 +184,7 @@ async def _together(
     watch: Watch | None,
     listener: socket.socket,
     greeting: str,
+    door: admin_port.Door | None,
     *,
     count: int,
     grace_s: float,
@@ -192,22 +208,26 @@ async def _together(
             listener.close()
             workers.stop()
 
-        async def tell(found: Deployment | None) -> None:
+        async def tell(found: Deployment | None) -> str | None:
             # Asked here too: a worker that takes a dead one's place is to get what serves, not what the others refused.
-            good = found is not None and await taken(partial(asyncio.to_thread, priced, found, stores, time.time()))
-            await workers.tell(found if good else None)
+            refusal = REFUSED
+            if found is not None:
+                refusal = await taken(partial(asyncio.to_thread, priced, found, stores, time.time()))
+            await workers.tell(found if refusal is None else None)
+            return refusal
 
         asked = asyncio.Event()
         with serving.signals({**dict.fromkeys(serving.STOPPING, stop), signal.SIGHUP: asked.set}):
-            follower = asyncio.create_task(_follow(watch, asked, tell))
-            try:
-                return await workers.run(lambda: _say(greeting))
-            finally:
-                follower.cancel()
+            async with admin_port.together(door, workers, tell, stores, watch, asked) as take:
+                follower = asyncio.create_task(_follow(watch, asked, take))
+                try:
+                    return await workers.run(lambda: _say(greeting))
+                finally:
+                    follower.cancel()
 
 
 async def _follow(
-    watch: Watch | None, asked: asyncio.Event, take: Callable[[Deployment | None], Awaitable[None]]
+    watch: Watch | None, asked: asyncio.Event, take: Callable[[Deployment | None], Awaitable[object]]
 ) -> None:
     """Follow the configuration for as long as the gateway runs; `asked` is SIGHUP."""
     if watch is not None:
@@ -221,19 +241,6 @@ async def _follow(
 def _say(message: str) -> None:
     click.echo(message)
     sys.stdout.flush()
-
-
-def _bound(listen: Listen) -> socket.socket:
-    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((listen.host, listen.port))
-    except OSError as error:
-        listener.close()
-        where = f"{listen.host}:{listen.port}"
-        raise InputError(f"cannot listen on {where} ({error.strerror}): choose another with --port") from error
-    return listener
 
 
 def _greeting(deployment: Deployment, stores: Stores, address: str) -> str:

@@ -37,6 +37,18 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(main)
 
 
+def bound(host: str, port: int, otherwise: str) -> socket.socket:
+    """A socket at an address. Raises InputError, which says what to do `otherwise`."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InputError(f"cannot listen on {host}:{port} ({error.strerror}): {otherwise}") from error
+    return listener
+
+
 @contextlib.contextmanager
 def signals(handlers: dict[signal.Signals, Callable[[], None]]) -> Iterator[None]:
     """While inside, handle signals in the event loop; before and after, as it was."""

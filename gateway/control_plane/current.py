@@ -19,6 +19,8 @@ from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream
 
+REFUSED: str | None = "it does not validate"
+"""Why a configuration does not serve of which nothing more is known here."""
 AGAIN_S = 1.0
 """Between two attempts while the database is away."""
 
@@ -34,13 +36,13 @@ def priced(deployment: Deployment, stores: Stores, now: float) -> None:
     stores.price_books.register(deployment.prices, now)
 
 
-async def taken(replace: Callable[[], Awaitable[None]]) -> bool:
-    """Replace what serves, waiting for a database that is away. False when the new configuration is refused."""
+async def taken(replace: Callable[[], Awaitable[None]]) -> str | None:
+    """Replace what serves, waiting for a database that is away. Why it is refused; None when it serves."""
     told = False
     while True:
         try:
             await replace()
-            return True
+            return None
         except SQLAlchemyError as error:
             if not told:
                 log.error("the new configuration waits for the database: %s", error)
@@ -48,7 +50,7 @@ async def taken(replace: Callable[[], Awaitable[None]]) -> bool:
             await asyncio.sleep(AGAIN_S)
         except InputError as error:
             log.error("the new configuration is refused, and the last good one keeps serving: %s", error)
-            return False
+            return str(error)
 
 
 class Current:
@@ -92,14 +94,15 @@ class Current:
         """The URL of each engine, by its replica's name."""
         return {replica.name: replica.url for pool in self.state.serving.pools.values() for replica in pool.engines}
 
-    async def reload(self, deployment: Deployment | None) -> None:
-        """Serve another deployment from now on; None only counts one that was refused.
+    async def reload(self, deployment: Deployment | None) -> str | None:
+        """Serve another deployment from now on; None only counts one that was refused. Returns why it does not serve.
 
         A request keeps what was served when it began. Law 8: a deployment that cannot serve changes nothing. A
         database that is away is waited for.
         """
-        applied = deployment is not None and await taken(partial(self._replace, deployment))
-        self._telemetry.config_reloads.labels("applied" if applied else "refused").inc()
+        refusal = REFUSED if deployment is None else await taken(partial(self._replace, deployment))
+        self._telemetry.config_reloads.labels("applied" if refusal is None else "refused").inc()
+        return refusal
 
     async def _replace(self, deployment: Deployment) -> None:
         """Another state: what a thread still works out for the old one reaches nobody."""

@@ -51,6 +51,11 @@ class Watch:
         self._again_at = 0.0
         self.deployment = self._load()
 
+    @property
+    def refusal(self) -> str:
+        """Why what is written now was refused; empty while the last reading was good."""
+        return self._refusal
+
     def look(self, *, force: bool = False) -> Reading | None:
         """Read anew what has changed, or with `force` in any case. None when there is nothing to tell."""
         marks, before = self._marks(), self._seen
@@ -107,7 +112,9 @@ class Watch:
         return {path: _mark(path) for path in self._files}
 
 
-async def follow(watch: Watch, asked: asyncio.Event, take: Callable[[Deployment | None], Awaitable[None]]) -> NoReturn:
+async def follow(
+    watch: Watch, asked: asyncio.Event, take: Callable[[Deployment | None], Awaitable[object]]
+) -> NoReturn:
     """Hand every new deployment to `take`, None for one that was refused. Setting `asked` has it read now."""
     while True:
         with contextlib.suppress(TimeoutError):

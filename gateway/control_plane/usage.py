@@ -37,14 +37,19 @@ class Wanted:
     by: tuple[str, ...]
 
 
-def wanted(parameters: Sequence[tuple[str, str]], now: float) -> Wanted:
-    """What a request asks for. Raises InvalidRequest, which names the parameter."""
+def wanted(
+    parameters: Sequence[tuple[str, str]], now: float, known: Sequence[str] = BY, usual: str = "day,model"
+) -> Wanted:
+    """What a request asks for, grouped by names out of `known`, or by the `usual` ones where it names none.
+
+    Raises InvalidRequest, which names the parameter.
+    """
     given: dict[str, str] = {}
     for name, value in parameters:
         if name not in PARAMETERS:
-            known = ", ".join(PARAMETERS)
+            expected = ", ".join(PARAMETERS)
             raise InvalidRequest(
-                f"no parameter {name!r}: expected some of {known}; a key sees its own usage", param=name
+                f"no parameter {name!r}: expected some of {expected}; a key sees its own usage", param=name
             )
         if name in given:
             raise InvalidRequest(f"expected {name!r} once, found it twice", param=name)
@@ -57,14 +62,14 @@ def wanted(parameters: Sequence[tuple[str, str]], now: float) -> Wanted:
         raise InvalidRequest("expected `since` before `until`", param="since")
     if until - since > MOST_DAYS * DAY_S:
         raise InvalidRequest(f"expected at most {MOST_DAYS} days from `since` to `until`: ask for less", param="since")
-    return Wanted(since, until, _by(given.get("by", "day,model")))
+    return Wanted(since, until, _by(given.get("by", usual), known))
 
 
-def _by(text: str) -> tuple[str, ...]:
+def _by(text: str, known: Sequence[str]) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(","))) if text else ()
     for name in names:
-        if name not in BY and not (name.startswith(TAG) and _TAG.fullmatch(name[len(TAG) :])):
-            raise InvalidRequest(f"`by`: expected some of {', '.join(BY)} and tag:NAME, found {name!r}", param="by")
+        if name not in known and not (name.startswith(TAG) and _TAG.fullmatch(name[len(TAG) :])):
+            raise InvalidRequest(f"`by`: expected some of {', '.join(known)} and tag:NAME, found {name!r}", param="by")
     return names
 
 

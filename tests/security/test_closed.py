@@ -1,4 +1,4 @@
-"""Nothing administrative is reachable over HTTP: what changes a gateway are its files and its command line."""
+"""Nothing administrative is reachable on the port of clients: `test_admin.py` has the port of operators."""
 
 import re
 from pathlib import Path
