@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.specs.openapi import checks
 
 from tests.gateway.admin.desk import WRITE, Desk, desk
-
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: it is in the group `dev`")
-checks = pytest.importorskip("schemathesis.specs.openapi.checks", reason="schemathesis is not installed")
 
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "5"))
 """Of each page and kind of request: a few seconds in all."""
