@@ -125,8 +125,7 @@ def build(
         finally:
             leading.close()
             await budgeting.close()
-            await loops.attempt(drain)
-            await loops.attempt(lambda: count(counting.LAST_S))
+            await loops.last(drain, lambda: count(counting.LAST_S))
             spool.close()
             current.close()
 

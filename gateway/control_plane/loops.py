@@ -23,6 +23,8 @@ CLOSE_S = 60.0
 """Between two looks for hours whose books are to be closed."""
 FOLD_S = 86_400.0
 """Old rows go once a day."""
+LAST_S = 5.0
+"""How long a process that ends waits for the database."""
 AT_ONCE = 100
 """Requests counted before others get their turn."""
 
@@ -46,6 +48,16 @@ async def attempt(work: Callable[[], Awaitable[None]], *, quiet: bool = False) -
             log.error("background work failed and is tried again; nothing is lost: %s", error)
         return False
     return True
+
+
+async def last(*works: Callable[[], Awaitable[None]]) -> None:
+    """Run one after the other once more at the end, for `LAST_S` at most: what they do not get done others do later."""
+    try:
+        async with asyncio.timeout(LAST_S):
+            for work in works:
+                await attempt(work)
+    except TimeoutError:
+        log.warning("the database was not waited for any longer than %g s; nothing is lost", LAST_S)
 
 
 async def refresh(state: State) -> None:

@@ -29,9 +29,12 @@ LOCK = 0x746F6C6C
 
 _WAITING = {
     "connect_timeout": CONNECT_S,
-    # What the spool lets go once it is committed has to be on disk by then, whatever the server's own habit is.
-    "options": f"-c statement_timeout={STATEMENT_S * 1000} -c synchronous_commit=on",
-    # A peer that is gone without a word is noticed within half a minute.
+    # What the spool lets go once it is committed has to be on disk by then, whatever the server's own habit is. And the
+    # server notices within half a minute that this gateway is gone without a word: else the locks of its transaction,
+    # its lead and its place among the connections would stay for the two hours that systems wait by themselves.
+    "options": f"-c statement_timeout={STATEMENT_S * 1000} -c synchronous_commit=on -c tcp_user_timeout=10000"
+    " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
+    # So does this side.
     "tcp_user_timeout": 10_000,
     "keepalives_idle": 10,
     "keepalives_interval": 5,

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.contracts.errors import InputError, LedgerFull
-from gateway.control_plane.loops import attempt, drain, every, fold, refresh
+from gateway.control_plane.loops import attempt, drain, every, fold, last, refresh
 from gateway.control_plane.state import State
 from gateway.stores import retention
 from gateway.stores.counters import Counters, Snapshot
@@ -220,3 +220,24 @@ async def test_rows_that_memory_alone_holds_are_counted(house: House) -> None:
     await house.drain()
     await house.drain()
     assert "tollgate_unspooled_total 4.0" in house.telemetry.page().decode()
+
+
+async def test_a_process_that_ends_waits_for_nobody_for_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A network that is cut answers nothing, and what is first must not keep all from its end."""
+    done = []
+
+    async def works() -> None:
+        done.append(len(done))
+
+    async def hangs() -> None:
+        await asyncio.Event().wait()
+
+    await last(works, works)
+    assert done == [0, 1]
+    assert caplog.messages == []
+    monkeypatch.setattr("gateway.control_plane.loops.LAST_S", 0.01)
+    await last(works, hangs, works)
+    assert done == [0, 1, 2]
+    assert "nothing is lost" in caplog.text

@@ -47,6 +47,18 @@ def test_no_statement_of_postgresql_runs_for_ever(postgres: Postgres) -> None:
         engine.dispose()
 
 
+def test_the_server_notices_within_half_a_minute_that_a_gateway_is_gone_without_a_word(postgres: Postgres) -> None:
+    """Else the locks of one whose network is cut would stay for hours."""
+    engine = connect(postgres.url())
+    with engine.connect() as connection:
+        names = ("idle", "interval", "count")
+        shown = [connection.execute(sa.text(f"SHOW tcp_keepalives_{name}")).scalar_one() for name in names]
+        assert connection.execute(sa.text("SHOW tcp_user_timeout")).scalar() in {"10s", "10000"}
+    idle_s, apart_s, count = (int(each) for each in shown)
+    assert 0 < idle_s + apart_s * count <= 30
+    engine.dispose()
+
+
 def test_a_commit_is_on_disk_whatever_the_server_thinks_of_it(postgres: Postgres) -> None:
     engine = connect(postgres.url())
     with engine.connect() as connection:

@@ -20,7 +20,7 @@ LEAD = """
 import sys
 from gateway.stores.dialects import connect
 from gateway.stores.leadership import Leadership
-one = Leadership(connect(sys.argv[1]), chosen=False)
+one = Leadership(connect(sys.argv[1]), chosen=False, silent_s=1)
 print(one.leads(), flush=True)
 sys.stdin.read()
 """
@@ -72,3 +72,38 @@ async def test_nobody_leads_without_a_database_and_one_does_when_it_is_back() ->
             assert connection.exec_driver_sql(text).scalar() == 1
         one.close()
         engine.dispose()
+
+
+async def test_a_leader_that_stands_still_has_a_successor_and_leads_no_more_when_it_goes_on(postgres: Postgres) -> None:
+    """As one whose network is cut: its connection stays open, and nothing comes over it."""
+    url = postgres.url()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    first = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", f"{LEAD}print(one.leads())", url, stdin=PIPE, stdout=PIPE, env=environment
+    )
+    engine = connect(url)
+    two = Leadership(engine, chosen=True)
+    assert first.stdout is not None
+    assert await first.stdout.readline() == b"True\n"
+    first.send_signal(signal.SIGSTOP)
+    await until(two.leads)
+    first.send_signal(signal.SIGCONT)
+    out, _ = await first.communicate(b"")
+    assert out == b"False\n"
+    assert two.leads()
+    two.close()
+    engine.dispose()
+
+
+async def test_a_process_that_ends_does_not_wait_for_its_own_question(postgres: Postgres) -> None:
+    """Who asks a database that does not answer is in a thread of its own, and lets the lead go when it has heard."""
+    engine = connect(postgres.url())
+    one = Leadership(engine, chosen=True)
+    with engine.begin() as other:
+        other.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+        assert not one.leads()
+        one._asking.acquire()  # a thread that asks
+        one.close()
+        one._asking.release()
+    assert not one.leads()
+    engine.dispose()
