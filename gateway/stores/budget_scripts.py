@@ -14,6 +14,10 @@ end
 if #unknown > 0 then return {'unknown', unknown} end
 for i = 1, #KEYS, 2 do
   local a = 3 + (i - 1) / 2 * 5
+  if redis.call('ZSCORE', KEYS[i + 1], '!' .. ARGV[1] .. '|' .. ARGV[a] .. '|0') then return {'refused', {}} end
+end
+for i = 1, #KEYS, 2 do
+  local a = 3 + (i - 1) / 2 * 5
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[i + 1], '-inf', now)) do
     local amount = '-' .. string.match(member, '|(%d+)$')
     redis.call('ZREM', KEYS[i + 1], member)
@@ -43,18 +47,26 @@ for i = 1, #KEYS, 2 do
 end
 return {refused and 'refused' or 'taken', short}
 """
-"""KEYS: hash and set of each counter. ARGV: lease, ms; of each counter: amount, -amount, limit, -limit, hard."""
+"""KEYS: hash and set of each counter. ARGV: lease, ms; of each counter: amount, -amount, limit, -limit, hard.
+
+What was given up before it came is refused: a cut network may deliver it on an old connection, after its release on a
+new one, and nobody would ever release it again."""
 
 SETTLE = """
 local number = tonumber(redis.call('GET', KEYS[1]) or '0')
 if number >= tonumber(ARGV[1]) then return {} end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
-local told = {}
+local told, time = {}, redis.call('TIME')
 for i = 2, #KEYS, 2 do
   local a = 3 + (i - 2) / 2 * 3
-  if redis.call('ZREM', KEYS[i + 1], ARGV[a]) == 1 and ARGV[a + 1] ~= '-0' then
+  local there = redis.call('ZREM', KEYS[i + 1], ARGV[a])
+  if there == 1 and ARGV[a + 1] ~= '-0' then
     redis.call('HINCRBY', KEYS[i], 'r', ARGV[a + 1])
     redis.call('HINCRBY', KEYS[i], 'u', ARGV[a + 1])
+  end
+  if there == 0 and ARGV[a + 2] == '0' then
+    redis.call('ZADD', KEYS[i + 1], time[1] * 1000 + 600000, '!' .. ARGV[a] .. '|0')
+    if redis.call('PTTL', KEYS[i + 1]) < 660000 then redis.call('PEXPIRE', KEYS[i + 1], 660000) end
   end
   if redis.call('HEXISTS', KEYS[i], 't') == 1 then
     redis.call('HINCRBY', KEYS[i], 's', ARGV[a + 2])
@@ -64,7 +76,10 @@ for i = 2, #KEYS, 2 do
 end
 return told
 """
-"""KEYS: the batch's name; hash and set of each charge. ARGV: number, s; of each charge: lease|held, -held, cost."""
+"""KEYS: the batch's name; hash and set of each charge. ARGV: number, s; of each charge: lease|held, -held, cost.
+
+A lease that costs nothing and is not there was given up without an answer: for ten minutes it is known as that (`!` and
+its name, with an amount of 0, so that its end changes nothing)."""
 
 LOAD = """
 if redis.call('HEXISTS', KEYS[1], 't') == 1 then return 0 end

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import socket
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -43,6 +44,7 @@ class RedisScripts:
             socket_timeout=config.timeout,
             socket_connect_timeout=config.timeout,
             retry=Retry(NoBackoff(), 0),
+            **_given_up(config),
         )
         self.timeout = config.timeout
         self._together = together
@@ -72,3 +74,11 @@ class RedisScripts:
     async def close(self) -> None:
         """Let go of the connection."""
         await self.client.aclose()
+
+
+def _given_up(config: RedisConfig) -> dict[str, Any]:
+    """What has the system give up with the client: what a cut kept from Redis must not come when the cut is over."""
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is None or config.url.startswith("unix:"):
+        return {}
+    return {"socket_keepalive": True, "socket_keepalive_options": {option: int(config.timeout * 1000)}}

@@ -15,7 +15,9 @@ from gateway.contracts.errors import InputError
 from gateway.policy.budgets import Charge, Claim, Standing
 from gateway.settings.budgets import RedisConfig
 from gateway.stores.budget_book import BookAway
+from gateway.stores.budget_scripts import RESERVE
 from gateway.stores.redis_budgets import LATE, RedisBook
+from gateway.stores.redis_scripts import RedisScripts
 from tests.gateway.redis_server import RedisServer, redis_server
 
 WITHIN_S = 10.0
@@ -132,6 +134,23 @@ async def test_redis_that_goes_away_is_said_so_and_comes_back_without_a_restart(
         assert (await book.reserve("4", [Claim("a", 10, 6)], 60.0)).taken
         assert await book.standings(["a"]) == [(Standing(4, 6, 0), 1.0)]
     assert [each.message for each in caplog.records if "is away" in each.message] != []
+
+
+async def test_what_was_given_up_is_not_taken_when_it_comes_late(server: RedisServer) -> None:
+    """As after a cut: the old connection's bytes arrive once the new one has said that nobody waits for them."""
+    late = RedisScripts(RedisConfig(url=server.url, prefix="late", timeout=2.0), "tests")
+    async with opened(server, "late") as book:
+        await book.load("a", 0, 1.0, math.inf)
+        book.settle("tg-late", [Charge("a", 40, 0)])
+        book.settle("tg-other", [Charge("a", 0, 3)])
+        await until(book, "a", Standing(3, 0, 0))
+        command = (RESERVE, book._keys("a"), ["tg-late", 60_000, 40, -40, 100, -100, 1])
+        assert await late.run([command]) == [[b"refused", []]]
+        assert (await book.reserve("tg-now", [Claim("a", 100, 40)], 60.0)).taken
+        await until(book, "a", Standing(3, 40, 0))
+        book.settle("tg-now", [Charge("a", 40, 2)])
+        await until(book, "a", Standing(5, 0, 0))
+    await late.close()
 
 
 async def test_settlements_that_wait_are_bounded(server: RedisServer) -> None:

@@ -1,5 +1,6 @@
 """Scripts in Redis: told to a server that does not know them, and an error that says who is away."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ async def test_a_script_that_was_not_used_yet_keeps_its_place(tmp_path: Path) ->
         assert await scripts.run([(read, [], [])]) == [None]
         assert await scripts.run([(add, [], ["a"]), (read, [], [])]) == [1, b"a"]
         await scripts.close()
+
+
+async def test_the_system_gives_up_what_it_could_not_say_when_the_client_does(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        scripts = RedisScripts(RedisConfig(url=server.url, timeout=2.0), "tests")
+        await scripts.run([(ONE, [], [])])
+        (connection,) = scripts.client.connection_pool._available_connections
+        made = connection._writer.get_extra_info("socket")
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 2000
+        await scripts.close()
+    assert RedisScripts(RedisConfig(url="unix:///nowhere/redis.sock"), "tests").client.connection_pool.make_connection()
 
 
 def test_a_script_is_known_by_its_sha1() -> None:
