@@ -11,7 +11,6 @@ so that a client that leaves frees its engine at once.
 """
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any, cast
 import httptools
 
 from gateway.deadline import Deadline
+from gateway.upstreams.silent import ended, watch
 
 HIGH_WATER = 256 * 1024
 """Bytes held for a slow client before the socket is no longer read."""
@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
             return
         raw = transport.get_extra_info("socket")
         if raw is not None:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            watch(raw)
         self._transport.write(self._request)
         self._request = b""
 
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
             self._done = True
             self._wake()
         else:
-            self._fail(ExchangeError("the engine closed the connection", unheard=self._head_bytes == 0))
+            self._fail(ExchangeError(ended(exc), unheard=self._head_bytes == 0))
 
     def data_received(self, data: bytes) -> None:
         """Parse, then wake the reader once, however many callbacks the parser made."""
