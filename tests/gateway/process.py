@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from tests.gateway.serving import make_key
 from tests.polling import WITHIN_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
+MAIN = "from gateway.cli import main; main()"
+NOTHING: Mapping[str, str] = {}
 UNWATCHED = {"probes": False}
 HELLO = {"model": "faq", "messages": [{"role": "user", "content": "one two"}]}
 
@@ -29,6 +31,7 @@ class Gateway:
         self.process = process
         self.printed = ""
         self._errors = errors
+        self.folder = errors.parent
         self.url = self.key = ""
 
     @property
@@ -118,19 +121,29 @@ async def serving(folder: Path, engine: Engine, *options: str) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def running(folder: Path, *options: str) -> AsyncIterator[Gateway]:
-    """`gateway serve` with these options in a folder, on a free port."""
+async def running(
+    folder: Path,
+    *options: str,
+    before: Sequence[str] = (),
+    environment: Mapping[str, str] = NOTHING,
+    code: str = MAIN,
+) -> AsyncIterator[Gateway]:
+    """`gateway serve` with these options in a folder, on a free port.
+
+    `before` is a command that becomes it, `environment` is added to that of the tests, `code` what Python runs.
+    """
     with (folder / "errors.txt").open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
+            *before,
             sys.executable,
             "-c",
-            "from gateway.cli import main; main()",
+            code,
             "serve",
             "--port",
             "0",
             *options,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
         )
