@@ -30,6 +30,7 @@ from gateway.data_plane import DataPlane
 from gateway.forwarding import Forwarding
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.policy.limits import Admission
+from gateway.server.limits import Leaving
 from gateway.serving import ReplicaPool
 from gateway.settings.ledger import LedgerConfig
 from gateway.sharing import running, sharing_of
@@ -55,6 +56,11 @@ class Application:
     def state(self) -> State:
         """What serves now."""
         return self.current.state
+
+    @property
+    def leaving(self) -> Leaving:
+        """Whether it is to end."""
+        return self.current.leaving
 
     def direct(self, client: Client) -> Coroutine[Any, Any, None] | None:
         """For the gateway's own server: the data plane's work for a client; None: FastAPI has it.
@@ -177,7 +183,7 @@ def _pages(current: Current, stores: Stores, telemetry: Telemetry, clock: Callab
         snapshot=lambda: current.state.snapshot,
         telemetry=telemetry,
         clock=clock,
-        ready=lambda: readiness(current.state.serving.pools.values(), current.health.timeout),
+        ready=lambda: readiness(current.state.serving.pools.values(), current.health.timeout, current.leaving),
         digest=lambda: current.digest,
         costs=stores.costs,
     )

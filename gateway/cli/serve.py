@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from gateway.telemetry import WORKERS_FOLDER
 
 NO_KEY = "\n  keys: none that is good, `gateway keys create --config FILE` makes one"
 WORKER = "gateway.cli.worker"
+DRAIN = "TOLLGATE_DRAIN"
 BACKLOG = 2048
 
 log = logging.getLogger("tollgate")
@@ -56,8 +58,16 @@ log = logging.getLogger("tollgate")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Where to listen; 0 picks a free port.  [default: 8080]")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, one for each core.")
 @click.option(
+    "--drain", type=click.FloatRange(0, 3600), default=0.0, envvar=DRAIN, show_default=True,
+    help="Seconds after SIGTERM in which it still accepts, while /ready says 503.",
+)  # fmt: skip
+@click.option(
     "--grace", type=click.FloatRange(0, 86_400), default=30.0, show_default=True,
-    help="Seconds that running streams get after SIGTERM.",
+    help="Seconds that running streams get after that.",
+)  # fmt: skip
+@click.option(
+    "--keep-alive", type=click.FloatRange(0, 86_400, min_open=True), default=75.0, show_default=True,
+    help="Seconds that a connection may be idle: longer than the load balancer's own.",
 )  # fmt: skip
 @click.option(
     "--log-format", type=click.Choice(logs.FORMATS), envvar=logs.FORMAT, default="text", show_default=True,
@@ -76,7 +86,9 @@ def serve(
     host: str | None,
     port: int | None,
     workers: int,
+    drain: float,
     grace: float,
+    keep_alive: float,
     log_format: str,
     prices: Path | None,
 ) -> None:
@@ -86,7 +98,8 @@ def serve(
     and the ledger is tollgate.db in the working directory.
 
     A configuration, and every file that it names, is read again when it changes and on SIGHUP. What does not validate
-    changes nothing. SIGTERM and Ctrl-C let running streams end first; a second one cuts them.
+    changes nothing. SIGTERM and Ctrl-C let running streams end first; a second one cuts them. Behind a load balancer
+    that asks /ready, give --drain more seconds than it takes to notice.
 
     \b
     Examples:
@@ -111,7 +124,7 @@ def serve(
             deployment = asyncio.run(discover(upstreams, listen=listen, prices=prices, database=DATABASE, api_key=key))
         else:
             deployment = watch.deployment
-        code = _serve(deployment, listen, watch, workers=workers, grace_s=grace)
+        code = _serve(deployment, listen, watch, workers, serving.Times(drain, grace, keep_alive))
     sys.exit(code)
 
 
@@ -130,7 +143,7 @@ def _engine(model: str, args: tuple[str, ...], python: Path) -> Iterator[str]:
         engine.stop()
 
 
-def _serve(deployment: Deployment, listen: Listen, watch: Watch | None, *, workers: int, grace_s: float) -> int:
+def _serve(deployment: Deployment, listen: Listen, watch: Watch | None, workers: int, times: serving.Times) -> int:
     stores = open_stores(deployment.config.database, deployment.config.ledger.spool)
     priced(deployment, stores, time.time())
     admin = deployment.config.admin
@@ -141,6 +154,8 @@ def _serve(deployment: Deployment, listen: Listen, watch: Watch | None, *, worke
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         greeting = _greeting(deployment, stores, address)
+        if told := serving.allow_files():
+            greeting += f"\n  {told}"
         good = [record for record in stores.keys.all() if record.refusal(time.time()) is None]
         if good:
             greeting += f"\n  keys: {len(good)} good, `gateway keys create` makes another"
@@ -150,10 +165,8 @@ def _serve(deployment: Deployment, listen: Listen, watch: Watch | None, *, worke
             greeting += NO_KEY
         greeting += "" if door is None else door.greeting
         if workers > 1:
-            return serving.run(
-                _together(deployment, stores, watch, listener, greeting, door, count=workers, grace_s=grace_s)
-            )
-        return serving.run(_alone(build(deployment, stores), stores, watch, listener, greeting, door, grace_s))
+            return serving.run(_together(deployment, stores, watch, listener, greeting, door, workers, times))
+        return serving.run(_alone(build(deployment, stores), stores, watch, listener, greeting, door, times))
 
 
 async def _alone(
@@ -163,7 +176,7 @@ async def _alone(
     listener: socket.socket,
     greeting: str,
     door: admin_port.Door | None,
-    grace_s: float,
+    times: serving.Times,
 ) -> int:
     """Serve in this process."""
     asked = asyncio.Event()
@@ -174,7 +187,7 @@ async def _alone(
                 _say(greeting)
                 await _follow(watch, asked, take)
 
-            await serving.serve(app, listener, grace_s=grace_s, beside=beside)
+            await serving.serve(app, listener, times=times, beside=beside)
     return 0
 
 
@@ -185,22 +198,21 @@ async def _together(
     listener: socket.socket,
     greeting: str,
     door: admin_port.Door | None,
-    *,
     count: int,
-    grace_s: float,
+    times: serving.Times,
 ) -> int:
     """Serve in processes of their own. This one owns the configuration, the socket, and an engine if there is one."""
     listener.listen(BACKLOG)
     with tempfile.TemporaryDirectory(prefix="tollgate-metrics-") as metrics:
         workers = Workers(
             # -P: nothing in the working directory takes a module's place.
-            command=[sys.executable, "-P", "-m", WORKER, str(listener.fileno()), str(grace_s)],
+            command=[sys.executable, "-P", "-m", WORKER, str(listener.fileno()), *map(str, astuple(times))],
             count=count,
             fds=[listener.fileno()],
             environment={**os.environ, WORKERS_FOLDER: metrics},
             metrics=Path(metrics),
             deployment=deployment,
-            grace_s=grace_s,
+            grace_s=times.longest_s,
             monotonic=time.monotonic,
         )
 

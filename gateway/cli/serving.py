@@ -5,9 +5,11 @@ import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -25,9 +27,49 @@ NEW_OBJECTS = 20_000
 STORING_S = 5
 """What a request that was cut gets to write its row."""
 
+MOST_FILES = 1_048_576
+"""No gateway comes near, and some systems call their limit `infinity` and refuse it as a number."""
+FEW_FILES = 4096
+"""Below it the limit is likely to be met: a stream takes two, one of the client and one of the engine."""
+
 Result = TypeVar("Result")
 
 log = logging.getLogger("tollgate")
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds. After the first signal a gateway goes on accepting for `drain_s`, with /ready at 503; then running
+    streams get `grace_s`. A connection may be idle for `idle_s`.
+    """
+
+    drain_s: float = 0.0
+    grace_s: float = 30.0
+    idle_s: float = 75.0
+
+    @property
+    def longest_s(self) -> float:
+        """From the first signal until the last stream is cut."""
+        return self.drain_s + self.grace_s
+
+
+def allow_files() -> str | None:
+    """Let this process, and those that it starts, open as many files and sockets as the system allows.
+
+    What there is to say of it: that it was raised, or that it is low. Many systems begin with 1,024, which 512 streams
+    use up.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    raised = soft != resource.RLIM_INFINITY and soft < most
+    if raised:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (OSError, ValueError):  # some systems allow less than they say
+            raised, most = False, soft
+    if most < FEW_FILES:
+        return f"open files: at most {most:,} and each stream takes two, `ulimit -Hn` allows no more"
+    return f"open files: at most {most:,}, raised from {soft:,}" if raised else None
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
@@ -65,25 +107,26 @@ def signals(handlers: dict[signal.Signals, Callable[[], None]]) -> Iterator[None
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with a grace: `stop` lets running streams end, for `grace_s` seconds; asked again, it cuts them.
+    """uvicorn, with an end in order: `stop` has load balancers look away, then lets running streams end, as `times`
+    say; asked again, it cuts them.
 
     `beside` starts once the gateway answers; when it returns, the server stops.
     """
 
-    def __init__(self, app: Application, grace_s: float, beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, app: Application, times: Times, beside: Callable[[], Coroutine[Any, Any, None]]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=partial(HttpProtocol, direct=app.direct),  # type: ignore[arg-type]  # a factory does as well
+                http=partial(HttpProtocol, direct=app.direct, leaving=app.leaving),  # type: ignore[arg-type]  # a factory does as well
                 log_level="warning",
                 access_log=False,
                 proxy_headers=False,  # nothing here depends on a client's address
-                timeout_graceful_shutdown=int(grace_s) + STORING_S,
-                timeout_keep_alive=75,
+                timeout_graceful_shutdown=int(times.grace_s) + STORING_S,
+                timeout_keep_alive=times.idle_s,  # type: ignore[arg-type]  # a fraction does as well
                 server_header=False,
             )
         )
-        self._grace_s = grace_s
+        self._times, self._leaving, self._hurried = times, app.leaving, False
         self._beside = beside
         self._companion: asyncio.Task[None] | None = None
 
@@ -102,6 +145,8 @@ class Server(uvicorn.Server):
         """End what runs beside, then let the streams end."""
         if self._companion is not None:
             self._companion.cancel()
+        if self._hurried:
+            asyncio.get_running_loop().call_soon(self._cut)  # what came since, now that nothing comes any more
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -111,12 +156,21 @@ class Server(uvicorn.Server):
             yield
 
     def stop(self) -> None:
-        """Accept nothing more, and let what runs end."""
-        if self.should_exit:
+        """Say that it ends, accept nothing more after a while, and let what runs end."""
+        if self._leaving.now:
+            self.should_exit = self._hurried = True
             self._cut()
+            return
+        self._leaving.now = True
+        if self._times.drain_s:
+            log.info("it accepts for another %g s, so that load balancers look away first", self._times.drain_s)
+            asyncio.get_running_loop().call_later(self._times.drain_s, self._close)
         else:
-            self.should_exit = True
-            asyncio.get_running_loop().call_later(self._grace_s, self._cut)
+            self._close()
+
+    def _close(self) -> None:
+        self.should_exit = True
+        asyncio.get_running_loop().call_later(self._times.grace_s, self._cut)
 
     def _cut(self) -> None:
         for task in self.server_state.tasks:
@@ -127,15 +181,15 @@ class Server(uvicorn.Server):
             return
         if (error := companion.exception()) is not None:
             log.error("the configuration is followed no more, restart the gateway", exc_info=error)
-        elif not self.should_exit:
+        elif not self._leaving.now:
             self.stop()
 
 
 async def serve(
-    app: Application, listener: socket.socket, *, grace_s: float, beside: Callable[[], Coroutine[Any, Any, None]]
+    app: Application, listener: socket.socket, *, times: Times, beside: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
     """Serve until a signal, or until `beside` returns, which starts once the gateway answers. Raises InputError."""
-    server = Server(app, grace_s, beside)
+    server = Server(app, times, beside)
     await server.serve(sockets=[listener])
     if not server.started:
         raise InputError("the gateway could not start: see the message above")

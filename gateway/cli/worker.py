@@ -1,4 +1,4 @@
-"""One of several processes behind a socket: `python -m gateway.cli.worker DESCRIPTOR GRACE`.
+"""One of several processes behind a socket: `python -m gateway.cli.worker DESCRIPTOR DRAIN GRACE IDLE`, in seconds.
 
 Started by `gateway serve --workers N` alone. What it serves comes over standard input, as `control_plane.workers` says.
 """
@@ -18,16 +18,16 @@ from gateway.stores.bundle import open_stores
 LINE_BYTES = 64 * 1024 * 1024
 
 
-def main(descriptor: int, grace_s: float) -> None:
+def main(descriptor: int, times: serving.Times) -> None:
     """Serve on an inherited socket until a signal, or until the parent is gone."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the parent reads the configuration
     try:
-        serving.run(_work(socket.socket(fileno=descriptor), grace_s))
+        serving.run(_work(socket.socket(fileno=descriptor), times))
     except TollgateError as error:
         sys.exit(f"Error: {error}")
 
 
-async def _work(listener: socket.socket, grace_s: float) -> None:
+async def _work(listener: socket.socket, times: serving.Times) -> None:
     parent = asyncio.StreamReader(limit=LINE_BYTES)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(parent), sys.stdin)
     deployment = decode(await parent.readline())
@@ -43,8 +43,8 @@ async def _work(listener: socket.socket, grace_s: float) -> None:
         while line := await parent.readline():
             await app.current.reload(decode(line))
 
-    await serving.serve(app, listener, grace_s=grace_s, beside=beside)
+    await serving.serve(app, listener, times=times, beside=beside)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]))
+    main(int(sys.argv[1]), serving.Times(*map(float, sys.argv[2:])))

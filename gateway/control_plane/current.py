@@ -14,6 +14,7 @@ from gateway.contracts.errors import InputError
 from gateway.control_plane.fleet import Fleet
 from gateway.control_plane.state import State
 from gateway.costs.fleet import Engine, engines, rented
+from gateway.server.limits import Leaving
 from gateway.settings.health import Health
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
@@ -57,7 +58,7 @@ class Current:
     """`deployment`, its `digest` and its `state` change together, in one step of the event loop.
 
     Before they do, its replicas are declared as what is paid for from then on. `costed` are the replicas as costs see
-    them, those of earlier deployments too: their last hours are still to be closed.
+    them, those of earlier deployments too: their last hours are still to be closed. `leaving`: whether it is to end.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Current:
         self._stores = stores
         self._telemetry = telemetry
         self._clock = clock
+        self.leaving = Leaving()
         self._fleet = Fleet(telemetry, monotonic)
         pools = self._fleet.pools(deployment.config)
         self.deployment, self.digest = deployment, changes.digest(deployment)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gateway.contracts.errors import RequestError
 from gateway.policy.facts import asleep_by_page
 from gateway.policy.signals import asleep_by_metrics
+from gateway.server.limits import Leaving
 from gateway.serving import ReplicaPool
 from gateway.settings.health import Health
 from gateway.telemetry import Telemetry
@@ -120,8 +121,13 @@ class Probes:
             gauge.labels(replica.name).set(value)
 
 
-async def readiness(pools: Iterable[ReplicaPool], seconds: float) -> str | None:
-    """None when every pool has a replica that takes requests, by the probes or, where they know nothing, by asking."""
+async def readiness(pools: Iterable[ReplicaPool], seconds: float, leaving: Leaving) -> str | None:
+    """None when every pool has a replica that takes requests, by the probes or, where they know nothing, by asking.
+
+    A gateway that is to end says so, whatever its replicas are.
+    """
+    if leaving.now:
+        return "the gateway is about to end: send what is new to another one"
     for pool in pools:
         answers = await asyncio.gather(*(_takes_requests(replica, seconds) for replica in pool.replicas))
         if not any(answers):

@@ -56,7 +56,8 @@ def decode(line: bytes) -> Deployment | None:
 class Workers:
     """`count` processes of `command`, which inherit the descriptors `fds`. Times in seconds.
 
-    `metrics` is the folder in which they share their metrics.
+    `grace_s`: how long they may take to end, after the signal. `metrics` is the folder in which they share their
+    metrics.
     """
 
     command: Sequence[str]

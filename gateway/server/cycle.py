@@ -17,6 +17,10 @@ class Connection(Protocol):
     paused: bool
 
     @property
+    def leaving(self) -> bool:
+        """Whether an answer that begins now is its last."""
+
+    @property
     def write(self) -> Callable[[bytes], None]:
         """Sends bytes."""
 
@@ -197,7 +201,7 @@ class Cycle(Client):
         bodiless = self._bodiless or status in (204, 304)
         chunked = length is None and not bodiless and self.head.version == "1.1"
         # Where nobody could tell where this answer ends, or this request, no other can follow.
-        if not self.whole or not (bodiless or chunked or length is not None):
+        if not self.whole or not (bodiless or chunked or length is not None) or self._connection.leaving:
             self._keep_alive = False
         framing = b"" if length is None or status == 204 else b"content-length: %d\r\n" % length
         if chunked:

@@ -1,4 +1,4 @@
-"""What a client may take of the gateway: bytes of memory, and seconds of patience."""
+"""What a client may take of the gateway: bytes of memory, seconds of patience, and no more once it is to end."""
 
 from dataclasses import dataclass
 
@@ -26,3 +26,12 @@ class Limits:
 
 
 DEFAULTS = Limits()
+
+
+@dataclass(slots=True)
+class Leaving:
+    """Whether the gateway is about to end. From then on each answer is its connection's last, so that clients come back
+    elsewhere, and /ready tells load balancers.
+    """
+
+    now: bool = False

@@ -23,7 +23,7 @@ from gateway.contracts.errors import InternalError, UpstreamOverloaded
 from gateway.deadline import Deadline
 from gateway.server.cycle import Cycle
 from gateway.server.head import TOO_SLOW, Refused, refusal
-from gateway.server.limits import DEFAULTS, Limits
+from gateway.server.limits import DEFAULTS, Leaving, Limits
 from gateway.server.reader import Head, Reader, Scope
 
 log = logging.getLogger("tollgate")
@@ -44,21 +44,18 @@ class HttpProtocol(asyncio.Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         limits: Limits = DEFAULTS,
         direct: Direct | None = None,
+        leaving: Leaving | None = None,
     ) -> None:
-        self._app = config.loaded_app
-        self._direct = direct
-        self._idle_s = float(config.timeout_keep_alive)
-        self._most_tasks = config.limit_concurrency
-        self._state = server_state
+        self._app, self._direct, self._leaving = config.loaded_app, direct, leaving
+        self._idle_s, self._most_tasks = float(config.timeout_keep_alive), config.limit_concurrency
+        self._state, self._limits = server_state, limits
         self._loop = asyncio.get_running_loop() if _loop is None else _loop
-        self._limits = limits
         self._reader, self._timed_head, self._buffered = Reader(self, limits.head_bytes), 0, 0
         self._transport = cast(asyncio.Transport, None)
         self._base: Scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "root_path": ""}
         self._app_state = app_state
         self._held = self._lingering = self.paused = False
-        self._arriving: Cycle | None = None
-        self._current: Cycle | None = None
+        self._arriving = self._current = cast(Cycle | None, None)
         self._waiting: deque[Cycle] = deque()
         self._refusal: Refused | None = None
         self._writable = asyncio.Event()
@@ -159,6 +156,11 @@ class HttpProtocol(asyncio.Protocol):
         """What every answer carries: the date."""
         return self._state.default_headers
 
+    @property
+    def leaving(self) -> bool:
+        """Whether the gateway is to end, and nobody's request waits who has sent it already."""
+        return self._leaving is not None and self._leaving.now and not self._waiting
+
     def taken(self, size: int) -> None:
         """So many bytes of a body are not held any more."""
         self._buffered -= size
@@ -191,8 +193,6 @@ class HttpProtocol(asyncio.Protocol):
             self._end()
         else:
             self._current.close_after()
-
-    # The rest.
 
     def _start(self, cycle: Cycle) -> None:
         self._current = cycle

@@ -101,6 +101,14 @@ class Gateway:
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(number) for number in path.read_text().split()]
 
+    def proc(self, name: str) -> str:
+        """A page of proc(5) about its process."""
+        return Path(f"/proc/{self.process.pid}/{name}").read_text()
+
+    def open_files(self) -> int:
+        """How many files and sockets it has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
     async def ended(self, number: signal.Signals | None = None) -> int:
         """The exit code, after a signal if there is one."""
         if number is not None:
@@ -124,16 +132,20 @@ async def serving(folder: Path, engine: Engine, *options: str) -> AsyncIterator[
 async def running(
     folder: Path,
     *options: str,
+    files: tuple[int, int] | None = None,
     before: Sequence[str] = (),
     environment: Mapping[str, str] = NOTHING,
     code: str = MAIN,
 ) -> AsyncIterator[Gateway]:
     """`gateway serve` with these options in a folder, on a free port.
 
-    `before` is a command that becomes it, `environment` is added to that of the tests, `code` what Python runs.
+    `files` are its limits of them, soft and hard; `before` is a command that becomes it, `environment` is added to that
+    of the tests, `code` what Python runs.
     """
+    limited = [] if files is None else ["prlimit", f"--nofile={files[0]}:{files[1]}"]
     with (folder / "errors.txt").open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
+            *limited,
             *before,
             sys.executable,
             "-c",

@@ -112,7 +112,7 @@ POINTS: dict[str, tuple[str, ...]] = {
         GATE + "policy/test_multipart.py::test_what_two_readers_could_read_in_two_ways_is_refused",
     ),
     "9 who is slow costs little, and not for ever": (
-        HERE + "test_slow.py::test_a_thousand_idle_connections_lapse_while_others_are_served",
+        GATE + "cli/test_serving_idle.py::test_ten_thousand_idle_connections_lapse_while_others_are_served",
         HERE + "test_slow.py::test_who_drips_is_answered_and_let_go",
         HERE + "test_slow.py::test_who_does_not_read_a_stream_is_cut_and_holds_no_more_than_a_buffer",
         HERE + "test_slow.py::test_a_stream_that_never_ends_has_an_end",

@@ -1,7 +1,6 @@
 """Clients that take time instead of sending anything: each costs little, and none for ever."""
 
 import asyncio
-import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +16,6 @@ from tests.gateway.serving import Gateway, deployment, serving
 from tests.polling import tick, until
 from tests.security.front import BODY, CHAT, request
 
-IDLE = 1_000
 BRIEF = 0.1
 STREAM = BODY[:-1] + b',"stream":true}'
 PATIENCE = Patience(head_s=BRIEF, body_s=BRIEF, whole_s=4 * BRIEF, linger_s=BRIEF, write_s=BRIEF)
@@ -37,36 +35,6 @@ async def _talks(gateway: Gateway, count: int = 1) -> AsyncIterator[list[Talk]]:
 def _connections(gateway: Gateway) -> int:
     assert gateway.server is not None
     return len(gateway.server.server_state.connections)
-
-
-async def test_a_thousand_idle_connections_lapse_while_others_are_served(tmp_path: Path) -> None:
-    least = 2 * IDLE + 200
-    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < least:
-        pytest.skip(f"`ulimit -n` is below {least}")
-    async with Engine() as engine:
-        for idle_s in (1, 4, 16):
-            if await _all_idle_at_once(engine, tmp_path, idle_s):
-                return
-    pytest.fail("the first have lapsed before the last were there, however long they may be idle")
-
-
-async def _all_idle_at_once(engine: Engine, folder: Path, idle_s: int) -> bool:
-    """Whether all were there at the same time: on a busy machine the first may have lapsed before the last came."""
-    async with (
-        serving(deployment({"main": [engine.url]}), folder, timeout_keep_alive=idle_s) as (gateway, key, _),
-        _talks(gateway, IDLE) as idle,
-        _talks(gateway) as (one,),
-    ):
-        first = asyncio.ensure_future(idle[0].rest())
-        await until(lambda: first.done() or _connections(gateway) == IDLE + 1)
-        there = 0
-        if not first.done():
-            one.say(request(b"POST", CHAT.encode(), key=key, body=BODY))
-            assert (await one.answer())[0] == 200
-            there = _connections(gateway)
-        await until(lambda: _connections(gateway) == 0)
-        assert [await first, *[await talk.rest() for talk in idle[1:]]] == [b""] * IDLE
-        return there >= IDLE
 
 
 HEAD = request(b"POST", CHAT.encode(), body=BODY)[: -len(BODY)]

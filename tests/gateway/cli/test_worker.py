@@ -24,7 +24,7 @@ async def _worker(folder: Path) -> AsyncIterator[tuple[Process, str]]:
     """(process, URL) of a worker that was told a deployment and answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number, port = listener.fileno(), listener.getsockname()[1]
-        command = (sys.executable, "-m", "gateway.cli.worker", str(number), "30")
+        command = (sys.executable, "-m", "gateway.cli.worker", str(number), "0", "30", "75")
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         process = await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, pass_fds=[number], env=env, cwd=folder
@@ -73,7 +73,7 @@ async def test_it_ends_when_its_parent_was_gone_before_it_was_ready(tmp_path: Pa
         reader, writer = os.pipe()
         os.close(reader)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway.cli.worker", str(listener.fileno()), "30"),
+            *(sys.executable, "-m", "gateway.cli.worker", str(listener.fileno()), "0", "30", "75"),
             stdin=PIPE,
             stdout=writer,
             pass_fds=[listener.fileno()],

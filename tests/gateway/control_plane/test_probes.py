@@ -10,6 +10,7 @@ from gateway.control_plane.loops import attempt
 from gateway.control_plane.probes import Probes, readiness
 from gateway.policy.health import Vitals, candidates
 from gateway.policy.routing import round_robin
+from gateway.server.limits import Leaving
 from gateway.serving import ReplicaPool
 from gateway.settings.health import Health
 from gateway.telemetry import Telemetry
@@ -189,7 +190,7 @@ async def test_readiness_is_what_the_probes_know(change: Callable[[Vitals], obje
         await watch.rounds()
         asked = len(engine.requests)
         change(watch.replicas[0].vitals)
-        answer = await readiness([pool(watch)], 1.0)
+        answer = await readiness([pool(watch)], 1.0, Leaving())
         assert (answer is None) == ready
         assert ready or "'main'" in str(answer)
         assert len(engine.requests) == asked
@@ -198,7 +199,8 @@ async def test_readiness_is_what_the_probes_know(change: Callable[[Vitals], obje
 async def test_readiness_asks_where_nothing_is_known_yet() -> None:
     async with Engine() as engine:
         watch = Watch(engine.url)
-        assert await readiness([pool(watch)], 1.0) is None
+        assert await readiness([pool(watch)], 1.0, Leaving()) is None
+        assert "about to end" in str(await readiness([pool(watch)], 1.0, Leaving(now=True)))
         engine.healthy = False
-        assert "'main'" in str(await readiness([pool(watch)], 1.0))
-    assert "'main'" in str(await readiness([pool(watch)], 1.0))
+        assert "'main'" in str(await readiness([pool(watch)], 1.0, Leaving()))
+    assert "'main'" in str(await readiness([pool(watch)], 1.0, Leaving()))
