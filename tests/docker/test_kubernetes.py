@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gateway.cli.serve import DRAIN
 from tests.docker.stack import DOCKER, KUBERNETES, Tree, manifest, manifests, services
 
 LABELS = {"app.kubernetes.io/name": "tollgate", "app.kubernetes.io/component": "gateway"}
@@ -42,7 +43,8 @@ def test_pods_are_what_the_restricted_standard_asks_for() -> None:
 
 def test_a_pod_drains_before_it_is_cut() -> None:
     grace = 45.0  # `--grace` of the image: tests/docker/test_images.py
-    before = _container()["lifecycle"]["preStop"]["sleep"]["seconds"]
+    (before,) = (float(each["value"]) for each in _container()["env"] if each["name"] == DRAIN)
+    assert before >= 5
     assert _pod()["terminationGracePeriodSeconds"] >= before + grace + 10
     assert manifest("Deployment")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
@@ -56,6 +58,8 @@ def test_every_probe_asks_a_page_of_the_gateway() -> None:
 def test_secrets_are_referred_to_and_made_by_the_script() -> None:
     assert not [each for _, each in manifests() if each["kind"] == "Secret"]
     for variable in _container()["env"]:
+        if variable["name"] == DRAIN:
+            continue
         assert variable["name"].endswith("_FILE")
         assert variable["value"].startswith("/run/secrets/tollgate/")
     script = (DOCKER / "secrets.sh").read_text(encoding="utf-8")

@@ -71,6 +71,11 @@ class Postgres:
         """Stop it as if its machine had lost its power."""
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "-w", "-t", WITHIN_S, "stop")
 
+    @property
+    def pid(self) -> int:
+        """Of the process that started the others."""
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
     def url(self, *, empty: bool = False) -> str:
         """The URL of a new database: with the tables of today, or `empty`."""
         name = f"test_{next(_numbers)}"
