@@ -143,9 +143,8 @@ class Checks:
         return [] if statuses == [200] * SLOTS else [f"of {SLOTS} slots not all are there: {statuses}"]
 
     def _budgets(self) -> list[str]:
-        """Reservations that are left. One whose request a dead gateway had in it ends by itself, and no other may be.
-
-        What a request takes is reserved under its id.
+        """Reservations that are left. Those of which a dead gateway did not say that they are over end by themselves,
+        and no other may be. What a request takes is reserved under its id.
         """
         self.reserved, wrong = 0, []
         with redis.Redis.from_url(self.stack.redis.url, socket_timeout=5, decode_responses=True) as client:
@@ -160,9 +159,12 @@ class Checks:
         return wrong
 
     def _kept(self, leases: dict[str, str]) -> list[str]:
-        """Leases of requests that ended in order."""
+        """Leases of requests that ended in order, since a gateway died that may not have said so."""
         row = LEDGER.c
-        ended = sa.select(row.request_id, row.outcome).where(row.request_id.in_(leases), row.outcome != GATEWAY_LOST)
+        died_at = max(each.started_at for each in self.stack.gateways)
+        ended = sa.select(row.request_id, row.outcome).where(
+            row.request_id.in_(leases), row.outcome != GATEWAY_LOST, row.started_at > died_at
+        )
         with self.stack.stores.database.connect() as connection:
             return [f"{name} is {outcome} and has a lease yet" for name, outcome in connection.execute(ended)]
 

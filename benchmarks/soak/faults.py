@@ -133,10 +133,10 @@ class Faults:
         return Fault("SIGTERM of a gateway", begin, lambda: self._up(child))
 
     def _redis_killed(self) -> Fault:
-        return Fault("kill -9 of redis", _threaded(self.stack.redis.stop), _threaded(self.stack.redis.start))
+        return Fault("kill -9 of redis", _threaded(self.stack.redis.stop), _threaded(self.stack.start_redis))
 
     def _postgres_killed(self) -> Fault:
-        return Fault("kill -9 of postgres", _threaded(self.stack.kill_postgres), _threaded(self.stack.postgres.start))
+        return Fault("kill -9 of postgres", _threaded(self.stack.kill_postgres), _threaded(self.stack.start_postgres))
 
     def _wrong(self, engine: Child) -> Fault:
         told = self.draw.choice(ENGINE_FAULTS)

@@ -150,7 +150,9 @@ class Load:
             answer = await connection.head()
             if answer.status == 200 and stream:
                 for _ in range(self.draw.randint(0, 10)):
-                    answer.chunks.append(await connection.chunk())
+                    if not (chunk := await connection.chunk()):
+                        break  # an error ended it early
+                    answer.chunks.append(chunk)
             self._note(answer, stream=stream, left=True)
 
     async def _slow(self, url: str) -> None:

@@ -21,9 +21,12 @@ PATIENCE_S = 60.0
 
 @dataclass(frozen=True)
 class Taken:
-    """What a process takes: resident memory in MB, open files and sockets, threads."""
+    """What a process takes: memory of its own in MB, open files and sockets, threads.
 
-    rss_mb: float
+    Pages of files do not count: a gateway maps its spool, 4 MB of it at a time, which the kernel may drop.
+    """
+
+    own_mb: float
     files: int
     threads: int
 
@@ -38,6 +41,7 @@ class Child:
     url: str
     env: Mapping[str, str] = field(default_factory=dict)
     starts: int = 0
+    started_at: float = 0.0
     _popen: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -69,6 +73,7 @@ class Child:
                 start_new_session=True,
             )
         self.starts += 1
+        self.started_at = time.time()
 
     def signal(self, number: signal.Signals) -> None:
         """Tell it."""
@@ -105,9 +110,9 @@ def taken(pid: int) -> Taken | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     told = {name: value.split() for name, _, value in (line.partition(":") for line in status)}
-    if "VmRSS" not in told:  # it has ended, and nobody has waited for it
+    if "RssAnon" not in told:  # it has ended, and nobody has waited for it
         return None
-    return Taken(int(told["VmRSS"][0]) / 1024, files, int(told["Threads"][0]))
+    return Taken(int(told["RssAnon"][0]) / 1024, files, int(told["Threads"][0]))
 
 
 def family(pid: int) -> list[int]:

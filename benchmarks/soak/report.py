@@ -64,7 +64,7 @@ def judged(minutes: float, seed: int, words: Counter[str], faults: Counter[str],
     wrong = [f"{each.at_s:.0f} s: {said}" for each in quiets for said in each.wrong]
     name = next(iter(quiets[0].taken), "")
     lives = [(each.at_s, each.taken[name]) for each in quiets if name in each.taken]
-    growth = slope([(at, taken.rss_mb) for at, taken in lives[len(lives) // 3 :]])
+    growth = slope([(at, taken.own_mb) for at, taken in lives[len(lives) // 3 :]])
     if growth is not None and growth.low > MOST_MB_PER_HOUR:
         wrong.append(f"{name} grows by {growth.mb_per_hour:.1f} MB/h, certainly more than {MOST_MB_PER_HOUR:g}")
     for kind in ("files", "threads"):
@@ -76,7 +76,7 @@ def judged(minutes: float, seed: int, words: Counter[str], faults: Counter[str],
 
 def shown(taken: Taken | None) -> str:
     """A process, in a line."""
-    return "down" if taken is None else f"{taken.rss_mb:.0f} MB {taken.files} files {taken.threads} threads"
+    return "down" if taken is None else f"{taken.own_mb:.0f} MB {taken.files} files {taken.threads} threads"
 
 
 def table(found: Found) -> str:
@@ -113,7 +113,7 @@ def table(found: Found) -> str:
 def _cell(each: Quiet, name: str) -> str:
     taken = each.taken.get(name)
     lives = f" ({each.starts[name]})" if each.starts[name] > 1 else ""
-    return "–" if taken is None else f"{taken.rss_mb:.0f} / {taken.files} / {taken.threads}{lives}"
+    return "–" if taken is None else f"{taken.own_mb:.0f} / {taken.files} / {taken.threads}{lives}"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -5,7 +5,7 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -125,6 +125,15 @@ class Stack:
         processes.tell(pids, signal.SIGKILL)
         processes.gone(pids)
 
+    def start_postgres(self) -> None:
+        """Start it again after `kill_postgres`."""
+        _insist(self.postgres.start)
+
+    def start_redis(self) -> None:
+        """Start it again, with nothing in it."""
+        self.redis.stop()
+        _insist(self.redis.start)
+
     def keep_logs(self, folder: Path) -> None:
         """Copy what gateways and engines have said."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,8 +145,21 @@ class Stack:
         for child in (*self.gateways, *self.engines):
             child.kill()
         if processes.taken(self.postgres.pid) is None:
-            self.postgres.start()
+            self.start_postgres()
         processes.tell(processes.family(self.postgres.pid), signal.SIGCONT)
+
+
+def _insist(start: Callable[[], None]) -> None:
+    """Start a server on the port that it had, which for a moment another may have as its own end of a connection."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            start()
+            return
+        except AssertionError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
 
 
 async def answers(url: str, seconds: float = 2.0) -> bool:
