@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from tests.engine import raw
 from tests.polling import tick, until
 
-ROUND_S = 0.05
+ROUND_S = 0.25
 
 
 class Balancer:
@@ -42,10 +42,17 @@ class Balancer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, from its begin to its end."""
-        while not self.ready:
-            await tick()
-        other = await raw.Client.open(self.ready[next(self._turns) % len(self.ready)])
+        other = await self._opened()
         await asyncio.gather(_pump(reader, other.writer), _pump(other.reader, writer))
+
+    async def _opened(self) -> raw.Client:
+        """A connection to one that is ready; who refuses it is not, and another one is tried."""
+        while True:
+            while not self.ready:
+                await tick()
+            with contextlib.suppress(ConnectionRefusedError):
+                return await raw.Client.open(self.ready[next(self._turns) % len(self.ready)])
+            await tick()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -17,9 +17,9 @@ from tests.gateway.serving import make_key
 from tests.polling import until
 
 CLIENTS = 8
-STREAM = {"model": "faq", "messages": [{"role": "user", "content": "word " * 30}], "stream": True}
+LONG = {"model": "faq", "messages": [{"role": "user", "content": "word " * 30}]}
 PATH = "/v1/chat/completions"
-DRAIN_S = "1.5"
+DRAIN_S = "3"
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Load:
 
     async def _use(self, connection: raw.Client, number: int) -> None:
         while not (self.ending or connection.reader.at_eof()):
-            body = STREAM if number % 4 else HELLO
+            body = LONG | {"stream": number % 4 > 0}
             await connection.send("POST", PATH, body, {"authorization": f"Bearer {self.key}"})
             answer = await connection.answer()
             self.answers.append(answer)
@@ -71,7 +71,7 @@ class Fleet:
 
 async def test_gateways_that_restart_in_turns_under_load_break_no_stream_and_refuse_nobody(tmp_path: Path) -> None:
     stores = open_stores(f"sqlite:///{tmp_path / 't.db'}")
-    async with Engine("faq", step_s=0.01) as engine, balancer() as before, AsyncExitStack() as stack:
+    async with Engine("faq", step_s=0.015) as engine, balancer() as before, AsyncExitStack() as stack:
         stack.callback(stores.database.dispose)
         fleet = Fleet(tmp_path, engine, stack)
         load = Load(before.url, make_key(stores))
@@ -106,7 +106,7 @@ async def _replaced(gateway: Gateway, before: Balancer, fleet: Fleet, load: Load
     await before.takes((await fleet.start("1")).url)
     assert await gateway.ended() == 0
     before.gateways.remove(gateway.url)
-    assert "accepts for another 1.5 s" in gateway.errors
+    assert "accepts for another 3 s" in gateway.errors
 
 
 async def _more(load: Load) -> None:
@@ -126,7 +126,7 @@ async def test_a_second_signal_ends_it_although_it_still_accepts(tmp_path: Path)
     stores = open_stores(f"sqlite:///{tmp_path / 't.db'}")
     write_config(tmp_path, health=UNWATCHED, database=f"sqlite:///{tmp_path / 't.db'}")
     stores.database.dispose()
-    async with running(tmp_path, "--config", "gateway.yaml", "--drain", "3000", "--workers", "2") as gateway:
+    async with running(tmp_path, "--config", "gateway.yaml", "--drain", "3000") as gateway:
         await gateway.answers(key="none")
         gateway.process.send_signal(signal.SIGTERM)
         await gateway.logged("accepts for another 3000 s")
