@@ -67,6 +67,7 @@ def test_memory_that_certainly_grows_fails_and_what_comes_and_goes_does_not() ->
     assert growing.growth is not None
     assert 55 < growing.growth.mb_per_hour < 65
     assert "gateway-0 grows" in growing.wrong[0]
+    assert report.judged(5, 1, Counter(), Counter(), growing.quiets).good
     assert _judged(*(_quiet(120.0 * number, 100 + 20 * number) for number in range(5))).growth is None
 
 
