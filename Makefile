@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 PARALLEL := -n auto --dist worksteal
 
+# Where the machine forbids Python to keep what it compiled, each of some hundred processes would compile it anew: the
+# start of a gateway then takes three times as long. What is kept lies in the environment and beside the sources.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit lint bench locks clean
 
