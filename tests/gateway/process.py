@@ -14,6 +14,7 @@ from gateway.stores.bundle import Stores, open_stores
 from tests.engine import raw
 from tests.engine.simulator import Engine
 from tests.gateway.builders import write_config
+from tests.gateway.fork_server import Forked, fork
 from tests.gateway.serving import make_key
 from tests.polling import WITHIN_S, until
 
@@ -27,7 +28,7 @@ HELLO = {"model": "faq", "messages": [{"role": "user", "content": "one two"}]}
 class Gateway:
     """A running gateway. `url` and `key` are what its greeting says."""
 
-    def __init__(self, process: asyncio.subprocess.Process, errors: Path) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | Forked, errors: Path) -> None:
         self.process = process
         self.printed = ""
         self._errors = errors
@@ -132,33 +133,28 @@ async def serving(folder: Path, engine: Engine, *options: str) -> AsyncIterator[
 async def running(
     folder: Path,
     *options: str,
+    fresh: bool = False,
     files: tuple[int, int] | None = None,
     before: Sequence[str] = (),
     environment: Mapping[str, str] = NOTHING,
     code: str = MAIN,
 ) -> AsyncIterator[Gateway]:
-    """`gateway serve` with these options in a folder, on a free port.
+    """`gateway serve` with these options in a folder, on a free port; `fresh` when its start is what is looked at.
 
-    `files` are its limits of them, soft and hard; `before` is a command that becomes it, `environment` is added to that
-    of the tests, `code` what Python runs.
+    What else is asked of its start makes it fresh as well. `files` are its limits of them, soft and hard; `before` is a
+    command that becomes it, `environment` is added to that of the tests, `code` what Python runs.
     """
-    limited = [] if files is None else ["prlimit", f"--nofile={files[0]}:{files[1]}"]
+    arguments, full = ("serve", "--port", "0", *options), {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    process: asyncio.subprocess.Process | Forked
     with (folder / "errors.txt").open("wb") as errors:
-        process = await asyncio.create_subprocess_exec(
-            *limited,
-            *before,
-            sys.executable,
-            "-c",
-            code,
-            "serve",
-            "--port",
-            "0",
-            *options,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-        )
+        if fresh or files or before or environment or code != MAIN:
+            limited = [] if files is None else ["prlimit", f"--nofile={files[0]}:{files[1]}"]
+            command = (*limited, *before, sys.executable, "-c", code, *arguments)
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=folder, env=full, stdout=asyncio.subprocess.PIPE, stderr=errors
+            )
+        else:
+            process = await fork(arguments, folder, full, errors)
     try:
         yield Gateway(process, folder / "errors.txt")
     finally:

@@ -3,12 +3,8 @@
 import asyncio
 import contextlib
 import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,9 +16,9 @@ from tests.engine import raw
 from tests.engine.simulator import Engine
 from tests.gateway.builders import write_config
 from tests.gateway.postgres import Postgres
+from tests.gateway.process import running
 from tests.gateway.serving import make_key
 
-ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 16
 PATH = "/v1/chat/completions"
 BODY = {"model": "faq", "messages": [{"role": "user", "content": "one two three four five six seven eight"}]}
@@ -62,20 +58,6 @@ class Load:
         self.ended.append(request_id)
 
 
-@contextlib.contextmanager
-def _gateway(folder: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-c", "from gateway.cli import main; main()", "serve", "--port", "0", *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True, env=environment)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
-
-
 @pytest.mark.parametrize("seed", range(3))
 async def test_law_a_gateway_killed_under_load_leaves_one_row_each(tmp_path: Path, seed: int) -> None:
     """Law 1 after kill -9, at a random point of many requests at once."""
@@ -97,17 +79,16 @@ async def test_law_so_does_one_on_postgresql(tmp_path: Path, seed: int, postgres
 async def _killed(engine: Engine, folder: Path, stores: Stores, seed: int, *options: str) -> None:
     draw, key = random.Random(seed), make_key(stores)
     try:
-        with _gateway(folder, *options) as process:
-            assert process.stdout is not None
-            line = await asyncio.to_thread(process.stdout.readline)
-            load = Load(line.split()[-1].removesuffix("/v1"), key, draw)
+        async with running(folder, *options) as gateway:
+            await gateway.answers(key=key)
+            load = Load(gateway.url, key, draw)
             clients = [asyncio.create_task(load.client()) for _ in range(CLIENTS)]
             async with asyncio.timeout(30):
                 enough = draw.randint(1, 400)
                 while len(load.begun) < enough:
                     load.news.clear()
                     await load.news.wait()
-                process.kill()
+                gateway.process.kill()
                 await asyncio.gather(*clients)
         await engine.wait_for(lambda e: e.running == 0)
         forwarded = {received.header("x-request-id") for received in engine.received(PATH)}

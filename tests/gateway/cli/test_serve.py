@@ -74,7 +74,7 @@ def test_an_address_that_cannot_be_had_is_named(tmp_path: Path, host: str) -> No
 
 
 async def test_a_gateway_from_its_start_to_sigterm(tmp_path: Path) -> None:
-    async with Engine("faq") as engine, running(tmp_path, "--upstream", engine.url) as gateway:
+    async with Engine("faq") as engine, running(tmp_path, "--upstream", engine.url, fresh=True) as gateway:
         await gateway.answers()
         answer = await gateway.ask()
         assert answer.status == 200
