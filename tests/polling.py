@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 EVERY_S = 0.005
 
 

@@ -81,7 +81,7 @@ def test_a_process_that_does_not_end_is_ended(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "import threading; threading.Event().wait()"]
     usage = measured.run(command, {}, session.machine.cores()[0], tmp_path, tmp_path / "l", 0.3)
     assert usage.code is None
-    assert 0.3 <= usage.wall_s < 5
+    assert 0.3 <= usage.wall_s < 30
 
 
 def row(name: str, number: int, size: str, samples: int, wall: float, **changed: Any) -> dict[str, Any]:

@@ -39,12 +39,12 @@ def port(programs: dict[str, Path]) -> Iterator[int]:
         ports = json.loads(engine.stdout.readline())["ports"]
         assert len(ports) == 2
         yield ports[0]
-        engine.communicate(timeout=5)  # the end of its input is its own
+        engine.communicate(timeout=30)  # the end of its input is its own
     assert engine.returncode == 0
 
 
 def _exchange(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, list[tuple[str, str]], bytes]:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         connection.request(method, path, body, {"content-type": "application/json"})
         answer = connection.getresponse()
         return answer.status, answer.getheaders(), answer.read()

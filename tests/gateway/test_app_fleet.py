@@ -20,8 +20,8 @@ from tests.gateway.process import Gateway
 from tests.gateway.redis_server import redis_server
 from tests.polling import until
 
-WITHIN_S = 2.0
-"""A second is what is promised; a busy machine gets another."""
+WITHIN_S = 5.0
+"""A second is what is promised; a machine that is slow and busy gets the others."""
 
 
 async def test_a_fleet_counts_as_one_and_survives_what_it_stands_on(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import json
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,15 @@ def test_epochs_of_the_flags_count(evals, suite: Path, serve, parrot) -> None:
     assert len(run_log.read(Path("runs/numbers-m.jsonl")).records) == 60
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """SIGINT as a terminal's programs have it: a shell that starts one in the background lets it ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_an_interrupted_run_says_how_to_go_on(evals, suite: Path, serve, parrot) -> None:
     ended = threading.Event()
 

@@ -96,7 +96,7 @@ async def test_a_drain_that_is_cancelled_half_way_stores_each_row_once(house: Ho
     with other.begin() as connection:
         connection.execute(sa.text("INSERT INTO live VALUES ('m', 'm@1', 'd', 1.0)"))
         draining = asyncio.create_task(house.drain())
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(30.0):
             while house.spool.lag:
                 await asyncio.to_thread(bool)
         draining.cancel()
@@ -158,7 +158,7 @@ async def test_the_loop_goes_on_and_tells_of_a_failure_once(
     with caplog.at_level(logging.ERROR, "tollgate"):
         running = asyncio.create_task(every(0.0, work))
         waiting = asyncio.create_task(enough.wait())
-        await asyncio.wait({running, waiting}, timeout=5.0, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running, waiting}, timeout=30.0, return_when=asyncio.FIRST_COMPLETED)
         running.cancel()
         waiting.cancel()
         await asyncio.gather(running, waiting, return_exceptions=True)
