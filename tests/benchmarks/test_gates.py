@@ -19,9 +19,10 @@ from evals import compare, dataset, scorers, stats
 from evals.config import load_suite
 from evals.gate import decide
 from evals.gate_config import load_gate
+from tests.drawing import often
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-REPEATS, DECIDED = 400, 6
+REPEATS, DECIDED = often(250, thorough=1000), 6
 ALLOWED = ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / REPEATS)
 
 

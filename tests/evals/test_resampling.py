@@ -15,7 +15,7 @@ VALUES = {
     "rare": (DRAW.uniform(size=400) < 0.05).astype(float),
     "all different": DRAW.uniform(-1, 1, 300),
     "skewed": np.clip(DRAW.exponential(0.15, 300), 0, 1),
-    "many and all different": DRAW.uniform(-1, 1, 20_000),
+    "many and all different": DRAW.uniform(-1, 1, 17_000),
 }
 
 

@@ -22,9 +22,10 @@ from evals.stats import (
     tail,
     upper_bound,
 )
+from tests.drawing import often
 
 ALPHA = 0.05
-REPEATS = 2000
+REPEATS = often(1000, thorough=4000)
 
 
 def singles(values) -> list[Cluster]:

@@ -20,6 +20,7 @@ from gateway.contracts.ledger import CLIENT_CLOSED, COMPLETED, OUTCOMES, LedgerR
 from gateway.forwarding import MAX_ATTEMPTS
 from gateway.policy.retries import PER_SECOND, SHARE
 from gateway.stores.spool import decode
+from tests.drawing import often
 from tests.gateway import scripted, tallies
 from tests.gateway.scripted import Behaviour, Exchange
 from tests.gateway.virtual import Loop
@@ -81,7 +82,7 @@ def _one(*kinds: str, at: int = 0, **visit: Any) -> Script:
     return Script(pools, [Visit(**{**asks, **stays, **visit})], balance=0.0)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=often(120, thorough=2000), deadline=None)
 @given(script=_scripts)
 @example(script=_one("503", "error", at=2)).via("a fallback that fails after its first byte is the last one asked")
 @example(script=_one("503", "503", "503")).via("the failure that is told is that of the release that was asked for")

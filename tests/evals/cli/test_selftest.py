@@ -36,7 +36,7 @@ def gate(make_evidence, tmp_path: Path) -> Path:
 
 
 def test_a_sound_gate(evals, gate: Path, twice: Path) -> None:
-    result = evals("selftest", gate, "--run", twice, "--repeats", 80)
+    result = evals("selftest", gate, "--run", twice, "--repeats", 40)
     assert result.exit_code == 0, result.output
     assert "exact (noninferior)" in result.stdout
     assert "worse by 0.12" in result.stdout
@@ -48,7 +48,7 @@ def test_a_sound_gate(evals, gate: Path, twice: Path) -> None:
 
 def test_json_for_a_script_and_the_same_seed_says_the_same(evals, gate: Path, twice: Path) -> None:
     first, again, other = (
-        json.loads(evals("selftest", gate, "--run", twice, "--repeats", 30, "--json", "--seed", seed).stdout)
+        json.loads(evals("selftest", gate, "--run", twice, "--repeats", 12, "--json", "--seed", seed).stdout)
         for seed in (5, 5, 6)
     )
     assert first == again
@@ -58,10 +58,10 @@ def test_json_for_a_script_and_the_same_seed_says_the_same(evals, gate: Path, tw
         ("equal", "the gate"), ("equal", "exact"), ("equal", "exact"), ("regressed", "exact"), ("regressed", "exact"),
     ]  # fmt: skip
     row = first["rows"][3]
-    assert sum(row["counts"].values()) == row["repetitions"] == 30
+    assert sum(row["counts"].values()) == row["repetitions"] == 12
     assert row["limits"] == {"most_pass": 0.05, "least_pass": None, "most_fail": None}
     low, high = row["intervals"]["pass"]
-    assert low <= row["counts"]["pass"] / 30 < high
+    assert low <= row["counts"]["pass"] / 12 < high
     assert set(first["flips"]) == {"fail", "contradict", "differ"}
 
 

@@ -6,6 +6,7 @@ from evals import compare
 from evals.gate_config import MetricConfig
 from evals.selftest import drawing
 from gateway.contracts.errors import InputError
+from tests.drawing import often
 
 MARGIN = MetricConfig(metric="exact", test="noninferior", margin=0.1)
 VALUES = {f"s{i:02}": float(i % 4 > 0) for i in range(40)}
@@ -50,12 +51,12 @@ def test_arms_are_swapped_together_for_a_whole_cluster(origin: drawing.Source) -
 def test_the_true_difference_of_a_draw_is_zero_whatever_the_runs_showed(make_evidence) -> None:
     good, bad = dict.fromkeys(VALUES, 1.0), dict.fromkeys(VALUES, 0.0)
     origin = drawing.source(make_evidence(good), make_evidence(bad, release="faq@1"))
-    rng, found = random.Random(3), []
-    for _ in range(300):
+    rng, found, count = random.Random(3), [], often(120, thorough=1200)
+    for _ in range(count):
         measure = compare.paired(*drawing.draw(origin, rng), "exact", alpha=0.05)
         assert measure is not None
         found.append(measure.estimate)
-    assert sum(found) / 300 == pytest.approx(0.0, abs=4 / (40 * 300) ** 0.5)
+    assert sum(found) / count == pytest.approx(0.0, abs=4 / (40 * count) ** 0.5)
 
 
 def test_the_planted_drop_is_the_margin(origin: drawing.Source) -> None:
@@ -63,15 +64,15 @@ def test_the_planted_drop_is_the_margin(origin: drawing.Source) -> None:
     assert at == pytest.approx((30 + 32) / 80)
     drop = drawing.planned_drop(MARGIN, at)
     assert drop == 0.1
-    rng, found = random.Random(4), []
-    for _ in range(400):
+    rng, found, count = random.Random(4), [], often(150, thorough=1500)
+    for _ in range(count):
         candidate, baseline = drawing.draw(origin, rng)
         assert baseline is not None
         worse = drawing.spoiled(candidate, MARGIN, drop / at, rng)
         before = compare.absolute(candidate, "exact", alpha=0.05)
         after = compare.absolute(worse, "exact", alpha=0.05)
         found.append(before.estimate - after.estimate)  # type: ignore[union-attr]
-    assert sum(found) / 400 == pytest.approx(0.1, abs=0.01)
+    assert sum(found) / count == pytest.approx(0.1, abs=0.2 / count**0.5)
 
 
 def test_a_regression_stays_within_its_tag(make_evidence) -> None:

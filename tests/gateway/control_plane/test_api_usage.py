@@ -19,6 +19,7 @@ from gateway.costs.closing import close
 from gateway.policy.auth import KeyRecord
 from gateway.stores.bundle import Stores, open_stores
 from gateway.telemetry import Telemetry
+from tests.drawing import often
 from tests.gateway.builders import NOW, key, settled, snapshot
 
 DAY = "since=2026-11-22&until=2026-11-23"
@@ -122,7 +123,7 @@ ROW = st.tuples(
 )  # fmt: skip
 
 
-@settings(max_examples=25)
+@settings(max_examples=often(12, thorough=200))
 @given(st.lists(ROW, max_size=12), st.booleans())
 def test_each_key_sees_its_own_sums_and_no_others(rows: list[tuple[int, str, str, int, int]], closed: bool) -> None:
     with TemporaryDirectory() as folder:

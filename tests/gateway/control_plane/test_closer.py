@@ -149,9 +149,8 @@ async def _with_past(folder: Path, hours: int, *options: str) -> AsyncIterator[t
     stores.database.dispose()
 
 
-@pytest.mark.parametrize("options", [(), ("--workers", "3")], ids=["alone", "three workers"])
-async def test_a_running_gateway_closes_past_hours(tmp_path: Path, options: tuple[str, ...]) -> None:
-    async with _with_past(tmp_path, 2, *options) as (gateway, stores):
+async def test_a_running_gateway_closes_past_hours(tmp_path: Path) -> None:
+    async with _with_past(tmp_path, 2) as (gateway, stores):
 
         async def closed() -> bool:
             return len(stores.costs.hours()) == 2
@@ -173,9 +172,12 @@ async def test_of_several_workers_one_closes(tmp_path: Path) -> None:
 
         await until(busy)
         assert len(closers) == 1
+        assert (await gateway.ask()).status == 200
         assert await gateway.ended(signal.SIGTERM) == 0
+        assert "closing" not in gateway.errors
         await _until_gone(closers.pop())
         assert 3 <= _consistent(stores) < LONG
+        assert {book.revision for book in stores.costs.hours()} == {1}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

@@ -17,6 +17,7 @@ from gateway.costs.closing import close, provisional
 from gateway.settings.gpu_price import GpuPrice
 from gateway.stores.bundle import Stores, open_stores
 from gateway.stores.database import COST_LINES, LEDGER, RENTALS, REPLICA_HOURS
+from tests.drawing import often
 from tests.gateway.builders import settled
 from tests.gateway.stores.conftest import KINDS
 
@@ -138,7 +139,9 @@ def _hold(stores: Stores, made: list[LedgerRow]) -> None:
     assert abs(Decimal(sum(paid.values())).scaleb(-9) - expected) < Decimal("0.000001")
 
 
-LAWS = settings(deadline=None, max_examples=12, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+LAWS = settings(
+    deadline=None, max_examples=often(8, thorough=100), phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
 
 
 @LAWS

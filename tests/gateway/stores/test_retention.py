@@ -15,6 +15,7 @@ from gateway.stores import retention
 from gateway.stores.database import COST_LINES, LEDGER, METADATA, open_database
 from gateway.stores.ledger import Ledger
 from gateway.stores.retention import fold, folded_until, foreseen, month_after, month_of, steps
+from tests.drawing import often
 from tests.gateway.builders import settled
 from tests.gateway.stores.conftest import KINDS
 
@@ -88,7 +89,7 @@ LINES = st.lists(
 """Sums of hours, and of months, of four months and a little more."""
 
 
-@settings(max_examples=40)
+@settings(max_examples=often(15, thorough=300))
 @given(lines=LINES, before=st.integers(FIRST - 800, FIRST + 200 * 24), again=st.integers(0, 2000))
 def test_law_a_fold_changes_no_total(
     shared: sa.Engine, lines: list[tuple[int, str, str, int, str]], before: int, again: int

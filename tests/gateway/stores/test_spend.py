@@ -14,6 +14,7 @@ from gateway.policy.budgets import Counter, window
 from gateway.settings.budgets import Money, Per
 from gateway.stores.bundle import Stores, open_stores
 from gateway.stores.database import COST_LINES, LEDGER
+from tests.drawing import often
 from tests.gateway import builders
 
 HOUR = 3600
@@ -96,7 +97,9 @@ def test_only_what_matches_counts(tmp_path: Path) -> None:
 MOMENTS = st.lists(st.integers(0, 3 * 24 * HOUR), min_size=1, max_size=12)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=often(15, thorough=300), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(
     MOMENTS,
     st.integers(0, 3 * 24 * HOUR),

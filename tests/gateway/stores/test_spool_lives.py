@@ -10,6 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule
 
 from gateway.contracts.ledger import LedgerRow
 from gateway.stores.spool import Spool, decode, recover
+from tests.drawing import often
 from tests.gateway.builders import kill, row, settled
 
 
@@ -77,6 +78,9 @@ class Lives(RuleBasedStateMachine):
 
 
 Lives.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=often(30, thorough=500),
+    stateful_step_count=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 TestLives = Lives.TestCase
