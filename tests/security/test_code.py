@@ -1,7 +1,7 @@
 """What the product's own code never does: run text, unpickle, build SQL of text, trust every certificate."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -37,11 +37,14 @@ from clients and operators. Nobody else reaches anything, at the start or later.
 WIRES = {"socket", "ssl", "urllib.request", "http.client", "httpx", "requests", "aiohttp", "smtplib", "websockets"}
 
 
-def _calls() -> Iterator[tuple[str, int, str, ast.Call]]:
-    for path in python(*PRODUCT):
-        for node in ast.walk(tree(path)):
-            if isinstance(node, ast.Call):
-                yield name(path), node.lineno, ast.unparse(node.func), node
+@cache
+def _calls() -> tuple[tuple[str, int, str, ast.Call], ...]:
+    return tuple(
+        (name(path), node.lineno, ast.unparse(node.func), node)
+        for path in python(*PRODUCT)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call)
+    )
 
 
 def test_no_text_is_run() -> None:
