@@ -15,7 +15,7 @@ from tests.engine import raw
 from tests.engine.simulator import Engine
 from tests.gateway.builders import write_config
 from tests.gateway.fork_server import Forked, fork
-from tests.gateway.serving import make_key
+from tests.gateway.serving import make_key, new_database
 from tests.polling import WITHIN_S, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -165,4 +165,4 @@ async def running(
 
 def stores_in(folder: Path) -> Stores:
     """The stores of a gateway that was started in a folder."""
-    return open_stores(f"sqlite:///{folder / 'tollgate.db'}")
+    return open_stores(new_database(folder))

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,6 +36,7 @@ from gateway.server import limits as server_limits
 from gateway.server.protocol import HttpProtocol
 from gateway.settings.health import Health
 from gateway.stores.bundle import Stores, open_stores
+from gateway.stores.database import open_database
 from tests.polling import until
 
 PRICES = PriceBook(version="test", models={"faq": Price(input="0.20", output="0.60", cached_input="0.02")})  # type: ignore[arg-type]
@@ -141,6 +143,22 @@ def make_key(
     return text
 
 
+def new_database(folder: Path) -> str:
+    """The URL of tollgate.db in a folder, where a database with the tables of today is put unless one is there."""
+    file = folder / "tollgate.db"
+    if not file.exists():
+        file.write_bytes(_tables())
+    return f"sqlite:///{file}"
+
+
+@cache
+def _tables() -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "made.db"
+        open_database(f"sqlite:///{file}").dispose()
+        return file.read_bytes()
+
+
 @asynccontextmanager
 async def serving(
     deployed: Deployment,
@@ -155,7 +173,7 @@ async def serving(
 
     `patience` is the server's with its clients, `options` are uvicorn's.
     """
-    stores = open_stores(database or f"sqlite:///{folder / 'tollgate.db'}", folder / "tollgate.db.spool")
+    stores = open_stores(database or new_database(folder), folder / "tollgate.db.spool")
     serve, evaluate = make_key(stores), make_key(stores, team="quality", scope="evaluate")
     numbers = itertools.count()
     app = build(deployed, stores, new_id=lambda: f"{next(numbers):016x}", drain_s=0.005)
