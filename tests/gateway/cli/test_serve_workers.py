@@ -19,29 +19,22 @@ async def _counted(gateway: Gateway) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("tollgate_requests_total{"))
 
 
-async def test_two_workers_from_their_start_to_sigterm(tmp_path: Path) -> None:
+async def test_two_workers_from_their_start_to_sigterm_count_as_one(tmp_path: Path) -> None:
     async with Engine("faq") as engine, running(tmp_path, "--upstream", engine.url, *WORKERS) as gateway:
         await gateway.answers()
         assert len(gateway.children()) == 2
-        assert (await gateway.ask()).status == 200
-        assert await gateway.ended(signal.SIGTERM) == 0
-        assert (gateway.printed.count("answers on"), gateway.printed.count(gateway.key)) == (1, 1)
-    stores = stores_in(tmp_path)
-    assert [row["outcome"] for row in stores.ledger.recent(50) if row["purpose"] == "serve"] == ["completed"]
-    assert list(stores.spool_folder.iterdir()) == []
-
-
-async def test_any_worker_shows_what_all_of_them_counted(tmp_path: Path) -> None:
-    async with Engine("faq") as engine, serving(tmp_path, engine, *WORKERS) as gateway:
         for _ in range(20):
             assert (await gateway.ask()).status == 200
 
-        async def all_counted() -> bool:
-            return await _counted(gateway) == 20
+        async def any_shows_what_all_counted() -> bool:
+            return await _counted(gateway) >= 20
 
-        await gateway.until(all_counted)
-        assert (await gateway.ended(signal.SIGTERM), gateway.errors) == (0, "")
-    assert [row["outcome"] for row in stores_in(tmp_path).ledger.recent(50)] == ["completed"] * 20
+        await gateway.until(any_shows_what_all_counted)
+        assert await gateway.ended(signal.SIGTERM) == 0
+        assert (gateway.printed.count("answers on"), gateway.printed.count(gateway.key)) == (1, 1)
+    stores = stores_in(tmp_path)
+    assert [row["outcome"] for row in stores.ledger.recent(50) if row["purpose"] == "serve"] == ["completed"] * 20
+    assert list(stores.spool_folder.iterdir()) == []
 
 
 async def test_law_1_a_worker_that_is_killed_leaves_its_rows_to_the_next_one(tmp_path: Path) -> None:
