@@ -263,8 +263,8 @@ def _watching(
             await replace(registration, settings=current.health).round()
 
     look = Process(spool, telemetry, clock, monotonic).look
-    refreshed = (loops.REFRESH_S, lambda: loops.refresh(current.state))
-    return [refreshed, (LOOK_S, look), (0.0, probe), (0.0, scrape), (loops.REFRESH_S, register)]
+    refreshed = (loops.LOOK_S, lambda: loops.look(current.state, telemetry))
+    return [refreshed, (LOOK_S, look), (0.0, probe), (0.0, scrape), (loops.REGISTER_S, register)]
 
 
 def _counting(

@@ -143,8 +143,7 @@ class Telemetry:
         self.descriptors = self._gauge("process_open_descriptors", "Open files and sockets.", "livesum")
         text = "The part of the open files and sockets that a process may have."
         self.descriptors_used = self._gauge("process_descriptors_used_ratio", text, "livemax")
-        text = "Recorded requests by what became of their traces."
-        self.traces = self._counter("traces", text, "result")
+        self.traces = self._counter("traces", "Recorded requests by what became of their traces.", "result")
         for counter, results in ((self.config_reloads, RELOADS), (self.traces, TRACES), (self.admin, ADMIN)):
             for result in results:
                 counter.labels(result)  # from 0 on: `increase` does not see a series that begins at 1
@@ -164,6 +163,7 @@ class Telemetry:
         self.limits_shared = self._gauge("limits_shared", "1: limits are shared; 0: Redis is away.", "livemin")
         text = "Rounds in which more of a key's or team's limits was asked for, since requests waited for it."
         self.limit_borrows = self._counter("limit_borrows", text, "result")
+        self.looks = self._counter("state_looks", "Looks at what changed of keys and releases.")
         self.leader = self._gauge("leader", "1 in the process that closes hours and folds old rows.", "livesum")
 
     def _by_budget(self, name: str, text: str, *labels: str) -> Counter:

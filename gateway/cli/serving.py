@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -27,6 +28,8 @@ NEW_OBJECTS = 20_000
 STORING_S = 5
 """What a request that was cut gets to write its row."""
 
+THREADS = 32
+"""For what waits for disks and databases. They are made as they are needed."""
 MOST_FILES = 1_048_576
 """No gateway comes near, and some systems call their limit `infinity` and refuse it as a number."""
 FEW_FILES = 4096
@@ -76,6 +79,8 @@ def run(main: Coroutine[Any, Any, Result]) -> Result:
     """Run a process's one coroutine, with a log on standard error."""
     logs.begin(os.environ)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        # By default there are few on few cores: loops that wait for a database would keep the look at keys waiting.
+        runner.get_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         return runner.run(main)
 
 

@@ -16,8 +16,10 @@ from gateway.stores.spool import Spool, decode
 from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream
 
-REFRESH_S = 0.5
-"""A revoked key, a promotion and a new verdict count within this time."""
+LOOK_S = 0.25
+"""Between two looks at what is served: a revoked key, a promotion and a new verdict count after this, and after what a
+look takes, twice where the one that ran had just missed it."""
+REGISTER_S = 0.5
 DRAIN_S = 0.2
 CLOSE_S = 60.0
 """Between two looks for hours whose books are to be closed."""
@@ -61,8 +63,14 @@ async def last(*works: Callable[[], Awaitable[None]]) -> None:
 
 
 async def refresh(state: State) -> None:
-    """One round of the state's loop."""
+    """Look at what is served, in a thread."""
     await asyncio.to_thread(state.refresh)
+
+
+async def look(state: State, telemetry: Telemetry) -> None:
+    """One round of the state's loop, counted once it is through: requests are decided by what it found."""
+    await refresh(state)
+    telemetry.looks.inc()
 
 
 async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Sequence[Upstream]) -> None:

@@ -27,6 +27,8 @@ from gateway.upstreams.vllm import Replica
 
 log = logging.getLogger("tollgate")
 
+ALL_KEYS_S = 60.0
+"""So often every key is read, and not only what changed: what a hand changed in the table counts within this time."""
 
 Mark = tuple[str, int, int]
 
@@ -77,6 +79,8 @@ class State:
         self._problems: list[str] = []
         self._told: set[str] = set()
         self._known: dict[str, KeyRecord] = {}
+        self._seen: int | None = None
+        self._all_at = clock()
         self._refreshing = threading.Lock()
         self.serving = self._build()
 
@@ -110,12 +114,7 @@ class State:
 
     def _build(self) -> Serving:
         config = self._deployment.config
-        # What a key resolves to is worked out when it is new or changed: there may be many, and this runs all the time.
-        kept = self._known
-        self._known = {
-            record.id: kept[record.id] if kept.get(record.id) == record else self._with_team(record)
-            for record in self._keys.all()
-        }
+        self._read_keys()
         self._rules.prepare(self._clock())
         snapshot = Snapshot(
             keys=self._known,
@@ -141,6 +140,24 @@ class State:
             budgets=self._budgets,
             tagging=self._tagging,
         )
+
+    def _read_keys(self) -> None:
+        """What changed of them, and now and then all: there may be many, and this runs all the time.
+
+        What a key resolves to is worked out when it is new or changed.
+        """
+        now = self._clock()
+        found = self._keys.changed(self._seen) if 0 <= now - self._all_at < ALL_KEYS_S else None
+        everything = found is None or self._seen is None
+        if found is None:
+            found = self._keys.changed(None) or (0, [])
+        kept, (self._seen, records) = self._known, found
+        new = {record.id: self._with_team(record) for record in records if kept.get(record.id) != record}
+        if everything:
+            self._all_at = now
+            self._known = {record.id: new.get(record.id) or kept[record.id] for record in records}
+        elif new:
+            self._known = kept | new
 
     def _contexts(self) -> dict[str, int | None]:
         """The largest context of any engine that may answer for a model; None where one has not told its own."""

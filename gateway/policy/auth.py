@@ -72,8 +72,11 @@ class KeyRecord:
     principal: Principal | None = field(default=None, compare=False, repr=False)
 
     def refusal(self, now: float) -> str | None:
-        """Why the key is no longer good; None while it is."""
-        if self.revoked_at is not None and self.revoked_at <= now:
+        """Why the key is no longer good; None while it is.
+
+        A revoked key is at its end whatever its moment: the clock of whoever revoked it may be ahead of this one.
+        """
+        if self.revoked_at is not None:
             return "this key was revoked"
         if self.expires_at is not None and self.expires_at <= now:
             return "this key has expired"

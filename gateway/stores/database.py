@@ -163,6 +163,9 @@ KEYS = sa.Table(
     sa.Column("concurrency", sa.BigInteger),
     sa.Column("priority_class", sa.Text),
     sa.Column("tags", sa.Text),
+    # Of the changes to all keys, the number of the last one to this key: whoever has read up to a number asks for the
+    # later ones alone. Null since before there were numbers.
+    sa.Column("change", sa.BigInteger, index=True),
 )
 
 LIVE = sa.Table(

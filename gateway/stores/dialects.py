@@ -104,9 +104,23 @@ def exclusively(connection: sa.Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
+    one_by_one(connection, LOCK)
+
+
+def one_by_one(connection: sa.Connection, lock: int) -> None:
+    """Until this transaction ends no other one with this lock passes here: each sees all that those before it did.
+
+    To be called before the transaction reads anything.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({lock:d})")
     else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def reading(engine: Engine) -> Engine:
+    """The same database for single statements that read: each is its own transaction, without a word to begin it."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT") if engine.dialect.name == "postgresql" else engine
 
 
 def size(connection: sa.Connection) -> int:

@@ -1,6 +1,7 @@
 """Virtual keys on disk: hashed, with a public id."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -9,17 +10,26 @@ from gateway.contracts.errors import InputError
 from gateway.policy.auth import KeyRecord, Scope, new_key
 from gateway.settings.limits import Quota
 from gateway.stores.database import KEYS
+from gateway.stores.dialects import one_by_one, reading
 
 CHANGES = ("rpm", "tpm", "concurrency", "priority_class", "tags")
 """What of a key can change."""
 NO_LIMIT = Quota()
+LOCK = 0x746F6B79
+"""Number of the lock that whoever changes a key holds: changes are seen in the order of their numbers."""
+NEXT = sa.select(sa.func.coalesce(sa.func.max(KEYS.c.change), 0) + 1).scalar_subquery()
+_RECORD = [column for column in KEYS.c if column.name != "change"]
 
 
 class KeyStore:
-    """Create, list, change and revoke keys."""
+    """Create, list, change and revoke keys.
+
+    Each change has the next number. Who changes keys holds a lock until the change is committed, so that whoever sees a
+    number sees all lower ones too.
+    """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._engine, self._reading = engine, reading(engine)
 
     def create(
         self,
@@ -52,17 +62,31 @@ class KeyStore:
             priority_class=priority_class,
             tags=tags,
         )
-        values = {column.name: getattr(record, column.name) for column in KEYS.columns}
+        values = {column.name: getattr(record, column.name) for column in _RECORD}
         values["models"] = None if models is None else sorted(models)
         with self._engine.begin() as connection:
-            connection.execute(sa.insert(KEYS).values(values))
+            one_by_one(connection, LOCK)
+            connection.execute(sa.insert(KEYS).values(values | {"change": NEXT}))
         return text, record
 
     def all(self) -> list[KeyRecord]:
         """Every key, the oldest first, revoked ones included."""
         with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(KEYS).order_by(KEYS.c.created_at, KEYS.c.id)).mappings()
+            rows = connection.execute(sa.select(*_RECORD).order_by(KEYS.c.created_at, KEYS.c.id)).mappings()
             return [_record(row) for row in rows]
+
+    def changed(self, seen: int | None) -> tuple[int, list[KeyRecord]] | None:
+        """(Number of the last change, each key with the number `seen` or a later one); with None every key.
+
+        None where there is no such number any more: this is not what was read, but a copy of earlier.
+        """
+        query = sa.select(KEYS) if seen is None else sa.select(KEYS).where(KEYS.c.change >= seen)
+        with self._reading.connect() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+        if seen and not rows:
+            return None
+        last = max((row.pop("change") or 0 for row in rows), default=0)
+        return last, [_record(row) for row in rows]
 
     def update(self, key_id: str, changes: Mapping[str, int | str | None]) -> KeyRecord:
         """Set or lift limits and tags of a key (names out of CHANGES; None lifts), and return what it is now.
@@ -73,23 +97,25 @@ class KeyStore:
             raise ValueError(f"expected names out of {', '.join(CHANGES)}, found {', '.join(sorted(unknown))}")
         with self._engine.begin() as connection:
             if changes:
-                connection.execute(sa.update(KEYS).where(KEYS.c.id == key_id).values(dict(changes)))
-            row = connection.execute(sa.select(KEYS).where(KEYS.c.id == key_id)).mappings().one_or_none()
+                one_by_one(connection, LOCK)
+                values = dict(changes) | {"change": NEXT}
+                connection.execute(sa.update(KEYS).where(KEYS.c.id == key_id).values(values))
+            row = connection.execute(sa.select(*_RECORD).where(KEYS.c.id == key_id)).mappings().one_or_none()
         if row is None:
             raise _unknown(key_id)
         return _record(row)
 
     def revoke(self, key_id: str, now: float) -> None:
         """End a key. Raises InputError for an unknown id; revoking twice keeps the first moment."""
+        ended = {"revoked_at": sa.func.coalesce(KEYS.c.revoked_at, now), "change": NEXT}
         with self._engine.begin() as connection:
-            found = connection.execute(
-                sa.update(KEYS).where(KEYS.c.id == key_id).values(revoked_at=sa.func.coalesce(KEYS.c.revoked_at, now))
-            )
+            one_by_one(connection, LOCK)
+            found = connection.execute(sa.update(KEYS).where(KEYS.c.id == key_id).values(ended))
             if found.rowcount == 0:
                 raise _unknown(key_id)
 
 
-def _record(row: sa.RowMapping) -> KeyRecord:
+def _record(row: sa.RowMapping | dict[str, Any]) -> KeyRecord:
     return KeyRecord(**{**row, "models": None if row["models"] is None else frozenset(row["models"])})
 
 

@@ -23,6 +23,7 @@ SLOTS = 12
 AMOUNT = Decimal("0.004")
 TOKENS = 20
 PATH = "/v1/chat/completions"
+LOOKS = "tollgate_state_looks_total"
 
 
 @dataclass
@@ -85,6 +86,25 @@ class Fleet:
             ):
                 await tick()
                 assert time.monotonic() < began + 60
+        return time.monotonic() - began
+
+    async def revoked(self, key: str) -> list[float]:
+        """The seconds after which each gateway refused a key that was just revoked.
+
+        Whatever the clock says: no gateway serves it any more once it has looked twice, since the look that ran when
+        the key ended may have missed it, and the next one cannot.
+        """
+        await self.everywhere(key, 200)
+        await asyncio.to_thread(self.stores.keys.revoke, key.split("-")[2], time.time())
+        began = time.monotonic()
+        return await asyncio.gather(*(self._refused(gateway, key, began) for gateway in self.gateways))
+
+    async def _refused(self, gateway: Gateway, key: str, began: float) -> float:
+        bearer = {"authorization": f"Bearer {key}"}
+        before = looked = await metric(gateway, LOOKS)
+        while (await raw.exchange(gateway.url, "GET", "/v1/models", b"", bearer)).status != 401:
+            assert looked < before + 2
+            looked = await metric(gateway, LOOKS)
         return time.monotonic() - began
 
     async def leaders(self, gateways: Sequence[Gateway]) -> list[Gateway]:

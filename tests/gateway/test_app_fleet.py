@@ -20,8 +20,8 @@ from tests.gateway.process import Gateway
 from tests.gateway.redis_server import redis_server
 from tests.polling import until
 
-WITHIN_S = 5.0
-"""A second is what is promised; a machine that is slow and busy gets the others."""
+WITHIN_S = 3.0
+"""A second is what is promised; a busy machine gets more."""
 
 
 async def test_a_fleet_counts_as_one_and_survives_what_it_stands_on(tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ async def _all_hear_of_keys_and_releases(made: Fleet) -> None:
     await made.everywhere(key, 200, "faq@1")
     made.stores.releases.promote("faq", "faq@2", manifest("faq@2").digest(), time.time())
     assert await made.everywhere(key, 200, "faq@2") < WITHIN_S
-    made.stores.keys.revoke(key.split("-")[2], time.time())
-    assert await made.everywhere(key, 401) < WITHIN_S
+    for revoked in (key, *(made.key("free") for _ in range(4))):
+        assert max(await made.revoked(revoked)) < WITHIN_S
 
 
 async def _the_leader_is_killed(made: Fleet, stack: AsyncExitStack) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.contracts.errors import InputError, LedgerFull
-from gateway.control_plane.loops import attempt, drain, every, fold, last, refresh
+from gateway.control_plane.loops import attempt, drain, every, fold, last, look, refresh
 from gateway.control_plane.state import State
 from gateway.stores import retention
 from gateway.stores.counters import Counters, Snapshot
@@ -114,6 +114,17 @@ async def test_refresh_follows_the_stores(house: House) -> None:
     keys.create(name="n", team="t", scope="serve", models=None, now=NOW, ttl_s=None, random_bytes=counting_bytes())
     await refresh(state)
     assert len(state.snapshot.keys) == 1
+
+
+async def test_looks_that_went_through_are_counted(house: House) -> None:
+    state = State(deployment(), KeyStore(house.engine), ReleaseStore(house.engine), lambda: NOW, pools={})
+    telemetry = Telemetry()
+    await look(state, telemetry)
+    assert telemetry.registry.get_sample_value("tollgate_state_looks_total") == 1
+    with house.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE live")
+    assert not await attempt(lambda: look(state, telemetry))
+    assert telemetry.registry.get_sample_value("tollgate_state_looks_total") == 1
 
 
 async def test_an_attempt_says_whether_it_worked(caplog: pytest.LogCaptureFixture) -> None:

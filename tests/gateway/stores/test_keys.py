@@ -1,5 +1,7 @@
 """Keys on disk: found again as they were made, without their text."""
 
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,48 @@ def test_the_text_is_stored_nowhere(tmp_path: Path) -> None:
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert text.encode() not in stored
     assert text.rpartition("-")[2].encode() not in stored
+
+
+def test_what_changed_is_found_by_its_number_and_all_without_one(store: KeyStore) -> None:
+    assert store.changed(None) == (0, [])
+    one, two = _create(store, 0)[1], _create(store, 10)[1]
+    assert store.changed(None) == (2, [one, two])
+    store.revoke(one.id, NOW)
+    assert store.changed(2) == (3, [two, dataclasses.replace(one, revoked_at=NOW)])
+    store.update(two.id, {"rpm": 5})
+    store.update(two.id, {})
+    assert store.changed(4) == (4, [dataclasses.replace(two, rpm=5)])
+    assert store.changed(5) is None, "nobody has that number: this is not what was read before"
+
+
+def test_keys_without_a_number_are_of_before_the_numbers(engine: sa.Engine) -> None:
+    store = KeyStore(engine)
+    old = _create(store, 0)[1]
+    with engine.begin() as connection:
+        connection.execute(sa.update(KEYS).values(change=None))
+    assert store.changed(None) == (0, [old])
+    assert store.changed(0) == (0, [])
+    store.revoke(old.id, NOW)
+    assert store.changed(0) == (1, [dataclasses.replace(old, revoked_at=NOW)])
+
+
+def test_whoever_sees_a_number_sees_all_lower_ones(engine: sa.Engine) -> None:
+    """Eight at once change keys while one reads what is new: at the end it knows all that there is."""
+    store, count = KeyStore(engine), 8
+    records = [_create(store, 20 * number)[1] for number in range(count)]
+    known, seen = {record.id: record for record in records}, count
+    with ThreadPoolExecutor(count) as threads:
+        changing = [threads.submit(store.update, record.id, {"rpm": 1 + at}) for at in range(3) for record in records]
+        while not all(each.done() for each in changing):
+            found = store.changed(seen)
+            assert found is not None
+            seen = found[0]
+            known |= {record.id: record for record in found[1]}
+        last = store.changed(seen)
+    assert last is not None
+    known |= {record.id: record for record in last[1]}
+    assert last[0] == 4 * count
+    assert known == {record.id: record for record in store.all()}
 
 
 def test_the_oldest_comes_first(store: KeyStore) -> None:
