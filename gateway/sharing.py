@@ -26,8 +26,6 @@ from gateway.telemetry import Telemetry
 
 TICK_S = 0.1
 """Between two rounds that nobody waits for."""
-AGAIN_S = 0.25
-"""Before Redis is asked again when it was away."""
 SWEEP_S = 1.0
 """Between two looks at those that are not used now."""
 HOT_S = 2.0
@@ -153,7 +151,7 @@ class Sharing:
             finally:
                 _over(ready)
             if self._away:
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(self._shares.pause_s)
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):

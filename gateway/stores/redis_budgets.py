@@ -5,7 +5,8 @@ its leases by their end, each with its amount. Scripts look at all counters of a
 clock is Redis' own.
 
 One task sends everything over one connection, in the order in which it was said and many at once. Settlements go in
-numbered batches: one that may have been heard is said again under its number, and counts once.
+numbered batches: one that may have been heard is said again under its number, and counts once. While Redis is away that
+task alone asks whether it is back, and requests are told at once.
 """
 
 import asyncio
@@ -26,8 +27,6 @@ from gateway.stores.redis_scripts import Command, RedisScripts
 
 AT_ONCE = 128
 """Requests, and settlements, that go out together."""
-AGAIN_S = 0.25
-"""After a failure nobody is asked for so long: a request that cannot be decided is told so at once."""
 LATE = 100_000
 """Settlements that may wait while Redis is away. More are let go: their leases end, and the ledger has their cost."""
 BATCHES_S = 86_400
@@ -62,7 +61,7 @@ class RedisBook:
         self._sent: _Batch | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._away_until = 0.0
+        self._away = False
         self._closing = False
 
     def _keys(self, counter: str) -> list[str]:
@@ -73,7 +72,7 @@ class RedisBook:
     async def reserve(self, lease: str, claims: Sequence[Claim], seconds: float) -> Outcome:
         """Take the claims: all, or none."""
         loop = asyncio.get_running_loop()
-        if loop.time() < self._away_until:
+        if self._away:
             raise BookAway("Redis, which counts the budgets, is away")
         answer: asyncio.Future[Outcome] = loop.create_future()
         ask = _Ask(lease, claims, int(seconds * 1000), answer)
@@ -101,20 +100,22 @@ class RedisBook:
         self._wake.set()
 
     async def _run(self) -> None:
-        failing = False
         while not self._closing:
             await self._wake.wait()
             try:
+                if self._away:
+                    await self._redis.ping()
                 await self._send()
-                failing = False
             except self._errors as error:
-                if not failing:
-                    log.error("Redis, which counts the budgets, is away: %s", error)
-                failing = True
-                loop = asyncio.get_running_loop()
-                self._away_until = loop.time() + AGAIN_S
+                if not self._away:
+                    log.error("Redis, which counts the budgets, is away: %s", _said(error))
+                self._away = True
                 self._refuse_all()
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(self._redis.pause_s)
+                continue
+            if self._away:
+                log.warning("Redis is back: budgets are counted again")
+            self._away = False
 
     async def _send(self) -> None:
         """One round trip: what is settled, and who asks."""
@@ -204,13 +205,17 @@ class RedisBook:
         if not counters:
             return []
         try:
-            async with asyncio.timeout(2 * self._timeout), self._client.pipeline(transaction=False) as pipe:
-                for counter in counters:
-                    pipe.hmget(self._keys(counter)[0], "s", "r", "c", "t")
-                rows = await pipe.execute()
+            rows = await self._redis.asked(lambda: self._read(counters))
         except self._errors as error:
             raise BookAway(f"Redis, which counts the budgets, is away: {error}") from error
         return [None if row[3] is None else (Standing(*map(int, row[:3])), float(row[3])) for row in rows]
+
+    async def _read(self, counters: Sequence[str]) -> list[Any]:
+        async with asyncio.timeout(2 * self._timeout), self._client.pipeline(transaction=False) as pipe:
+            for counter in counters:
+                pipe.hmget(self._keys(counter)[0], "s", "r", "c", "t")
+            rows: list[Any] = await pipe.execute()
+            return rows
 
     async def close(self) -> None:
         """Say what is settled, if Redis listens, and let go."""
@@ -224,6 +229,10 @@ class RedisBook:
                 await self._send()
         with suppress(*self._errors):
             await self._redis.close()
+
+
+def _said(error: Exception) -> str:
+    return str(error) or "it does not answer in time"
 
 
 def _outcome(reply: Sequence[Any]) -> Outcome:

@@ -2,13 +2,20 @@
 
 import asyncio
 import hashlib
+import random
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from gateway.contracts.errors import InputError
+from gateway.resolving import Name
 from gateway.settings.budgets import RedisConfig
+
+PAUSE_S = (0.25, 1.0)
+"""Between two attempts while Redis is away: at first, and at most, each of them shortened by up to a half."""
+Reply = TypeVar("Reply")
 
 Command = tuple[str, list[str], list[str | int]]
 """A script's text, its keys, and its arguments."""
@@ -25,10 +32,19 @@ class RedisScripts:
 
     `together` are scripts of which Redis is told all when it lacks one: of commands in one round trip, only those that
     it lacked run again, and they must not come after one that they went before. Raises InputError when the package is
-    not installed; `what` is told then.
+    not installed; `what` is told then. `jitter` draws from 0 to 1.
+
+    Redis' name is looked up here before the client does it, unless Redis has just answered: the client would leave one
+    look-up hanging after the other in the few threads that the loop has for them.
     """
 
-    def __init__(self, config: RedisConfig, what: str, together: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        config: RedisConfig,
+        what: str,
+        together: Sequence[str] = (),
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
         try:
             import redis.asyncio as client
             from redis.asyncio.retry import Retry
@@ -47,10 +63,43 @@ class RedisScripts:
             **_given_up(config),
         )
         self.timeout = config.timeout
-        self._together = together
+        self._together, self._jitter = together, jitter
+        parts = urlsplit(config.url)
+        self._name = None if parts.scheme == "unix" else Name(parts.hostname or "localhost", parts.port or 6379)
+        self._answered, self._failures = False, 0
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before the next attempt."""
+        first, most = PAUSE_S
+        return float(min(most, first * 2 ** max(0, min(9, self._failures - 1))) * (1 - self._jitter() / 2))
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """The reply to each. A Redis that does not know the scripts, since it has just started, is told them."""
+        return await self.asked(lambda: self._run(commands))
+
+    async def ping(self) -> None:
+        """Whether Redis answers: raises `errors` where it does not."""
+        await self.asked(self._ping)
+
+    async def asked(self, work: Callable[[], Awaitable[Reply]]) -> Reply:
+        """What the work comes to, and whether Redis answered is known from then on. Raises what the work does."""
+        try:
+            if self._name is not None and not self._answered:
+                async with asyncio.timeout(self.timeout):
+                    await self._name.addresses()
+            found = await work()
+        except self.errors:
+            self._answered, self._failures = False, self._failures + 1
+            raise
+        self._answered, self._failures = True, 0
+        return found
+
+    async def _ping(self) -> None:
+        async with asyncio.timeout(2 * self.timeout):
+            await self.client.ping()
+
+    async def _run(self, commands: Sequence[Command]) -> list[Any]:
         replies: list[Any] = await self._executed(commands)
         missing = [at for at, reply in enumerate(replies) if isinstance(reply, self._unknown_script)]
         if missing:

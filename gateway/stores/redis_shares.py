@@ -61,6 +61,11 @@ class RedisShares:
         finally:
             await self._redis.close()
 
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before the next round where Redis is away."""
+        return self._redis.pause_s
+
     async def _run(self, commands: Sequence[Command]) -> list[Any]:
         try:
             return await self._redis.run(commands)

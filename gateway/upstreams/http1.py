@@ -19,6 +19,7 @@ from typing import Any, cast
 import httptools
 
 from gateway.deadline import Deadline
+from gateway.resolving import Name
 from gateway.upstreams.silent import ended, watch
 
 HIGH_WATER = 256 * 1024
@@ -43,8 +44,7 @@ class ExchangeError(Exception):
 class Address:
     """Where an engine listens, and what its connections may cost. `connect_s`: seconds until one must be there."""
 
-    host: str
-    port: int
+    name: Name
     tls: ssl.SSLContext | None = None
     connect_s: float = 5.0
     max_head_bytes: int = 65_536
@@ -248,8 +248,7 @@ class Connection(asyncio.Protocol):
             self._raise_error()
 
     async def _open(self) -> None:
-        address = self._address
-        await self._loop.create_connection(lambda: self, address.host, address.port, ssl=address.tls)
+        await self._address.name.connect(self, self._address.tls)
 
     def _opened(self, opening: asyncio.Task[None]) -> None:
         self._opening = None

@@ -3,7 +3,11 @@
 import ssl
 from urllib.parse import urlsplit
 
+from gateway.resolving import Name
 from gateway.upstreams.http1 import Address, Connection
+
+LOOK_UPS = 4
+"""Look-ups of one engine's name that may hang at once: there may be many engines."""
 
 
 class Pool:
@@ -13,7 +17,8 @@ class Pool:
         parts = urlsplit(url)
         tls = ssl.create_default_context() if parts.scheme == "https" else None
         port = parts.port or (443 if tls else 80)
-        self._address = Address(parts.hostname or "", port, tls, connect_s, max_head_bytes)
+        name = Name(parts.hostname or "", port, most=LOOK_UPS)
+        self._address = Address(name, tls, connect_s, max_head_bytes)
         self._idle: list[Connection] = []
         self.base_path = parts.path.rstrip("/")
         self.authority = parts.netloc

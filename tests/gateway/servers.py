@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from gateway.resolving import Name
 from gateway.upstreams.http1 import Address, Connection
 from gateway.upstreams.pool import Pool
 
@@ -160,7 +161,7 @@ async def rest(connection: Connection) -> bytes:
 
 def wired() -> tuple[Connection, Wire]:
     """A connection with a request on its way to nowhere."""
-    connection, wire = Connection(Address("h", 1, max_head_bytes=1000), lambda _: None), Wire()
+    connection, wire = Connection(Address(Name("h", 1), max_head_bytes=1000), lambda _: None), Wire()
     connection.connection_made(wire)
     connection.send(ASK)
     return connection, wire

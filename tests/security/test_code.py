@@ -27,7 +27,7 @@ STATEMENTS = {
 }  # fmt: skip
 """Files that hand the database a text: one that SQLAlchemy compiled of tables, or a constant of their own."""
 NETWORK = {
-    "gateway/upstreams/pool.py", "gateway/upstreams/http1.py", "gateway/upstreams/silent.py",
+    "gateway/upstreams/pool.py", "gateway/upstreams/http1.py", "gateway/upstreams/silent.py", "gateway/resolving.py",
     "gateway/control_plane/engine.py", "gateway/control_plane/current.py", "gateway/cli/worker.py",
     "gateway/cli/serving.py", "gateway/cli/serve.py", "gateway/admin/port.py", "evals/http1.py",
     "gateway/stores/redis_scripts.py",

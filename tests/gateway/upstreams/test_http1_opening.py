@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from gateway.resolving import Name
 from gateway.upstreams.http1 import Address, Connection, ExchangeError
 from tests.gateway.servers import ASK, SECONDS, Wire, asking, exchange, wired
 
@@ -51,7 +52,7 @@ async def test_an_engine_does_not_begin_for_one_that_left_while_it_connected() -
     said: list[bytes] = []
     wire = Wire()
     wire.write = said.append  # type: ignore[assignment, method-assign]
-    connection = Connection(Address("127.0.0.1", 9), lambda _: None)
+    connection = Connection(Address(Name("127.0.0.1", 9)), lambda _: None)
     connection.send(ASK)
     connection.abort("the client left")
     connection.connection_made(wire)
@@ -61,7 +62,7 @@ async def test_an_engine_does_not_begin_for_one_that_left_while_it_connected() -
 
 
 async def test_an_opening_that_is_cancelled_is_a_failure() -> None:
-    connection = Connection(Address("127.0.0.1", 9), lambda _: None)
+    connection = Connection(Address(Name("127.0.0.1", 9)), lambda _: None)
     before = asyncio.all_tasks()
     connection.send(ASK)
     for opening in asyncio.all_tasks() - before:
