@@ -13,7 +13,7 @@ import yaml
 
 from tests.house import ROOT, files, hold, name
 
-LOCKS = ("configs/locks/gateway.txt", "configs/locks/dev.txt")
+LOCKS = tuple(f"configs/locks/{name}.txt" for name in ("gateway", "dev", "gateway-image", "evals-image", "build"))
 PIN = re.compile(r"[a-zA-Z0-9._-]+(\[[a-z,]+\])?==[^\s;]+( ; .+)?")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 RUNS = {".pth", ".so", ".pyd", ".dll", ".dylib", ".exe", ".sh", ".pyc", ".egg-link"}
@@ -33,7 +33,7 @@ def unhashed(text: str) -> list[str]:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_line_of_a_lock_has_its_hashes(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8")
-    assert text.count("==") > 30
+    assert text.count("==") > 5
     hold(unhashed(text))
 
 
