@@ -36,8 +36,9 @@ class Size(NamedTuple):
     memory_mb: float
 
 
-SLACK = Size(tasks=4, descriptors=12, threads=8, memory_mb=48)
-"""What a gateway may have more of: connections of its pools that were not needed before, and what Python keeps."""
+SLACK = Size(tasks=4, descriptors=64, threads=8, memory_mb=48)
+"""What a gateway may have more of: connections that its pools keep, as many as requests ran at once and hence fewer
+than it served meanwhile, and what Python keeps."""
 
 
 async def size(gateway: Gateway) -> Size:
