@@ -93,7 +93,7 @@ class Gate:
     def audit(self) -> dict[str, object]:
         """What the ledger holds in all, when the gateway has ended."""
         totals: dict[str, object] = json.loads(_gateway(self.config, "costs", "--json"))["totals"]
-        return totals
+        return {"cost": totals["list_cost"], **totals}
 
 
 def prepare(folder: Path, port: int, engines: Sequence[str], setup: Setup = EVERYTHING) -> Gate:

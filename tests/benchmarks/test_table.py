@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import table
+from benchmarks import table, tollgate
 from benchmarks.cells import CELLS
 from benchmarks.table import MEASURES, TARGETS, Results
+from gateway.stores.bundle import open_stores
+from tests.gateway.builders import settled
 
 
 def _cell(gateway: str, cell: str, number: int = 0, **values: Any) -> dict[str, Any]:
@@ -123,6 +125,16 @@ def test_the_ledger_and_who_was_left_out_are_told() -> None:
     report = table.write(Results(records=[_start("tollgate"), ledger, left]))
     assert "7 requests asked of Tollgate, 7 rows in its ledger; 350 tokens received, 350 counted, 0.1 USD" in report
     assert "Left out: nginx: no apt-get" in report
+
+
+def test_what_our_own_ledger_says_is_told(tmp_path: Path) -> None:
+    """As the product's own command says it, not as a record that was made for the table."""
+    gate = tollgate.prepare(tmp_path, 1, ["http://127.0.0.1:1"])
+    stores = open_stores(f"sqlite:///{tmp_path / 'tollgate.db'}")
+    stores.ledger.insert([settled(name, output_tokens=20, cost="0.25", currency="USD") for name in "ab"])
+    ledger = {"kind": "ledger", "gateway": "tollgate", "round": 0, "asked": 2, "words": 40, "books": gate.audit()}
+    report = table.write(Results(records=[_start("tollgate"), ledger]))
+    assert "2 requests asked of Tollgate, 2 rows in its ledger; 40 tokens received, 40 counted, 0.5" in report
 
 
 def test_a_report_is_read_from_its_file_and_put_between_the_marks(tmp_path: Path) -> None:
