@@ -151,7 +151,9 @@ class Checks:
             for counter in Budgets(BUDGETS, {}).standing(time.time()):
                 name = f"{{{self.stack.book.prefix}}}:budget:{counter.id}"
                 held = int(client.hget(name, "r") or 0)
-                leases = dict(str(each).split("|") for each in client.zrange(f"{name}:leases", 0, -1))
+                members = [str(each) for each in client.zrange(f"{name}:leases", 0, -1)]
+                # Those that begin with `!` were given up, and hold nothing.
+                leases = dict(each.split("|") for each in members if not each.startswith("!"))
                 self.reserved += held
                 if held != sum(map(int, leases.values())):
                     wrong.append(f"{counter.budget}: {held} nano are reserved, and the leases are {leases}")
