@@ -217,12 +217,17 @@ def alone(step: Callable[[], object], count: int) -> float:
     return min(once() for _ in range(BEST_OF))
 
 
-async def measure(folder: Path, count: int, setup: tollgate.Setup = tollgate.EVERYTHING) -> dict[str, dict[str, float]]:
-    """`steps`, `whole` and `drain`, in microseconds."""
+def made(folder: Path, setup: tollgate.Setup) -> Inside:
+    """A gateway in a folder, which is the working directory."""
     gate = tollgate.prepare(folder, 1, ["http://127.0.0.1:1", "http://127.0.0.1:2"], setup)
     deployed = config.load(gate.config)
     stores = open_stores(deployed.config.database)
-    inside = Inside(build(deployed, stores), stores, gate.key.encode())
+    return Inside(build(deployed, stores), stores, gate.key.encode())
+
+
+async def measure(folder: Path, count: int, setup: tollgate.Setup = tollgate.EVERYTHING) -> dict[str, dict[str, float]]:
+    """`steps`, `whole` and `drain`, in microseconds."""
+    inside = made(folder, setup)
     steps = {name: alone(step, count) for name, step in inside.steps().items()}
     wholes, drains = [], []
     for _ in range(BEST_OF):
