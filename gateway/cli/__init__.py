@@ -4,6 +4,7 @@ A command's module is loaded when the command is used, so that `gateway keys lis
 """
 
 import importlib
+import sys
 from typing import Any
 
 import click
@@ -49,6 +50,15 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except TollgateError as error:
             raise click.ClickException(str(error)) from error
+        except _lost() as error:
+            reason = " ".join(str(getattr(error, "orig", error)).split())
+            raise click.ClickException(f"the database failed: {reason}; try again once it is well") from error
+
+
+def _lost() -> tuple[type[Exception], ...]:
+    """What SQLAlchemy raises for a database that is gone; where it was not loaded, nobody has asked one."""
+    module = sys.modules.get("sqlalchemy.exc")
+    return () if module is None else (module.OperationalError, module.InterfaceError)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from gateway.cli import main
 from gateway.cli.common import Day, check_period, fitting, moment, row, stores_of, table
+from gateway.stores.bundle import open_stores
 from tests.gateway.builders import NOW, write_config
 
 
@@ -147,3 +148,14 @@ def test_a_narrow_screen_goes_without_spare_columns(width: int, left_out: list[s
 @pytest.mark.parametrize("period", [(None, None), (None, NOW), (NOW, None), (NOW, NOW + 1)])
 def test_a_period_may_be_open(period: tuple[float | None, float | None]) -> None:
     check_period(*period)
+
+
+def test_a_database_that_fails_is_told_without_a_trace(tmp_path: Path) -> None:
+    """It may be lost at any moment after it was opened: here its table is."""
+    config = write_config(tmp_path)
+    stores = open_stores(f"sqlite:///{tmp_path / 'tollgate.db'}")
+    with stores.database.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE keys")
+    done = CliRunner().invoke(main, ["keys", "list", "--config", str(config)])
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr == "Error: the database failed: no such table: keys; try again once it is well\n"
