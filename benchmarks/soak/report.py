@@ -108,7 +108,8 @@ def table(found: Found) -> str:
             f"- Growth of the first gateway's memory after the warm-up: {grown.mb_per_hour:+.1f} MB/h, between "
             f"{grown.low:+.1f} and {grown.high:+.1f} (95 %, {grown.points} quiet points)."
         )
-    lines.append("- Everything held." if found.good else f"- **{len(found.wrong)} things did not hold.**")
+    wrong = "1 thing" if len(found.wrong) == 1 else f"{len(found.wrong)} things"
+    lines.append("- Everything held." if found.good else f"- **{wrong} did not hold.**")
     return "\n".join(lines)
 
 
