@@ -18,7 +18,7 @@ CHAT, MESSAGES, RESPONSES, EMBEDDINGS = (
 )
 HELLO = [{"role": "user", "content": "hello there you all"}]
 S = 60.0
-"""LiteLLM is imported at the first ask, for which a busy machine takes its time."""
+"""LiteLLM loads more of itself at the first ask, for which a busy machine takes its time."""
 WARNINGS = [
     # LiteLLM's own types, built as they are first used, and its own use of pydantic.
     pytest.mark.filterwarnings("ignore:Item '.*' on TypedDict class:UserWarning"),
