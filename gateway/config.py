@@ -6,8 +6,9 @@ DocumentError with every mistake and its line. Relative paths start from the fol
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -143,6 +144,11 @@ class Release:
     manifest: ReleaseManifest
     pool: str
     adapter: AdapterConfig | None = None
+
+    @cached_property
+    def sampling(self) -> dict[str, Any]:
+        """What its manifest gives where a request leaves it open, without what it leaves open itself."""
+        return {name: value for name, value in self.manifest.sampling if value is not None}
 
     def called(self, served_model: str | None) -> str:
         """The name that its engines know it by: its adapter's, its pool's `served_model`, or the model's own."""

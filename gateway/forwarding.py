@@ -72,7 +72,9 @@ class Forwarding:
             failure = await self._attempts(exchange, pool, untried, now)
             return failure
         finally:
-            if (usage := account.usage) is not None:
+            if queue.passed(ticket):
+                pass
+            elif (usage := account.usage) is not None:
                 queue.settle(ticket, usage.input_tokens, usage.cached_tokens or 0, usage.output_tokens)
             elif account.attempts and not isinstance(failure, UpstreamOverloaded):  # nobody says: what was expected
                 queue.settle(ticket, ticket.input_tokens, ticket.cached_tokens, ticket.output_tokens)

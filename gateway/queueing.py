@@ -123,11 +123,16 @@ class PoolQueue:
                 self._queue.settle(ticket, 0, 0, 0.0)
                 self._hand_over()
 
-    def settle(self, ticket: Ticket, input_tokens: int, cached_tokens: int, output_tokens: float) -> None:
-        """What a request took that entered or was woken; zeros for one that no replica served."""
+    def passed(self, ticket: Ticket) -> bool:
+        """Whether a request that is over entered, and nobody has waited since: then it is settled, whatever it took."""
         if ticket in self._noted:
             self._noted.remove(ticket)
-        else:
+            return True
+        return False
+
+    def settle(self, ticket: Ticket, input_tokens: int, cached_tokens: int, output_tokens: float) -> None:
+        """What a request took that entered or was woken; zeros for one that no replica served."""
+        if not self.passed(ticket):
             self._queue.settle(ticket, input_tokens, cached_tokens, output_tokens)
 
     def tick(self) -> None:

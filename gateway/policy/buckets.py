@@ -54,9 +54,8 @@ class Bucket:
             self.at = now
         return self.charged - self.paid - self.spared
 
-    def true_up(self, end: float, reserved: float, actual: float, now: float) -> None:
-        """Give back what the reservation up to `end` took too much, as far as it still weighs; or take the rest."""
-        spare = reserved - actual
+    def true_up(self, end: float, spare: float, now: float) -> None:
+        """Give back what the reservation up to `end` took too much, as far as it still weighs; or take what lacks."""
         if spare <= 0.0:
             self.charged -= spare
             return

@@ -67,20 +67,22 @@ def number(told: bytes) -> int | None:
     return int(value)
 
 
-def check(fields: Mapping[str, msgspec.Raw], wire: Wire) -> None:
+def check(fields: Mapping[str, msgspec.Raw]) -> None:
     """Raise InvalidRequest for a number that is none, is negative, or is larger than anything could be."""
     for name in fields:
         if name in BOUNDS:
             told = bytes(fields[name])
             if len(told) > _PLAIN or not told.isdigit():
                 _within(name, told, BOUNDS[name])
-    if wire == "completions" or "n" in fields or "best_of" in fields:
-        limit = stated(fields, wire)
-        if limit and limit * answers(fields, wire) > MOST_TOKENS:
-            name = next(name for name in LIMITS[wire] if name in fields)
-            raise InvalidRequest(
-                f"the field {name!r} times the number of answers should be at most {MOST_TOKENS}", param=name
-            )
+
+
+def check_product(fields: Mapping[str, msgspec.Raw], wire: Wire, limit: int) -> None:
+    """Raise InvalidRequest where all answers together, each of so many tokens, are larger than anything could be."""
+    if limit * answers(fields, wire) > MOST_TOKENS:
+        name = next(name for name in LIMITS[wire] if name in fields)
+        raise InvalidRequest(
+            f"the field {name!r} times the number of answers should be at most {MOST_TOKENS}", param=name
+        )
 
 
 def check_form(form: Form) -> None:

@@ -52,39 +52,43 @@ class Holder:
         `UNMETERED` without a limit of tokens; None, and nothing is taken, where a limit has no room. `Bucket.room` is
         written out, since every request comes by: the bucket of requests never has holes.
         """
-        if self.concurrency is not None and self.in_flight >= self.concurrency:
+        in_flight, rpm, tpm, end = self.in_flight, self.rpm, self.tpm, UNMETERED
+        if self.concurrency is not None and in_flight >= self.concurrency:
             return None
-        requests, rpm = self.requests, self.rpm
-        asked = room = 0.0
-        if rpm is not None:
-            asked, paid = requests.charged, requests.paid
-            if now > requests.at:
-                paid += (now - requests.at) * rpm / MINUTE_S
-                requests.paid = paid = paid if paid < asked else asked
-                requests.at = now
-            room = rpm - (asked - paid)
-            if room < 1.0 - SLACK:
-                return None
-        end = UNMETERED
-        if (tpm := self.tpm) is not None:
+        if tpm is not None:
             bucket = self.tokens
-            charged, paid = bucket.charged, bucket.paid
+            charged = bucket.charged
             if bucket.holes:
-                left = bucket.room(tpm, now)
+                left = bucket.room(tpm, now) - tokens
             else:
-                if now > bucket.at:
-                    paid += (now - bucket.at) * tpm / MINUTE_S
+                passed = now - bucket.at
+                if passed > 0.0:
+                    paid = bucket.paid + passed * tpm / MINUTE_S
                     bucket.paid = paid = paid if paid < charged else charged
                     bucket.at = now
-                left = tpm - (charged - paid)
-            if left < tokens - SLACK:
+                    left = tpm - tokens - (charged - paid)
+                else:
+                    left = tpm - tokens - (charged - bucket.paid)
+            if left < -SLACK:
                 return None
-            bucket.left = left - tokens
-            bucket.charged = end = charged + tokens
+            end = charged + tokens
         if rpm is not None:
-            requests.left = room - 1.0
+            requests = self.requests
+            asked, passed = requests.charged, now - requests.at
+            if passed > 0.0:
+                paid = requests.paid + passed * rpm / MINUTE_S
+                requests.paid = paid = paid if paid < asked else asked
+                requests.at = now
+                room = rpm - 1.0 - (asked - paid)
+            else:
+                room = rpm - 1.0 - (asked - requests.paid)
+            if room < -SLACK:
+                return None
+            requests.left = room
             requests.charged = asked + 1.0
-        self.in_flight += 1
+        if tpm is not None:
+            bucket.left, bucket.charged = left, end
+        self.in_flight = in_flight + 1
         return end
 
     def put_back(self, tokens: int) -> None:

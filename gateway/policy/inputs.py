@@ -5,7 +5,6 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
-from gateway.policy import counts
 from gateway.policy.auth import Principal
 from gateway.policy.shapes import Request
 from gateway.settings.conditions import KEY
@@ -21,20 +20,13 @@ Values = Mapping[str, Any]
 """Values by their dotted names (`key.team`, `local.windows`, `region`)."""
 
 
-def _limit(request: Request) -> int:
-    """The most tokens of one answer; 0 where the request does not say."""
-    if request.form is not None:
-        return counts.stated_in_form(request.form) or 0
-    return counts.stated(request.fields, request.endpoint.wire) or 0
-
-
 REQUEST: dict[str, Callable[[Request], Hashable]] = {
     "model": attrgetter("model"),
     "endpoint": attrgetter("endpoint.path"),
     "stream": attrgetter("stream"),
     "body_bytes": lambda request: len(request.body),
     "choices": attrgetter("choices"),
-    "max_tokens": _limit,
+    "max_tokens": lambda request: request.limit or 0,
 }
 """How each member of `req` is read."""
 

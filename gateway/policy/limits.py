@@ -81,21 +81,18 @@ class Admission:
         if not reservation.open:
             return
         reservation.open = False
-        took_s, reserved = now - reservation.at, reservation.tokens
-        actual = reserved if tokens is None else tokens
+        took_s, spare = now - reservation.at, 0 if tokens is None else reservation.tokens - tokens
         if (key := reservation.key) is not None:
             key.in_flight -= 1
             key.request_s = took_s if (mean := key.request_s) is None else mean + SMOOTHING * (took_s - mean)
-            end = reservation.key_end
             # What is refilled already cannot go back: most requests end here, unless their bucket is nearly used up.
-            if end >= 0.0 and (actual > reserved or (actual < reserved and end > key.tokens.paid)):
-                key.tokens.true_up(end, reserved, actual, now)
+            if spare and ((end := reservation.key_end) > key.tokens.paid or (spare < 0 and end >= 0.0)):
+                key.tokens.true_up(end, spare, now)
         if (team := reservation.team) is not None:
             team.in_flight -= 1
             team.request_s = took_s if (mean := team.request_s) is None else mean + SMOOTHING * (took_s - mean)
-            end = reservation.team_end
-            if end >= 0.0 and (actual > reserved or (actual < reserved and end > team.tokens.paid)):
-                team.tokens.true_up(end, reserved, actual, now)
+            if spare and ((end := reservation.team_end) > team.tokens.paid or (spare < 0 and end >= 0.0)):
+                team.tokens.true_up(end, spare, now)
 
     def told(self, principal: Principal, now: float) -> bytes:
         """The header lines that say what is left: OpenAI's `x-ratelimit-*`, of the limit that has the least left.

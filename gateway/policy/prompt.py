@@ -66,18 +66,14 @@ def output_limit(request: Request, default: int | None = None) -> int | None:
     `default` is the release's, which is written where a body leaves it open. None: as many as the engine has room for.
     What generates nothing (embeddings, tokenizing) takes 0.
     """
-    wire, fields, form = request.endpoint.wire, request.fields, request.form
-    names = counts.LIMITS.get(wire)
-    if names is None:
+    wire, limit = request.endpoint.wire, request.limit
+    if wire not in counts.LIMITS:
         return 0
-    limit = default if wire != "messages" else None
-    if form is not None:
-        limit = counts.stated_in_form(form) if "max_completion_tokens" in form.parts else default
-    else:
-        for name in names:
-            if name in fields and (limit := counts.number(bytes(fields[name]))) is not None:
-                break
+    if limit is None and default is not None and wire != "messages":
+        said = request.fields if request.form is None else request.form.parts
+        limit = None if any(name in said for name in counts.LIMITS[wire]) else default  # null is said, too
     if not limit:
         return None
+    fields = request.fields
     alone = request.choices == 1 and wire != "completions" and "best_of" not in fields  # nearly always
     return limit if alone else limit * counts.answers(fields, wire)

@@ -85,7 +85,10 @@ def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) ->
     _refuse(fields)
     if EXTRAS in fields:
         _refuse_extras(fields[EXTRAS])
-    counts.check(fields, endpoint.wire)
+    counts.check(fields)
+    choices, limit = counts.choices(fields), counts.stated(fields, endpoint.wire)
+    if limit and (choices != 1 or endpoint.wire == "completions" or "best_of" in fields):
+        counts.check_product(fields, endpoint.wire, limit)
     if endpoint.wire == "responses":
         _refuse_state(fields)
     stream = _streams(endpoint, bool(_read(fields, "stream", _flag, "true or false")))
@@ -102,7 +105,8 @@ def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) ->
         stream=stream,
         wants_usage=wants_usage,
         wants_continuous_usage=bool(wants_usage and options and _read(options, "continuous_usage_stats", _any, "true")),
-        choices=counts.choices(fields),
+        choices=choices,
+        limit=limit,
         fields=fields,
         stream_options=options or {},
     )
@@ -125,6 +129,7 @@ def _parse_form(form: Form, endpoint: Endpoint) -> Request:
         stream=stream,
         wants_usage=usage,
         wants_continuous_usage=usage and continuous,
+        limit=counts.stated_in_form(form),
         content_type=form.content_type,
         form=form,
     )
@@ -207,10 +212,12 @@ def prepare(request: Request, release: Release, served_model: str) -> bytes:
 def _defaults(wire: Wire, fields: Mapping[str, Any], release: Release) -> dict[str, Any]:
     """The release's sampling for what the request leaves open."""
     changes: dict[str, Any] = {}
-    for name, called in _SAMPLING.get(wire, {}).items():
-        value = getattr(release.manifest.sampling, name)
-        if value is not None and called not in fields:
-            changes[called] = value
+    if not release.sampling or wire not in _SAMPLING:
+        return changes
+    names = _SAMPLING[wire]
+    for name, value in release.sampling.items():
+        if name in names and names[name] not in fields:
+            changes[names[name]] = value
     if "max_tokens" in changes and "max_completion_tokens" in fields:
         del changes["max_tokens"]
     return changes

@@ -180,17 +180,21 @@ def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
     """
     tokens = total = ask.tokens
     kv = waiting = True
+    hit = False
     for each in candidates:
         total += each.outstanding
+        if each.cached:
+            hit = True
         if each.kv_usage is None:
             kv = False
         if each.waiting is None:
             waiting = False
-    cap = max(tokens, LOAD_CAP * total / len(candidates))
-    scores, capped, missed = [], 0, MISS * tokens + 1.0
+    scores, capped, cap, missed = [], 0, 0.0, MISS * tokens + 1.0
+    if hit:
+        cap = max(tokens, LOAD_CAP * total / len(candidates))
     for each in candidates:
         cost = each.outstanding + missed
-        if each.cached:
+        if hit and each.cached:
             if each.outstanding <= cap:
                 cost -= MISS * each.cached
             elif each.cached > capped:
@@ -200,11 +204,12 @@ def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
         if waiting and each.waiting > each.in_flight:  # type: ignore[operator]
             cost += tokens * (each.waiting - each.in_flight)  # type: ignore[operator]
         scores.append(-cost / each.weight)
-    position = _highest(scores, ask.turn)
-    chosen = candidates[position]
-    counted = chosen.cached if chosen.outstanding <= cap else 0
-    reason = "load_cap" if capped > counted else "prefix" if counted else "load"
-    return Choice(position, tuple(scores), reason + _UNSAID[kv, waiting])
+    position, reason = _highest(scores, ask.turn), "load"
+    if hit:
+        chosen = candidates[position]
+        counted = chosen.cached if chosen.outstanding <= cap else 0
+        reason = "load_cap" if capped > counted else "prefix" if counted else "load"
+    return Choice(position, tuple(scores), reason if kv and waiting else reason + _UNSAID[kv, waiting])
 
 
 def terms(candidates: Sequence[Candidate], ask: Ask) -> list[dict[str, float | str | bool | None]]:
@@ -259,9 +264,10 @@ _UNSAID = {
 def _highest(scores: Sequence[float], turn: int) -> int:
     """The position of the highest score; of several, in turn."""
     highest = max(scores)
-    position = scores.index(highest)
-    for _ in range(turn % scores.count(highest)):
-        position = scores.index(highest, position + 1)
+    position, count = scores.index(highest), scores.count(highest)
+    if count > 1:
+        for _ in range(turn % count):
+            position = scores.index(highest, position + 1)
     return position
 
 

@@ -16,7 +16,8 @@ from gateway.policy.multipart import Form
 class Request(msgspec.Struct, frozen=True):
     """A parsed body: its fields as raw JSON or as a form, and what was read of them.
 
-    `content_type` goes to the engine with the body. `choices` is how many answers each prompt gets (`n`).
+    `content_type` goes to the engine with the body. `choices` is how many answers each prompt gets (`n`), and `limit`
+    the most tokens that it allows one of them; None where it does not say.
     """
 
     body: bytes
@@ -26,6 +27,7 @@ class Request(msgspec.Struct, frozen=True):
     wants_usage: bool = False
     wants_continuous_usage: bool = False
     choices: int = 1
+    limit: int | None = None
     content_type: bytes = b"application/json"
     fields: dict[str, msgspec.Raw] = {}
     stream_options: dict[str, msgspec.Raw] = {}

@@ -29,7 +29,7 @@ def test_what_is_given_back_soon_is_there_at_once() -> None:
     bucket = Bucket()
     bucket.room(100, 0.0)
     end = _taken(bucket, 100)
-    bucket.true_up(end, 100, 10, 0.0)
+    bucket.true_up(end, 90, 0.0)
     assert bucket.room(100, 0.0) == 90.0
 
 
@@ -37,7 +37,7 @@ def test_what_was_refilled_meanwhile_is_not_given_back_too() -> None:
     bucket = Bucket()
     bucket.room(60, 0.0)
     end = _taken(bucket, 60)
-    bucket.true_up(end, 60, 0, 600.0)
+    bucket.true_up(end, 60, 600.0)
     assert bucket.room(60, 600.0) == 60.0
 
 
@@ -45,7 +45,7 @@ def test_more_than_was_reserved_is_a_debt() -> None:
     bucket = Bucket()
     bucket.room(60, 0.0)
     end = _taken(bucket, 10)
-    bucket.true_up(end, 10, 100, 0.0)
+    bucket.true_up(end, -90, 0.0)
     assert bucket.room(60, 0.0) == -40.0
     assert bucket.room(60, 40.0) == pytest.approx(0.0)
 
@@ -58,7 +58,7 @@ def test_true_numbers_never_exceed_the_bound_from_the_start(steps: list[tuple[fl
         if bucket.room(limit, now) < amount:
             continue
         end = _taken(bucket, amount)
-        bucket.true_up(end, amount, amount * part, now)
+        bucket.true_up(end, amount - amount * part, now)
         used += amount * part
         assert used <= limit + limit / MINUTE_S * now + 1e-6
         assert bucket.room(limit, now) <= limit

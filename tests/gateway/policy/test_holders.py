@@ -71,7 +71,7 @@ def test_a_holder_takes_what_its_buckets_have_room_for(
         assert holder.tokens.left == pytest.approx(tokens.room(tpm, now), abs=1e-9)
         if end is not None and len(steps) % 2:
             for bucket in (holder.tokens, tokens):
-                bucket.true_up(end, amount, int(amount * part), now + wait / 2)
+                bucket.true_up(end, amount - int(amount * part), now + wait / 2)
 
 
 def test_a_changed_limit_counts_and_what_was_used_stays_used() -> None:

@@ -1,0 +1,140 @@
+"""Two or more gateways in short turns under the same load: what one costs against another on a machine that is shared.
+
+    python -m benchmarks.pairs                                    # everything against plain, 40 turns: five minutes
+    python -m benchmarks.pairs --of vllm-router,tollgate --turns 20
+    python -m benchmarks.pairs --cell saturated --json
+
+All of them run at once on one core, and only the one whose turn it is has anything to do. A shared machine is fast and
+slow by the minute; within a turn of a few seconds it hardly changes, so each turn gives ratios to the first gateway,
+and what is told is their median, with an interval that holds the true one in 95 of 100 runs. CPU time is that until
+half a second after the load's end: rows that are stored later than their answer are paid for.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from math import comb
+from pathlib import Path
+
+# Run as a script: the folder above holds this package and the gateway.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import install, machine
+from benchmarks.bench import Engine, Failed, Running, load_command, result_of, running
+from benchmarks.cells import CELLS, WARM_UP, Cell
+from benchmarks.gateways import GATEWAYS, Place
+
+DRAIN_S = 0.5
+CONFIDENCE = 0.95
+WHAT = ("rate", "cpu_us")
+"""Answers (of streams: chunks) a second, and microseconds of CPU for one."""
+Turn = Mapping[str, Mapping[str, float]]
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The interval of a median, from ranks alone (binomial, as of the sign test): the values may be distributed anyhow.
+
+    The narrowest that holds it with `CONFIDENCE`; with fewer than six values the whole range, which holds it with less.
+    """
+    ordered, count = sorted(values), len(values)
+    rank, outside = 0, 2 / 2**count
+    while rank < (count - 1) // 2:
+        outside += 2 * comb(count, rank + 1) / 2**count
+        if outside > 1.0 - CONFIDENCE:
+            break
+        rank += 1
+    return ordered[rank], ordered[count - 1 - rank]
+
+
+def table(names: Sequence[str], turns: Sequence[Turn]) -> str:
+    """Medians of each gateway, and of its ratios to the first one within a turn."""
+    first = names[0]
+    lines = [f"| gateway | per second | × {first} | CPU µs of one | × {first} |", "| --- | ---: | ---: | ---: | ---: |"]
+    for name in names:
+        told = []
+        for what in WHAT:
+            told.append(f"{statistics.median(turn[name][what] for turn in turns):,.0f}")
+            ratios = [turn[name][what] / turn[first][what] for turn in turns]
+            low, high = interval(ratios)
+            told.append("–" if name == first else f"{statistics.median(ratios):.3f} ({low:.3f}–{high:.3f})")
+        lines.append(f"| {name} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def cpu_s(process: machine.Process) -> float:
+    """CPU seconds of a process so far, to the nanosecond: `/proc` has only hundredths (clock_getcpuclockid(3))."""
+    return time.clock_gettime((~process.pid << 3) | 2)
+
+
+def measure(engine: Engine, cell: Cell, gateway: Running) -> dict[str, float]:
+    """One turn of one gateway. Raises Failed."""
+    answer_bytes = engine.set(gap=cell.gap_us, chunks=cell.chunks)["answer_bytes"]
+    assert gateway.process is not None
+    before = cpu_s(gateway.process)
+    load = machine.Process(load_command(cell, gateway, answer_bytes), engine.core, folder=install.CACHE)
+    result = result_of(load, cell.seconds + cell.grace_s + 40, gateway)
+    time.sleep(DRAIN_S)
+    spent = cpu_s(gateway.process) - before
+    done = result["words" if cell.stream else "good"]
+    if not done or any(result["failed"].values()):
+        raise Failed(f"{gateway.name} gave {done} good answers, and failed: {result['failed']}")
+    return {"rate": result["words_per_s" if cell.stream else "answers_per_s"], "cpu_us": spent / done * 1e6}
+
+
+def compare(names: Sequence[str], cell: Cell, count: int) -> list[Turn]:
+    """The turns, each in the opposite order of the one before. Raises Failed, and Missing where one is not here."""
+    core, load_core = machine.cores()
+    os.sched_setaffinity(0, {load_core})
+    with ExitStack() as stack:
+        engine = Engine(load_core)
+        stack.callback(engine.process.stop)
+        gateways = []
+        for name in names:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"pairs-{name}-")))
+            place = Place(machine.free_port(), engine.urls, folder)
+            launch = GATEWAYS[name](place)
+            gateways.append(stack.enter_context(running(name, launch, place.port, engine, core, folder)))
+        for gateway in gateways:
+            for warm_up in WARM_UP:
+                measure(engine, warm_up, gateway)
+        turns: list[Turn] = []
+        for number in range(count):
+            print(f"\rturn {number + 1} of {count}", end="", file=sys.stderr, flush=True)
+            order = gateways if number % 2 else gateways[::-1]
+            turns.append({gateway.name: measure(engine, cell, gateway) for gateway in order})
+        print(file=sys.stderr)
+    return turns
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = [name for name in GATEWAYS if name != "direct"]
+    parser.add_argument("--of", default="tollgate-plain,tollgate", help=f"gateways, the first is 1: {', '.join(known)}")
+    parser.add_argument("--cell", choices=["plain1", "plain16", "plain64", "streams", "saturated"], default="plain64")
+    parser.add_argument("--turns", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of load in a turn, for each gateway (2)")
+    parser.add_argument("--json", action="store_true", help="every turn")
+    options = parser.parse_args()
+    names = options.of.split(",")
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"no gateway {', '.join(unknown)}: choose from {', '.join(known)}")
+    machine.allow_many_files()
+    install.CACHE.mkdir(exist_ok=True)
+    cell = replace(CELLS[options.cell], seconds=options.seconds, warm_up_s=0.0)
+    try:
+        turns = compare(names, cell, options.turns)
+    except (install.Missing, Failed) as error:
+        sys.exit(f"benchmarks.pairs: {error}")
+    print(json.dumps(turns) if options.json else table(names, turns))
+
+
+if __name__ == "__main__":
+    main()
