@@ -147,8 +147,8 @@ class Release:
 
     @cached_property
     def sampling(self) -> dict[str, Any]:
-        """What its manifest gives where a request leaves it open, without what it leaves open itself."""
-        return {name: value for name, value in self.manifest.sampling if value is not None}
+        """What its manifest gives where a request leaves it open."""
+        return self.manifest.sampling.defaults()
 
     def called(self, served_model: str | None) -> str:
         """The name that its engines know it by: its adapter's, its pool's `served_model`, or the model's own."""
@@ -190,11 +190,15 @@ def load(path: Path, *, trust: bool = False) -> Deployment:
 
 def deploy(config: GatewayConfig, releases: dict[str, Release]) -> Deployment:
     """A deployment of a configuration and its releases, with its prices read. Raises DocumentError, PriceMissing."""
-    book = prices.UNPRICED
-    if config.prices is not None:
-        book = prices.load(config.prices)
-        book.require(list(config.models))
-    return Deployment(config, releases, book)
+    return Deployment(config, releases, _price_book(config))
+
+
+def _price_book(config: GatewayConfig) -> prices.PriceBook:
+    if config.prices is None:
+        return prices.UNPRICED
+    book = prices.load(config.prices)
+    book.require(list(config.models))
+    return book
 
 
 def _references(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:
@@ -245,12 +249,8 @@ def _read_keys(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]
 
 
 def _read_prices(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:
-    book = prices.UNPRICED
     try:
-        if config.prices is not None:
-            book = prices.load(config.prices)
-            book.require(list(config.models))
-        yield from uncounted(config.budgets, config.models, book, priced_pools(config.pools))
+        yield from uncounted(config.budgets, config.models, _price_book(config), priced_pools(config.pools))
     except DocumentError as error:
         yield from ((("prices",), f"in {error.path}, {mistake}") for mistake in error.mistakes)
     except PriceMissing as error:
@@ -259,12 +259,6 @@ def _read_prices(config: GatewayConfig) -> Iterator[tuple[documents.Location, st
 
 def _anchored(config: GatewayConfig, base: Path) -> GatewayConfig:
     """The same configuration with its relative paths made relative to its own folder."""
-    enforcement = config.enforcement.model_copy(
-        update={
-            "trusted_keys": tuple(base / key for key in config.enforcement.trusted_keys),
-            "verdicts": base / config.enforcement.verdicts,
-        }
-    )
     models = {
         name: model.model_copy(
             update={"releases": tuple(r.model_copy(update={"manifest": base / r.manifest}) for r in model.releases)}
@@ -283,7 +277,7 @@ def _anchored(config: GatewayConfig, base: Path) -> GatewayConfig:
     }
     changes = {
         "admin": config.admin and config.admin.anchored(base),
-        "enforcement": enforcement,
+        "enforcement": config.enforcement.anchored(base),
         "database": anchored_database(config.database, base),
         "ledger": config.ledger.anchored(base, config.database),
         "models": models,

@@ -54,7 +54,7 @@ class Forwarding:
         now = self.monotonic()
         if queue is None or not queue.capped:
             return await self._attempts(exchange, pool, untried, now)
-        who, demand, deadline = exchange.principal, exchange.demand, now + queue.config.max_wait
+        who, demand, deadline = exchange.principal, exchange.demand, now + queue.max_wait
         ticket = Ticket(who.team, who.priority, who.weight, demand.tokens, 0, demand.output, now, deadline)
         try:
             if queue.ready(now):

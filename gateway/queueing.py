@@ -49,6 +49,8 @@ class PoolQueue:
     def __init__(self, pool: str, telemetry: Telemetry, monotonic: Callable[[], float], draws: random.Random) -> None:
         self.pool = pool
         self.config = QueueConfig()
+        self.max_wait = self.config.max_wait
+        """Seconds; a request's deadline."""
         self.cap = UNBOUNDED
         """Requests that a replica gets at once."""
         self.capped = False
@@ -78,7 +80,7 @@ class PoolQueue:
         for replica in self.replicas:
             replica.freed = None
         self.config, self.replicas = config, replicas
-        self.capped = config.max_in_flight is not None
+        self.capped, self.max_wait = config.max_in_flight is not None, config.max_wait
         self.cap = UNBOUNDED if config.max_in_flight is None else config.max_in_flight
         self._queue.configure(config, limits)
         for replica in replicas:

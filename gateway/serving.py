@@ -110,7 +110,7 @@ class ReplicaPool:
         system = release.manifest.prompt.system
         size = len(request.body) if system is None else len(request.body) + len(system)
         estimator, policy = self.estimator, self.policy
-        limit = output_limit(request, release.manifest.sampling.max_tokens)
+        limit = output_limit(request, release.sampling.get("max_tokens"))
         tokens, output = estimator.expected(size, limit)
         most = tokens + (output if limit is None else limit)
         if len(self.replicas) == 1 or policy not in _HASHED:

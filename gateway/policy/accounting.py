@@ -154,9 +154,10 @@ def admit(
         status=0,
         currency=book.currency,
         price_version=book.version,
+        region=region,
     )
-    if region is not None or tags is not None:
-        row = msgspec.structs.replace(row, region=region, tags=tags)
+    if tags is not None:
+        row = msgspec.structs.replace(row, tags=tags)
     if request.choices > 1 and request.endpoint.wire in COUNTED_FOR_EACH:
         row = msgspec.structs.replace(row, choices=request.choices)
     return Account(row, release)

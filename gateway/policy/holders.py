@@ -13,6 +13,7 @@ from gateway.settings.limits import Quota
 
 SLACK = 1e-3
 """Of a request or token: what rounding may take from a bucket must refuse nobody who has waited as long as was said."""
+_LEAST = -SLACK
 SOONEST_S, LATEST_S = 1, 60
 """The bounds of a Retry-After that is an average, and no promise."""
 SWEEP_AT = 1024
@@ -33,16 +34,21 @@ class Holder:
     quota: Quota
     rpm: int | None = None
     tpm: int | None = None
+    rpm_s: float = 0.0
+    tpm_s: float = 0.0
     concurrency: int | None = None
     requests: Bucket = field(default_factory=Bucket)
     tokens: Bucket = field(default_factory=Bucket)
     in_flight: int = 0
     request_s: float | None = None
 
-    def under(self, quota: Quota) -> None:
-        """Count by these limits from now on; what was used stays used."""
+    def under(self, quota: Quota, now: float) -> None:
+        """Count by these limits from now on; what was used stays used, and what was refilled was so at the old rate."""
+        self.requests.weight(now)
+        self.tokens.weight(now)
         self.quota = quota
         self.rpm, self.tpm, self.concurrency = quota.rpm, quota.tpm, quota.concurrency
+        self.rpm_s, self.tpm_s = (self.rpm or 0) / MINUTE_S, (self.tpm or 0) / MINUTE_S
         self.requests.limit = self.rpm or self.requests.limit
         self.tokens.limit = self.tpm or self.tokens.limit
 
@@ -50,7 +56,9 @@ class Holder:
         """Take one request of so many tokens from every limit: where it ends in the bucket of tokens.
 
         `UNMETERED` without a limit of tokens; None, and nothing is taken, where a limit has no room. `Bucket.room` is
-        written out, since every request comes by: the bucket of requests never has holes.
+        written out, since every request comes by: the bucket of requests never has holes, and what is refilled since a
+        moment need be noted when the bucket is full only, since until then it grows evenly. A `now` from before that
+        moment, of a request that took long to arrive, refills nothing.
         """
         in_flight, rpm, tpm, end = self.in_flight, self.rpm, self.tpm, UNMETERED
         if self.concurrency is not None and in_flight >= self.concurrency:
@@ -61,28 +69,22 @@ class Holder:
             if bucket.holes:
                 left = bucket.room(tpm, now) - tokens
             else:
-                passed = now - bucket.at
-                if passed > 0.0:
-                    paid = bucket.paid + passed * tpm / MINUTE_S
-                    bucket.paid = paid = paid if paid < charged else charged
-                    bucket.at = now
-                    left = tpm - tokens - (charged - paid)
+                paid = bucket.paid + (now - bucket.at) * self.tpm_s
+                if paid >= charged:
+                    bucket.paid, bucket.at, left = charged, now, tpm - tokens
                 else:
-                    left = tpm - tokens - (charged - bucket.paid)
-            if left < -SLACK:
+                    left = tpm - tokens - (charged - (paid if paid > bucket.paid else bucket.paid))
+            if left < _LEAST:
                 return None
             end = charged + tokens
         if rpm is not None:
             requests = self.requests
-            asked, passed = requests.charged, now - requests.at
-            if passed > 0.0:
-                paid = requests.paid + passed * rpm / MINUTE_S
-                requests.paid = paid = paid if paid < asked else asked
-                requests.at = now
-                room = rpm - 1.0 - (asked - paid)
+            asked, paid = requests.charged, requests.paid + (now - requests.at) * self.rpm_s
+            if paid >= asked:
+                requests.paid, requests.at, room = asked, now, rpm - 1.0
             else:
-                room = rpm - 1.0 - (asked - requests.paid)
-            if room < -SLACK:
+                room = rpm - 1.0 - (asked - (paid if paid > requests.paid else requests.paid))
+            if room < _LEAST:
                 return None
             requests.left = room
             requests.charged = asked + 1.0
@@ -150,9 +152,9 @@ class Holders:
             if len(self.held) >= self._sweep_at:
                 self.sweep(now)
             found = self.held[name] = self._make(self._kind, name, quota)
-            found.under(quota)
+            found.under(quota, now)
         elif found.quota is not quota:
-            found.under(quota)
+            found.under(quota, now)
         return found
 
     def sweep(self, now: float) -> None:

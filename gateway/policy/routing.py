@@ -179,36 +179,30 @@ def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
     and more than this prompt: one hot prefix spreads instead of burying the replica that holds it.
     """
     tokens = total = ask.tokens
-    kv = waiting = True
-    hit = False
+    kv, waiting, hits = True, True, 0
     for each in candidates:
         total += each.outstanding
-        if each.cached:
-            hit = True
+        hits += each.cached
         if each.kv_usage is None:
             kv = False
         if each.waiting is None:
             waiting = False
-    scores, capped, cap, missed = [], 0, 0.0, MISS * tokens + 1.0
-    if hit:
-        cap = max(tokens, LOAD_CAP * total / len(candidates))
+    scores, capped, missed = [], 0, MISS * tokens + 1.0
+    cap = max(tokens, LOAD_CAP * total / len(candidates)) if hits else 0.0
     for each in candidates:
         cost = each.outstanding + missed
-        if hit and each.cached:
+        if hits and each.cached:
             if each.outstanding <= cap:
                 cost -= MISS * each.cached
-            elif each.cached > capped:
-                capped = each.cached
+            else:
+                capped = max(capped, each.cached)
         if kv and each.kv_usage > KV_ROOMY:  # type: ignore[operator]
             cost += tokens * _pressure(each.kv_usage)
         if waiting and each.waiting > each.in_flight:  # type: ignore[operator]
             cost += tokens * (each.waiting - each.in_flight)  # type: ignore[operator]
         scores.append(-cost / each.weight)
-    position, reason = _highest(scores, ask.turn), "load"
-    if hit:
-        chosen = candidates[position]
-        counted = chosen.cached if chosen.outstanding <= cap else 0
-        reason = "load_cap" if capped > counted else "prefix" if counted else "load"
+    position = _highest(scores, ask.turn)
+    reason = _reason(candidates[position], cap, capped) if hits else "load"
     return Choice(position, tuple(scores), reason if kv and waiting else reason + _UNSAID[kv, waiting])
 
 
@@ -253,12 +247,7 @@ READS_PREFIXES = frozenset({score})
 """The policies that read `Candidate.cached`."""
 READS_AFFINITY = frozenset({consistent_hash, session_affinity})
 """The policies that read `Ask.affinity`."""
-_UNSAID = {
-    (True, True): "",
-    (False, True): " no_kv",
-    (True, False): " no_waiting",
-    (False, False): " no_kv no_waiting",
-}
+_UNSAID = {(True, True): "", (False, True): " no_kv", (True, False): " no_waiting", (False, False): " no_kv no_waiting"}
 
 
 def _highest(scores: Sequence[float], turn: int) -> int:
@@ -269,6 +258,12 @@ def _highest(scores: Sequence[float], turn: int) -> int:
         for _ in range(turn % count):
             position = scores.index(highest, position + 1)
     return position
+
+
+def _reason(chosen: Candidate, cap: float, capped: int) -> str:
+    """Why `score` chose this one; `capped` are the most cached tokens that did not count."""
+    counted = chosen.cached if chosen.outstanding <= cap else 0
+    return "load_cap" if capped > counted else "prefix" if counted else "load"
 
 
 def _pressure(kv_usage: float | None) -> float:

@@ -89,7 +89,7 @@ class SharedHolder(Holder):
         """Its limits over all gateways; 0 for none."""
         return self.rpm or 0, self.tpm or 0, self.concurrency or 0
 
-    def under(self, quota: Quota) -> None:
+    def under(self, quota: Quota, now: float) -> None:
         """Count by these limits from now on. A share is never larger than its limit."""
         self.quota = quota
         self.rpm, self.tpm, self.concurrency = quota.rpm, quota.tpm, quota.concurrency

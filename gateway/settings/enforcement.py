@@ -19,3 +19,8 @@ class Enforcement(documents.Frozen):
     mode: Annotated[Literal["require", "warn", "off"], BeforeValidator(_word)] = "require"
     trusted_keys: tuple[Path, ...] = ()
     verdicts: Path = Path("verdicts")
+
+    def anchored(self, base: Path) -> "Enforcement":
+        """The same with relative paths made relative to a folder."""
+        keys = tuple(base / key for key in self.trusted_keys)
+        return self.model_copy(update={"trusted_keys": keys, "verdicts": base / self.verdicts})

@@ -167,6 +167,14 @@ def test_a_forms_numbers_pass(value: str) -> None:
     assert _form(max_completion_tokens=value).model == "faq"
 
 
+def test_a_request_knows_the_limit_that_it_states() -> None:
+    assert [_parse(raw).limit for raw in ('"n":2', '"max_tokens":null', '"max_tokens":7', '"max_tokens":"0"')] == [
+        None, None, 7, 0,
+    ]  # fmt: skip
+    assert _parse('"max_tokens":7', RESPONSES).limit is None
+    assert [_form(max_completion_tokens=value).limit for value in ("", "448", "null")] == [None, 448, None]
+
+
 def test_every_wire_that_generates_has_a_limit() -> None:
     silent = {"count_tokens", "pooling", "tokenize"}
     assert set(counts.LIMITS) == {endpoint.wire for endpoint in ENDPOINTS.values()} - silent

@@ -90,3 +90,24 @@ def test_those_that_are_idle_are_forgotten_when_there_are_many() -> None:
         holder.take(0, float(number))
         holder.in_flight -= number > 0
     assert len(holders) == 3, "the one in flight, the one that still weighs, and the new one"
+
+
+def test_what_was_refilled_before_a_change_was_so_at_the_old_rate() -> None:
+    holders = Holders("key")
+    holder = holders.of("k", Quota(rpm=60, tpm=600), 0.0)
+    assert holder is not None
+    assert holder.take(600, 0.0) is not None
+    assert holder.take(1, 5.0) is not None  # not full: nothing of the refill is noted
+    holder = holders.of("k", Quota(rpm=600, tpm=6000), 10.0)
+    assert holder is not None
+    holder.look(10.0)
+    assert (holder.requests.left, holder.tokens.left) == (600.0, 6000 - (601 - 100))
+
+
+def test_a_request_that_took_long_to_arrive_takes_nothing_of_the_refill_back() -> None:
+    holder = _holder(rpm=60, tpm=600)
+    for _ in range(30):
+        holder.take(20, 0.0)
+    holder.look(30.0)
+    assert holder.take(300, 1.0) is not None
+    assert (holder.requests.left, holder.tokens.left) == (59.0, 0.0)

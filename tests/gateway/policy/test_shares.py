@@ -15,7 +15,7 @@ QUOTA = Quota(rpm=60, tpm=6000, concurrency=10)
 
 def _holder(*has: int, quota: Quota = QUOTA, at: float = 0.0) -> SharedHolder:
     made = SharedHolder("key", "k", quota)
-    made.under(quota)
+    made.under(quota, 0.0)
     made.hold((has[0], has[1], has[2]) if has else NONE, at)
     return made
 
@@ -93,7 +93,7 @@ def test_who_has_nothing_to_say_says_nothing_but_once_a_minute() -> None:
 
 def test_a_smaller_limit_makes_a_share_smaller_and_none_ends_it() -> None:
     holder = _holder(40, 4000, 8)
-    holder.under(Quota(rpm=20))
+    holder.under(Quota(rpm=20), 0.0)
     assert holder.has == (20, 0, 0)
     assert holder.take(10**9, 0.0) is not None
     holder.hold((40, 40, 40), 1.0)

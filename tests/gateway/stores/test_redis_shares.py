@@ -115,7 +115,7 @@ async def test_law_2_over_any_time_gateways_admit_no_more_than_one_bucket_would(
     async with granting(server, "law", 3) as made:
         holders = [SharedHolder("key", "a", QUOTA) for _ in made]
         for each in holders:
-            each.under(QUOTA)
+            each.under(QUOTA, 0.0)
         now, admitted = 0.0, list[tuple[float, int]]()
         for _ in range(400):
             now += draw.expovariate(1.0) * draw.choice((0.01, 0.3, 5.0))
