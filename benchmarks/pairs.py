@@ -1,13 +1,14 @@
 """Two or more gateways in short turns under the same load: what one costs against another on a machine that is shared.
 
-    python -m benchmarks.pairs                                    # everything against plain, 40 turns: five minutes
-    python -m benchmarks.pairs --of vllm-router,tollgate --turns 20
+    python -m benchmarks.pairs                                    # everything against plain: six minutes
+    python -m benchmarks.pairs --of vllm-router,tollgate --rounds 3
     python -m benchmarks.pairs --cell saturated --json
 
 All of them run at once on one core, and only the one whose turn it is has anything to do. A shared machine is fast and
-slow by the minute; within a turn of a few seconds it hardly changes, so each turn gives ratios to the first gateway,
-and what is told is their median, with an interval that holds the true one in 95 of 100 runs. CPU time is that until
-half a second after the load's end: rows that are stored later than their answer are paid for.
+slow by the minute; within a turn of a few seconds it hardly changes, so each turn gives ratios to the first gateway.
+What is told is the median of rounds, in each of which the gateways are started anew, with an interval that holds the
+true one in 95 of 100 runs of six rounds or more. CPU time is that until half a second after the load's end: rows that
+are stored later than their answer are paid for.
 """
 
 import argparse
@@ -53,15 +54,19 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return ordered[rank], ordered[count - 1 - rank]
 
 
-def table(names: Sequence[str], turns: Sequence[Turn]) -> str:
-    """Medians of each gateway, and of its ratios to the first one within a turn."""
-    first = names[0]
+def table(names: Sequence[str], rounds: Sequence[Sequence[Turn]]) -> str:
+    """Medians of each gateway, and over the rounds, of its ratios to the first: a round's is the median of its turns.
+
+    A gateway that is started anew lies elsewhere in memory and is a few percent faster or slower, so turns of one start
+    say nothing of another; the interval is that of the rounds.
+    """
+    first, turns = names[0], [turn for each in rounds for turn in each]
     lines = [f"| gateway | per second | × {first} | CPU µs of one | × {first} |", "| --- | ---: | ---: | ---: | ---: |"]
     for name in names:
         told = []
         for what in WHAT:
             told.append(f"{statistics.median(turn[name][what] for turn in turns):,.0f}")
-            ratios = [turn[name][what] / turn[first][what] for turn in turns]
+            ratios = [statistics.median(turn[name][what] / turn[first][what] for turn in each) for each in rounds]
             low, high = interval(ratios)
             told.append("–" if name == first else f"{statistics.median(ratios):.3f} ({low:.3f}–{high:.3f})")
         lines.append(f"| {name} | {' | '.join(told)} |")
@@ -88,10 +93,11 @@ def measure(engine: Engine, cell: Cell, gateway: Running) -> dict[str, float]:
     return {"rate": result["words_per_s" if cell.stream else "answers_per_s"], "cpu_us": spent / done * 1e6}
 
 
-def compare(names: Sequence[str], cell: Cell, count: int) -> list[Turn]:
-    """The turns, each in the opposite order of the one before. Raises Failed, and Missing where one is not here."""
-    core, load_core = machine.cores()
-    os.sched_setaffinity(0, {load_core})
+def compare(names: Sequence[str], cell: Cell, count: int, core: int, load_core: int) -> list[Turn]:
+    """One round: the turns, each in the opposite order of the one before.
+
+    Raises Failed, and Missing where a gateway is not here.
+    """
     with ExitStack() as stack:
         engine = Engine(load_core)
         stack.callback(engine.process.stop)
@@ -106,10 +112,8 @@ def compare(names: Sequence[str], cell: Cell, count: int) -> list[Turn]:
                 measure(engine, warm_up, gateway)
         turns: list[Turn] = []
         for number in range(count):
-            print(f"\rturn {number + 1} of {count}", end="", file=sys.stderr, flush=True)
             order = gateways if number % 2 else gateways[::-1]
             turns.append({gateway.name: measure(engine, cell, gateway) for gateway in order})
-        print(file=sys.stderr)
     return turns
 
 
@@ -119,7 +123,8 @@ def main() -> None:
     known = [name for name in GATEWAYS if name != "direct"]
     parser.add_argument("--of", default="tollgate-plain,tollgate", help=f"gateways, the first is 1: {', '.join(known)}")
     parser.add_argument("--cell", choices=["plain1", "plain16", "plain64", "streams", "saturated"], default="plain64")
-    parser.add_argument("--turns", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=6, help="in each, the gateways are started anew (6)")
+    parser.add_argument("--turns", type=int, default=6, help="of a round (6)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of load in a turn, for each gateway (2)")
     parser.add_argument("--json", action="store_true", help="every turn")
     options = parser.parse_args()
@@ -129,11 +134,16 @@ def main() -> None:
     machine.allow_many_files()
     install.CACHE.mkdir(exist_ok=True)
     cell = replace(CELLS[options.cell], seconds=options.seconds, warm_up_s=0.0)
+    core, load_core = machine.cores()
+    os.sched_setaffinity(0, {load_core})
     try:
-        turns = compare(names, cell, options.turns)
+        rounds = []
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+            rounds.append(compare(names, cell, options.turns, core, load_core))
     except (install.Missing, Failed) as error:
         sys.exit(f"benchmarks.pairs: {error}")
-    print(json.dumps(turns) if options.json else table(names, turns))
+    print(json.dumps(rounds) if options.json else table(names, rounds))
 
 
 if __name__ == "__main__":

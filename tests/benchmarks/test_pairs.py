@@ -34,11 +34,14 @@ def test_an_interval_holds_the_median_as_often_as_it_says() -> None:
     assert 0.95 <= sum(low <= 1.0 <= high for low, high in runs) / len(runs) <= 0.98
 
 
-def test_a_table_tells_ratios_within_a_turn() -> None:
-    assert table(["one", "other"], TURNS).splitlines()[2:] == [
+def test_a_table_tells_ratios_within_a_turn_of_rounds_that_are_started_anew() -> None:
+    assert table(["one", "other"], [[turn] for turn in TURNS]).splitlines()[2:] == [
         "| one | 1,000 | – | 100 | – |",
         "| other | 950 | 0.900 (0.850–0.950) | 105 | 1.100 (1.050–1.200) |",
     ]
+    assert table(["one", "other"], [TURNS, TURNS]).splitlines()[-1] == (
+        "| other | 950 | 0.900 (0.900–0.900) | 105 | 1.100 (1.100–1.100) |"
+    )
 
 
 def test_a_gateway_that_is_none_is_told(tmp_path: Path) -> None:
