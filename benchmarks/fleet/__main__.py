@@ -21,7 +21,7 @@ from benchmarks.fleet.session import Session
 from benchmarks.fleet.workload import WORKLOADS
 
 RESULTS, README = install.HERE / "routing.jsonl", install.HERE / "fleet/README.md"
-SCALES = {"shared": 12.0, "unique": 10.0}
+SCALES = {"shared": 12.0, "unique": 10.0, "seldom": 16.0}
 """No gateway's core is busier than half at these, but for those that `contenders` slows down."""
 
 

@@ -17,7 +17,7 @@ Record = dict[str, Any]
 Who = tuple[str, str]
 SCORE, LEAST = ("tollgate", "score"), ("tollgate", "least_outstanding")
 BEGIN, END = "<!-- table: written by python -m benchmarks.fleet -->", "<!-- end of the table -->"
-REFERENCES = {"shared": (SCORE, "ttft_p90"), "unique": (LEAST, "ttft_mean")}
+REFERENCES = {"shared": (SCORE, "ttft_p90"), "unique": (LEAST, "ttft_mean"), "seldom": (LEAST, "ttft_mean")}
 """Whom the others are compared with, and by what: p90 under load, and the mean where nothing is to be gained."""
 
 
@@ -77,7 +77,7 @@ def insert(path: Path, report: str) -> None:
 
 def _workload(results: Results, name: str) -> str:
     workload, runs = WORKLOADS[name], results.runs[name]
-    (reference, key), relative = REFERENCES[name], name == "unique"
+    (reference, key), relative = REFERENCES[name], not workload.prefixes
     head = ["gateway, policy", "cached share", "TTFT p50 s", "TTFT p90 s"]
     head += [f"{_titles[key]} against {reference[1]}", "work, max/mean", "failed", "its core"]
     rows = []
@@ -88,7 +88,9 @@ def _workload(results: Results, name: str) -> str:
         cells += [_cell(runs[who], "ttft_p90", 2), against, _cell(runs[who], "balance", 2)]
         failed = sum(record["failed"] for record in runs[who].values())
         rows.append([_title(who, runs[who]), *cells, str(failed), _cell(runs[who], "gateway_cpu", 2)])
-    rate = f"climbing to {workload.rate:g} requests/s in {workload.ramp_s:g} s, then held and measured"
+    rate = f"{workload.rate:g} requests/s, measured for {workload.hold_s:g} s"
+    if workload.ramp_s:
+        rate = f"climbing to {workload.rate:g} requests/s in {workload.ramp_s:g} s, then held and measured"
     seeds = max(len(of) for of in runs.values())
     return f"**{workload.title}**, {rate}; {seeds} seeds; all times simulated\n\n{_markdown(head, rows)}"
 

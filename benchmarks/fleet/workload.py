@@ -56,9 +56,11 @@ WORKLOADS = {
     for workload in (
         Workload("shared", "150 prefixes of 6,000 tokens, questions of 1,200", 150, 5, 6000, 1200, 3, 60, 30, 40, 100),
         Workload("unique", "unique prompts of 7,200 tokens", 0, 0, 0, 7200, 3, 8, 5, 30, 3),
+        Workload("seldom", "unique prompts, so seldom that hardly two meet", 0, 0, 0, 7200, 0.25, 0.25, 0, 300, 3),
     )
 }
-"""`shared` is llm-d's workload: many customers with a system prompt each. `unique` is the negative control."""
+"""`shared` is llm-d's workload: many customers with a system prompt each. `unique` and `seldom` are negative controls:
+no cache helps, so policies differ by how they spread load, and where load hardly matters they should not differ."""
 
 
 def requests(workload: Workload, seed: int) -> list[Request]:

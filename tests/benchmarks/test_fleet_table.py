@@ -61,6 +61,7 @@ def test_the_table_has_the_best_first_and_says_what_went_wrong(tmp_path: Path) -
         _run("vllm-router", "cache_aware", 1, ttft_p90=250.0, ttft_p50=None, cached_share=None, scale=3.0),
         _run(*LEAST, 1, workload="unique", ttft_mean=0.50, foreign=0.7),
         _run(*SCORE, 1, workload="unique", ttft_mean=0.51),
+        _run(*SCORE, 1, workload="seldom"),
         {**_run("portkey", "none", 1), "kind": "left_out", "reason": "no Node.js"},
     ]
     file = tmp_path / "routing.jsonl"
@@ -72,6 +73,9 @@ def test_the_table_has_the_best_first_and_says_what_went_wrong(tmp_path: Path) -
     assert rows[1] == f"| sglang-router 1.2, `cache_aware` | 0.800 | 0.20 | {against} | 1.10 | 6 | 0.30 |"
     assert rows[2] == "| vllm-router 1.2, `cache_aware` | – | – | 250 | +250 (+250 to +250) | 1.10 | 0 | 0.30 |"
     assert "| +2.0% (+2.0% to +2.0%) |" in next(row for row in rows[3:] if "score" in row)
+    assert any(line.startswith("**unique prompts of 7,200 tokens**, climbing to 8 requests/s in 5 s") for line in lines)
+    assert any(line.endswith("so seldom that hardly two meet**, 0.25 requests/s, measured for 300 s; 1 seeds; "
+                             "all times simulated") for line in lines)  # fmt: skip
     notes = "\n".join(lines)
     assert "Measured then on a fast one" in notes
     assert "`shared`: 12 simulated seconds in a real one; 3 for vllm-router `cache_aware`." in notes

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.fleet.workload import WORKLOADS, Texts, blocks, number_of, requests
+from benchmarks.fleet.model import Speed
+from benchmarks.fleet.workload import WORKLOADS, Texts, Workload, blocks, number_of, requests
 
 SHARED, UNIQUE = WORKLOADS["shared"], WORKLOADS["unique"]
 
@@ -35,10 +36,19 @@ def test_arrivals_climb_to_the_rate_and_are_held_there(seed: int) -> None:
     assert half < 0.45 * (len(found) - measured)
 
 
-def test_a_rate_may_be_held_from_the_start() -> None:
-    found = requests(replace(UNIQUE, ramp_s=0.0), 1)
+@pytest.mark.parametrize("workload", [replace(UNIQUE, ramp_s=0.0), WORKLOADS["seldom"]], ids=["unique", "seldom"])
+def test_a_rate_may_be_held_from_the_start(workload: Workload) -> None:
+    found, expected = requests(workload, 1), workload.rate * workload.hold_s
     assert all(each.measured for each in found)
-    assert len(found) == pytest.approx(UNIQUE.rate * UNIQUE.hold_s, abs=6 * (UNIQUE.rate * UNIQUE.hold_s) ** 0.5)
+    assert len(found) == pytest.approx(expected, abs=6 * expected**0.5)
+
+
+def test_of_seldom_prompts_hardly_two_meet_on_an_engine_that_is_drawn_by_lot() -> None:
+    reads_s, engines = WORKLOADS["seldom"].question_tokens / Speed().prefill, 8
+    for seed in range(3):
+        found = requests(WORKLOADS["seldom"], seed)
+        met = sum(max(0.0, reads_s - (b.at - a.at)) for a, b in itertools.pairwise(found)) / engines
+        assert met / len(found) < 0.02 * reads_s, "what a wait adds to a mean by which policies are compared"
 
 
 def test_prompts_of_a_customer_begin_alike_and_no_two_end_alike() -> None:
