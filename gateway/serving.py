@@ -19,7 +19,7 @@ from gateway.policy.prefixes import BLOCK_BYTES, CAPACITY, MOST_BLOCKS, PrefixIn
 from gateway.policy.prompt import canonical, output_limit
 from gateway.policy.resolution import Snapshot
 from gateway.policy.retries import RetryBudget
-from gateway.policy.routing import READS_AFFINITY, READS_PREFIXES, Ask, Candidate, Policy
+from gateway.policy.routing import OUTPUT_WEIGHT, READS_AFFINITY, READS_PREFIXES, Ask, Candidate, Policy
 from gateway.policy.shapes import Request
 from gateway.policy.tagging import UNTAGGED, Tagging
 from gateway.queueing import UNBOUNDED, PoolQueue
@@ -62,7 +62,7 @@ class Route(msgspec.Struct, eq=False, gc=False):
     def __enter__(self) -> "Route":
         """The request is on its way."""
         demand, replica = self.demand, self.replica
-        self.prefill, self.output = demand.tokens - self.cached, demand.output
+        self.prefill, self.output = demand.tokens - self.cached, int(OUTPUT_WEIGHT * demand.output)
         replica.outstanding += self.prefill + self.output
         if demand.blocks:
             self.index.add(replica.name, demand.blocks)

@@ -17,8 +17,9 @@ Record = dict[str, Any]
 Who = tuple[str, str]
 SCORE, LEAST = ("tollgate", "score"), ("tollgate", "least_outstanding")
 BEGIN, END = "<!-- table: written by python -m benchmarks.fleet -->", "<!-- end of the table -->"
-REFERENCES = {"shared": (SCORE, "ttft_p90"), "unique": (LEAST, "ttft_mean"), "seldom": (LEAST, "ttft_mean")}
-"""Whom the others are compared with, and by what: p90 under load, and the mean where nothing is to be gained."""
+REFERENCES = {"shared": (SCORE, "ttft_p90"), "unique": (LEAST, "ttft_mean"), "seldom": (LEAST, "engine_ttft_mean")}
+"""Whom the others are compared with, and by what: p90 under load, and the mean where nothing is to be gained; by the
+engines' own clock where requests are so rare that the machine's waking up for each is more than what is compared."""
 
 
 @dataclass
@@ -95,7 +96,7 @@ def _workload(results: Results, name: str) -> str:
     return f"**{workload.title}**, {rate}; {seeds} seeds; all times simulated\n\n{_markdown(head, rows)}"
 
 
-_titles = {"ttft_p90": "p90", "ttft_mean": "mean TTFT"}
+_titles = {"ttft_p90": "p90", "ttft_mean": "mean TTFT", "engine_ttft_mean": "mean TTFT in the engine"}
 
 
 def _title(who: Who, runs: dict[int, Record]) -> str:

@@ -17,7 +17,7 @@ from gateway.contracts.errors import QueueFull
 from gateway.policy.estimate import Estimator
 from gateway.policy.fairness import FairQueue, Ticket
 from gateway.policy.prefixes import PrefixIndex
-from gateway.policy.routing import POLICIES, READS_AFFINITY, READS_PREFIXES, Ask, Candidate
+from gateway.policy.routing import OUTPUT_WEIGHT, POLICIES, READS_AFFINITY, READS_PREFIXES, Ask, Candidate
 from gateway.settings.profile import EngineProfile
 from gateway.settings.queue import QueueConfig
 from gateway.simulation.engine import NEVER, Engine
@@ -224,7 +224,7 @@ class _Fleet:
             if ticket is not None:
                 self._queue.settle(ticket, 0, 0, 0)
             return
-        prefill, expected = arrival.input_tokens - cached, self._estimator.output(None)
+        prefill, expected = arrival.input_tokens - cached, int(OUTPUT_WEIGHT * self._estimator.output(None))
         self._flights[job] = _Flight(record, replica, ticket, prefill, expected)
         replica.in_flight += 1
         replica.outstanding += prefill + expected

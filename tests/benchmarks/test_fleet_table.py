@@ -61,7 +61,8 @@ def test_the_table_has_the_best_first_and_says_what_went_wrong(tmp_path: Path) -
         _run("vllm-router", "cache_aware", 1, ttft_p90=250.0, ttft_p50=None, cached_share=None, scale=3.0),
         _run(*LEAST, 1, workload="unique", ttft_mean=0.50, foreign=0.7),
         _run(*SCORE, 1, workload="unique", ttft_mean=0.51),
-        _run(*SCORE, 1, workload="seldom"),
+        _run(*LEAST, 1, workload="seldom", engine_ttft_mean=0.6),
+        _run(*SCORE, 1, workload="seldom", ttft_mean=9.0, engine_ttft_mean=0.606),
         {**_run("portkey", "none", 1), "kind": "left_out", "reason": "no Node.js"},
     ]
     file = tmp_path / "routing.jsonl"
@@ -74,6 +75,7 @@ def test_the_table_has_the_best_first_and_says_what_went_wrong(tmp_path: Path) -
     assert rows[2] == "| vllm-router 1.2, `cache_aware` | – | – | 250 | +250 (+250 to +250) | 1.10 | 0 | 0.30 |"
     assert "| +2.0% (+2.0% to +2.0%) |" in next(row for row in rows[3:] if "score" in row)
     assert any(line.startswith("**unique prompts of 7,200 tokens**, climbing to 8 requests/s in 5 s") for line in lines)
+    assert "| +1.0% (+1.0% to +1.0%) |" in rows[-1] or "| +1.0% (+1.0% to +1.0%) |" in rows[-2]
     assert any(line.endswith("so seldom that hardly two meet**, 0.25 requests/s, measured for 300 s; 1 seeds; "
                              "all times simulated") for line in lines)  # fmt: skip
     notes = "\n".join(lines)

@@ -67,9 +67,9 @@ async def test_outstanding_tokens_fall_at_the_first_token_and_at_the_end(tmp_pat
         engine.hold()
         asked = asyncio.create_task(ask(gateway, key, CUSTOMERS[0], stream=True, max_tokens=30))
         await gateway.until(lambda: outstanding(gateway) != [0])
-        assert outstanding(gateway)[0] > 30 + 200
+        assert outstanding(gateway)[0] > 15 + 200
         engine.step(1)
-        await gateway.until(lambda: outstanding(gateway) == [30])
+        await gateway.until(lambda: outstanding(gateway) == [15])
         engine.resume()
         assert await asked == "main-0"
         await gateway.rows(1)

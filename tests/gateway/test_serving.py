@@ -132,7 +132,7 @@ def test_law_3_outstanding_tokens_return_to_zero(requests: list[tuple[int, int, 
             route.answered()
             route.answered()
         left = 0 if answers else route.demand.tokens - route.cached
-        expected[route.replica.name] += left + route.demand.output
+        expected[route.replica.name] += left + route.demand.output // 2
     assert {each.name: each.outstanding for each in pool.replicas} == expected
     for route, _ in open_routes:
         route.__exit__()
