@@ -78,13 +78,15 @@ def cpu_s(process: machine.Process) -> float:
     return time.clock_gettime((~process.pid << 3) | 2)
 
 
-def measure(engine: Engine, cell: Cell, gateway: Running) -> dict[str, float]:
-    """One turn of one gateway. Raises Failed."""
+def measure(engine: Engine, cell: Cell, gateway: Running, core: int) -> dict[str, float]:
+    """One turn of one gateway, which runs on `core`. Raises Failed."""
     answer_bytes = engine.set(gap=cell.gap_us, chunks=cell.chunks)["answer_bytes"]
     assert gateway.process is not None
     before = cpu_s(gateway.process)
-    load = machine.Process(load_command(cell, gateway, answer_bytes), engine.core, folder=install.CACHE)
-    result = result_of(load, cell.seconds + cell.grace_s + 40, gateway)
+    load_core = core if cell.one_core else engine.core
+    with engine.on(load_core):
+        load = machine.Process(load_command(cell, gateway, answer_bytes), load_core, folder=install.CACHE)
+        result = result_of(load, cell.seconds + cell.grace_s + 40, gateway)
     time.sleep(DRAIN_S)
     spent = cpu_s(gateway.process) - before
     done = result["words" if cell.stream else "good"]
@@ -109,11 +111,11 @@ def compare(names: Sequence[str], cell: Cell, count: int, core: int, load_core: 
             gateways.append(stack.enter_context(running(name, launch, place.port, engine, core, folder)))
         for gateway in gateways:
             for warm_up in WARM_UP:
-                measure(engine, warm_up, gateway)
+                measure(engine, warm_up, gateway, core)
         turns: list[Turn] = []
         for number in range(count):
             order = gateways if number % 2 else gateways[::-1]
-            turns.append({gateway.name: measure(engine, cell, gateway) for gateway in order})
+            turns.append({gateway.name: measure(engine, cell, gateway, core) for gateway in order})
     return turns
 
 
@@ -122,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = [name for name in GATEWAYS if name != "direct"]
     parser.add_argument("--of", default="tollgate-plain,tollgate", help=f"gateways, the first is 1: {', '.join(known)}")
-    parser.add_argument("--cell", choices=["plain1", "plain16", "plain64", "streams", "saturated"], default="plain64")
+    parser.add_argument("--cell", choices=[name for name in CELLS if name != "memory"], default="plain64")
     parser.add_argument("--rounds", type=int, default=6, help="in each, the gateways are started anew (6)")
     parser.add_argument("--turns", type=int, default=6, help="of a round (6)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of load in a turn, for each gateway (2)")

@@ -202,7 +202,7 @@ def _errors(results: Results, gateway: str) -> str:
 
 
 def _ratios(results: Results) -> str:
-    others = [name for name in ("vllm-router", "litellm") if name in results.gateways()]
+    others = [name for name in ("vllm-router", "litellm", "tollgate-plain") if name in results.gateways()]
     if OURS not in results.gateways() or not others:
         return ""
     rows = []
