@@ -1,6 +1,6 @@
 """Two or more gateways in short turns under the same load: what one costs against another on a machine that is shared.
 
-    python -m benchmarks.pairs                                    # everything against plain: six minutes
+    python -m benchmarks.pairs                                    # everything against plain: five minutes
     python -m benchmarks.pairs --of vllm-router,tollgate --rounds 3
     python -m benchmarks.pairs --cell saturated --json
 
@@ -23,9 +23,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from math import comb
 from pathlib import Path
-
-# Run as a script: the folder above holds this package and the gateway.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import install, machine
 from benchmarks.bench import Engine, Failed, Running, load_command, result_of, running

@@ -206,7 +206,7 @@ def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
         scores.append(-cost / each.weight)
     position = _highest(scores, ask.turn)
     reason = _reason(candidates[position], cap, capped) if hits else "load"
-    return Choice(position, tuple(scores), reason if kv and waiting else reason + _UNSAID[kv, waiting])
+    return Choice(position, tuple(scores), reason + _UNSAID[kv, waiting])
 
 
 def terms(candidates: Sequence[Candidate], ask: Ask) -> list[dict[str, float | str | bool | None]]:
