@@ -13,7 +13,8 @@ import click
 from gateway import config as configuration
 from gateway.admin.costs import Asked
 from gateway.cli import cost_files
-from gateway.cli.common import Day, console, database_option, row, stores_of, table
+from gateway.cli.common import Day, database_option, stores_of
+from gateway.cli.tables import console, row, table
 from gateway.config import Deployment
 from gateway.costs import fleet, page
 from gateway.costs.break_even import BreakEven, Mix, Observed, of_pool

@@ -9,7 +9,8 @@ import click
 
 from gateway import config as configuration
 from gateway.admin import budgets as standing
-from gateway.cli.common import console, database_option, row, stores_of, table
+from gateway.cli.common import database_option, stores_of
+from gateway.cli.tables import console, row, table
 from gateway.policy.budgets import Counter, Standing
 from gateway.settings.budgets import RedisConfig
 from gateway.stores import spool

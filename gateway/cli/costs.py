@@ -14,9 +14,10 @@ from gateway import config as configuration
 from gateway.admin.costs import Asked
 from gateway.cli import break_evens, cost_files
 from gateway.cli.calibrate import calibrate
-from gateway.cli.common import PIPE_WIDTH, Day, config_option, console, database_option, fitting, row, stores_of, table
+from gateway.cli.common import Day, config_option, database_option, stores_of
 from gateway.cli.forecasts import forecast_command, where_of
 from gateway.cli.reconcile import reconcile
+from gateway.cli.tables import PIPE_WIDTH, console, fitting, row, table
 from gateway.contracts import prices
 from gateway.contracts.errors import InputError
 from gateway.costs import page

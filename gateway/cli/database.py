@@ -9,7 +9,8 @@ from typing import Any
 import click
 import sqlalchemy as sa
 
-from gateway.cli.common import Day, config_option, console, database_of, database_option, moment, row, stores_of, table
+from gateway.cli.common import Day, config_option, database_of, database_option, moment, stores_of
+from gateway.cli.tables import console, row, table
 from gateway.contracts.errors import InputError
 from gateway.stores import retention
 from gateway.stores.database import METADATA

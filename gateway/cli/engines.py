@@ -11,7 +11,8 @@ import click
 from pydantic import ValidationError
 
 from gateway import config as configuration
-from gateway.cli.common import config_option, console, row, stores_of, table
+from gateway.cli.common import config_option, stores_of
+from gateway.cli.tables import console, row, table
 from gateway.config import PoolConfig
 from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError

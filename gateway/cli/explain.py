@@ -16,7 +16,8 @@ from gateway import changes
 from gateway import config as configuration
 from gateway.admin import requests
 from gateway.cli import explained
-from gateway.cli.common import config_option, console, database_option, row, stores_of, table
+from gateway.cli.common import config_option, database_option, stores_of
+from gateway.cli.tables import console, row, table
 from gateway.config import GatewayConfig
 from gateway.contracts.errors import InputError
 from gateway.policy import inputs as facts

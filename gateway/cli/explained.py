@@ -3,7 +3,8 @@
 import click
 
 from gateway.admin.requests import Again, parts_of
-from gateway.cli.common import console, moment, row, table
+from gateway.cli.common import moment
+from gateway.cli.tables import console, row, table
 from gateway.policy.decisions import Routed, Ruled
 from gateway.policy.routing import Choice
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 from rich.progress import Progress
 
-from gateway.cli.common import console, row, table
+from gateway.cli.tables import console, row, table
 from gateway.contracts import documents
 from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError

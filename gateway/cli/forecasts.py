@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from gateway.admin.costs import Asked
-from gateway.cli.common import config_option, console, database_option, row, stores_of, table
+from gateway.cli.common import config_option, database_option, stores_of
 from gateway.cli.cost_files import asked, hourly, observed
+from gateway.cli.tables import console, row, table
 from gateway.contracts.errors import InputError
 from gateway.costs import sheets
 from gateway.costs.forecast import LEVEL, Forecast, month_end, month_of

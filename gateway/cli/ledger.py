@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.common import config_option, console, database_option, moment, row, stores_of, table
+from gateway.cli.common import config_option, database_option, moment, stores_of
+from gateway.cli.tables import console, row, table
 from gateway.stores import spool
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from gateway import config as configuration
-from gateway.cli.common import Day, config_option, console, row, table
+from gateway.cli.common import Day, config_option
+from gateway.cli.tables import console, row, table
 from gateway.contracts import documents, price_import
 from gateway.contracts import prices as books
 from gateway.contracts.errors import InputError

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from gateway import config as configuration
-from gateway.cli.common import Day, check_period, config_option, console, database_option, moment, row, stores_of, table
+from gateway.cli.common import Day, check_period, config_option, database_option, moment, stores_of
+from gateway.cli.tables import console, row, table
 from gateway.config import Timeouts
 from gateway.contracts.errors import InputError
 from gateway.costs.counted import reconcile_tokens

@@ -8,7 +8,7 @@ import click
 
 from gateway import config as configuration
 from gateway.admin.releases import listed, state_of
-from gateway.cli.common import console, row, table
+from gateway.cli.tables import console, row, table
 from gateway.config import Deployment
 from gateway.control_plane.state import State
 from gateway.stores.bundle import open_stores

@@ -16,8 +16,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from gateway import config as configuration
-from gateway.cli.common import console, row, table
 from gateway.cli.fitting import fit_command
+from gateway.cli.tables import console, row, table
 from gateway.contracts.errors import InputError
 from gateway.policy.routing import POLICIES
 from gateway.settings import profile

@@ -1,16 +1,14 @@
 """What every command keeps: an example in its help, errors as one message, times in UTC."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
-from rich.console import Console
-from rich.table import Table
 
 from gateway.cli import main
-from gateway.cli.common import Day, check_period, fitting, moment, row, stores_of, table
+from gateway.cli.common import Day, check_period, moment, stores_of
 from gateway.stores.bundle import open_stores
 from tests.gateway.builders import NOW, write_config
 
@@ -126,23 +124,6 @@ def test_a_folder_without_a_ledger_is_told_from_an_empty_ledger(
         assert (result.exit_code, result.stdout) == (1, "")
         assert "tollgate.db" in result.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-def _build(columns: Sequence[str]) -> Table:
-    sheet = table(*columns)
-    row(sheet, *("123456789.50" for _ in columns))
-    return sheet
-
-
-@pytest.mark.parametrize(
-    ("width", "left_out"), [(80, []), (60, ["c"]), (45, ["c", "d"]), (30, ["c", "d", "a"]), (10, ["c", "d", "a"])]
-)
-def test_a_narrow_screen_goes_without_spare_columns(width: int, left_out: list[str]) -> None:
-    screen = Console(width=width)
-    sheet, missing = fitting(screen, _build, ["a", "b", "c", "d"], ["c", "x", "d", "a"])
-    assert missing == left_out
-    assert [column.header for column in sheet.columns] == [name for name in "abcd" if name not in left_out]
-    assert screen.measure(sheet, options=screen.options.update(width=1000)).maximum <= max(width, 17)
 
 
 @pytest.mark.parametrize("period", [(None, None), (None, NOW), (NOW, None), (NOW, NOW + 1)])
