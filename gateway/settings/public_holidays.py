@@ -1,11 +1,16 @@
 """Holidays of a country and its subdivision, of every category that the package `holidays` knows.
 
-The package is loaded on first use: it takes longer than a command that needs no calendar.
+The package is loaded on first use: it takes longer than a command that needs no calendar. Of its countries only those
+that are asked for are loaded: all of them take 8 MB.
 """
 
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from datetime import date
+from importlib.util import find_spec, module_from_spec
 from typing import Any
+
+COUNTRIES = "holidays.countries"
 
 
 def mistakes(
@@ -45,8 +50,18 @@ def in_year(
     return {day: tuple(found.get_list(day)) for day in sorted(found)}
 
 
+def codes() -> Collection[str]:
+    """Of the countries that are known."""
+    from holidays.registry import EntityLoader
+
+    return frozenset(EntityLoader.get_country_codes(include_aliases=False))
+
+
 def _entity(country: str) -> Any:
     """The package's class of a country; None for an unknown one."""
     import holidays
 
-    return getattr(holidays, country) if country in holidays.list_supported_countries(include_aliases=False) else None
+    if COUNTRIES not in sys.modules and (found := find_spec(COUNTRIES)) is not None:
+        # The package of countries without its own code, which does nothing but load each of them.
+        sys.modules[COUNTRIES] = module_from_spec(found)
+    return getattr(holidays, country) if country in codes() else None

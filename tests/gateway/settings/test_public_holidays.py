@@ -1,7 +1,12 @@
 """Holidays as the package knows them: what can be asked for, and what is answered."""
 
+import json
+import subprocess
+import sys
 from datetime import date
+from typing import Any
 
+import holidays
 import pytest
 
 from gateway.settings import public_holidays
@@ -53,3 +58,36 @@ def test_what_can_be_answered_has_no_mistake() -> None:
         (None, None, (), None),
     ):
         assert list(public_holidays.mistakes(*asked)) == []
+
+
+ALONE = """
+import json, sys
+from gateway.settings import public_holidays
+found = public_holidays.in_year("NE", None, ("public",), None, 2026)
+loaded = [name for name in sys.modules if name.startswith(public_holidays.COUNTRIES + ".")]
+print(json.dumps([{day.isoformat(): names for day, names in found.items()}, loaded]))
+"""
+WHOLE = """
+import json, sys
+from holidays import countries
+from gateway.settings import public_holidays
+codes = public_holidays.codes()
+years = {code: public_holidays.in_year(code, None, ("public",), None, 2026) for code in codes}
+print(json.dumps({code: {day.isoformat(): names for day, names in year.items()} for code, year in years.items()}))
+"""
+
+
+def _said(code: str) -> Any:
+    return json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+def test_a_country_is_loaded_without_the_others() -> None:
+    found, loaded = _said(ALONE)
+    assert "2026-08-03" in found
+    assert loaded == ["holidays.countries.niger"]
+
+
+def test_every_country_is_the_same_whether_the_others_are_loaded_or_not() -> None:
+    whole = _said(WHOLE)
+    assert set(whole) == set(holidays.list_supported_countries(include_aliases=False))
+    assert whole == _said(WHOLE.replace("from holidays import countries\n", ""))
