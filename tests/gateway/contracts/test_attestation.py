@@ -3,6 +3,8 @@
 import base64
 import json
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -271,3 +273,21 @@ def test_an_encrypted_private_key_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "k").write_bytes(KEY.private_bytes(pem, pkcs8, serialization.BestAvailableEncryption(b"x")))
     with pytest.raises(VerdictError, match="not a readable private key"):
         attestation.load_private(tmp_path / "k")
+
+
+CLIENTS = """
+import sys
+from pathlib import Path
+from gateway.contracts import attestation
+attestation.generate_keys(Path("gate.pem"), Path("gate.pub"))
+assert not [name for name in attestation.CLIENTS if name in sys.modules]
+import boto3
+print(boto3.__file__)
+"""
+
+
+def test_no_client_of_a_key_store_is_loaded_and_each_can_be_afterwards(tmp_path: Path) -> None:
+    (tmp_path / "boto3.py").write_text("import sys\nassert 'securesystemslib.dsse' in sys.modules, 'not by itself'\n")
+    command = [sys.executable, "-c", CLIENTS]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(tmp_path / "boto3.py")
