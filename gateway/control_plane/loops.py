@@ -102,7 +102,7 @@ async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Se
 
 
 def _insert(ledger: Ledger, lines: Sequence[bytes]) -> None:
-    ledger.insert([decode(line) for line in lines])
+    ledger.insert(map(decode, lines))
 
 
 async def fold(database: Engine, retention_days: int | None, now: float) -> None:

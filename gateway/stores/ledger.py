@@ -3,8 +3,9 @@
 Costs are stored as whole nano-units of the currency, so that the database adds them up without rounding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ _NANO = {"cost": "cost_nano", "gpu_estimate": "gpu_estimate_nano"}
 HOUR = 3600.0
 
 BATCH = 500
-"""Rows given to the database at once: what a long outage leaves behind must not be in memory twice."""
+"""Rows given to the database at once, and in memory with it: a busy second leaves thousands, a long outage more."""
 
 _FIELDS = LedgerRow.__struct_fields__
 _COST, _ESTIMATE = _FIELDS.index("cost"), _FIELDS.index("gpu_estimate")
@@ -39,13 +40,16 @@ class Ledger:
         statement = insert(engine, LEDGER).on_conflict_do_nothing().values(dict.fromkeys(_COLUMNS))
         self._insert = str(statement.compile(dialect=engine.dialect))
 
-    def insert(self, rows: Sequence[LedgerRow]) -> None:
-        """Store rows; one whose request id is there already is left as it is."""
-        if not rows:
+    def insert(self, rows: Iterable[LedgerRow]) -> None:
+        """Store all of the rows, or none; one whose request id is there already is left as it is."""
+        left = iter(rows)
+        batch = _batch(left)
+        if not batch:
             return
         with self._engine.begin() as connection:
-            for start in range(0, len(rows), BATCH):
-                connection.exec_driver_sql(self._insert, [_values(row) for row in rows[start : start + BATCH]])
+            while batch:
+                connection.exec_driver_sql(self._insert, batch)
+                batch = _batch(left)
 
     def recent(self, limit: int) -> list[dict[str, Any]]:
         """The latest rows, the newest first, with `cost` as a Decimal, and without what was decided."""
@@ -86,6 +90,10 @@ class Ledger:
         with self._engine.connect() as connection:
             row = connection.execute(query).mappings().one_or_none()
         return None if row is None else _as_dict(row)
+
+
+def _batch(rows: Iterator[LedgerRow]) -> list[tuple[Any, ...]]:
+    return [_values(row) for row in islice(rows, BATCH)]
 
 
 def _values(row: LedgerRow) -> tuple[Any, ...]:

@@ -1,12 +1,14 @@
 """Rows are stored once, and come back as they were."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
+from gateway.contracts.ledger import LedgerRow
 from gateway.stores.database import LEDGER
-from gateway.stores.ledger import Ledger
+from gateway.stores.ledger import BATCH, Ledger
 from tests.gateway.builders import NOW, settled
 
 
@@ -59,3 +61,22 @@ def test_traffic_is_read_in_order_as_it_is_iterated_over(ledger: Ledger) -> None
     read = ledger.traffic(NOW + 1, NOW + 1190, "faq")
     assert next(read)["started_at"] == NOW + 1
     assert [row["started_at"] for row in read] == [NOW + at for at in range(2, 1190)]
+
+
+def test_rows_are_read_as_they_are_stored_and_all_of_them_or_none(ledger: Ledger) -> None:
+    read, ahead = 0, list[int]()
+
+    def rows(count: int) -> Iterator[LedgerRow]:
+        nonlocal read
+        for read in range(1, count + 1):
+            yield settled(f"tg-{count}-{read}")
+        raise OSError("the rest cannot be read")
+
+    def stores(*_: object) -> None:
+        ahead.append(read)
+
+    sa.event.listen(ledger._engine, "before_cursor_execute", stores)
+    with pytest.raises(OSError, match="the rest"):
+        ledger.insert(rows(2 * BATCH + 1))
+    assert ahead == [BATCH, 2 * BATCH]
+    assert ledger.recent(9) == []
