@@ -1,7 +1,10 @@
 """SIGTERM: what runs ends, within its grace; a request that is cut leaves its one row."""
 
 import asyncio
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +122,27 @@ async def test_signals_are_as_before_afterwards() -> None:
         signal.raise_signal(signal.SIGHUP)
         await asyncio.wait_for(heard.wait(), 30.0)
     assert signal.getsignal(signal.SIGHUP) is before
+
+
+ARENAS = """
+import asyncio, threading
+from pathlib import Path
+from gateway.cli import serving
+async def threads():
+    met = threading.Barrier(4)
+    def allocate():
+        met.wait()
+        return [bytearray(5000) for _ in range(1000)]
+    kept = await asyncio.gather(*(asyncio.to_thread(allocate) for _ in range(4)))
+    sizes = [line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines() if "---p" in line]
+    print(sum(int(end, 16) - int(begin, 16) > 48 * 2**20 for begin, end in sizes), len(kept))
+WITH
+"""
+
+
+@pytest.mark.parametrize(("runs", "reserved"), [("serving.run(threads())", "0"), ("asyncio.run(threads())", "[1-9]")])
+def test_threads_share_one_heap(runs: str, reserved: str) -> None:
+    """Another one reserves 64 MB of addresses, most of which it may not write yet."""
+    command = [sys.executable, "-c", ARENAS.replace("WITH", runs)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert re.fullmatch(f"{reserved}\\d* 4\n", found), found
