@@ -190,6 +190,7 @@ class Spool:
         """The database has what was taken: once the file is large, go on in a new one with what is still needed."""
         self._taken = []
         if self._size < self._segment_bytes:
+            self._forget()
             return
         old_path, old_file, old_map = self._path, self._file, self._map
         needed = [self._line(at) for at in self._settled]
@@ -201,6 +202,12 @@ class Spool:
         old_map.close()
         os.close(old_file)
         old_path.unlink()
+
+    def _forget(self) -> None:
+        """Have the lines before the first that is needed out of memory; they are in the file as before."""
+        first = next((at for at in self._settled if isinstance(at, int)), self._size)
+        if whole := first // mmap.PAGESIZE * mmap.PAGESIZE:
+            self._map.madvise(mmap.MADV_DONTNEED, 0, whole)
 
     def close(self) -> None:
         """Let the segment go. It is removed when everything in it is stored, and left for recovery otherwise."""
