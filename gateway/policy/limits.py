@@ -86,13 +86,22 @@ class Admission:
             key.in_flight -= 1
             key.request_s = took_s if (mean := key.request_s) is None else mean + SMOOTHING * (took_s - mean)
             # What is refilled already cannot go back: most requests end here, unless their bucket is nearly used up.
-            if spare and ((end := reservation.key_end) > key.tokens.paid or (spare < 0 and end >= 0.0)):
-                key.tokens.true_up(end, spare, now)
+            # It is noted when the bucket is next looked at, and is hence reckoned.
+            if spare > 0:
+                bucket, end = key.tokens, reservation.key_end
+                if end > bucket.paid and end > bucket.paid + (now - bucket.at) * key.tpm_s:
+                    bucket.true_up(end, spare, now)
+            elif spare < 0 <= reservation.key_end:
+                key.tokens.true_up(reservation.key_end, spare, now)
         if (team := reservation.team) is not None:
             team.in_flight -= 1
             team.request_s = took_s if (mean := team.request_s) is None else mean + SMOOTHING * (took_s - mean)
-            if spare and ((end := reservation.team_end) > team.tokens.paid or (spare < 0 and end >= 0.0)):
-                team.tokens.true_up(end, spare, now)
+            if spare > 0:
+                bucket, end = team.tokens, reservation.team_end
+                if end > bucket.paid and end > bucket.paid + (now - bucket.at) * team.tpm_s:
+                    bucket.true_up(end, spare, now)
+            elif spare < 0 <= reservation.team_end:
+                team.tokens.true_up(reservation.team_end, spare, now)
 
     def told(self, principal: Principal, now: float) -> bytes:
         """The header lines that say what is left: OpenAI's `x-ratelimit-*`, of the limit that has the least left.
