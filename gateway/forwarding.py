@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.contracts.errors import QueueFull, QueueTimeout, RequestError, UpstreamOverloaded, UpstreamUnavailable
+from gateway.policy.accounting import Account
 from gateway.policy.fairness import Ticket
 from gateway.policy.health import absence, retry_after
 from gateway.policy.request import prepare
 from gateway.policy.resolution import Resolved
+from gateway.queueing import PoolQueue
 from gateway.relay import AnotherReplica, EngineLacks, Exchange
 from gateway.serving import ReplicaPool, Serving, told
 from gateway.telemetry import Telemetry
@@ -72,14 +74,8 @@ class Forwarding:
             failure = await self._attempts(exchange, pool, untried, now)
             return failure
         finally:
-            if queue.passed(ticket):
-                pass
-            elif (usage := account.usage) is not None:
-                queue.settle(ticket, usage.input_tokens, usage.cached_tokens or 0, usage.output_tokens)
-            elif account.attempts and not isinstance(failure, UpstreamOverloaded):  # nobody says: what was expected
-                queue.settle(ticket, ticket.input_tokens, ticket.cached_tokens, ticket.output_tokens)
-            else:  # engines shed it, or none was asked: that is nothing of its team's share
-                queue.settle(ticket, 0, 0, 0.0)
+            if not queue.passed(ticket):
+                _settle(queue, ticket, account, failure)
 
     async def _attempts(
         self, exchange: Exchange, pool: ReplicaPool, untried: list[Upstream], now: float
@@ -133,3 +129,13 @@ class Forwarding:
         allowed = pool.retries.withdraw(self.monotonic())
         (self.telemetry.retries if allowed else self.telemetry.retries_denied).labels(pool.name).inc()
         return allowed
+
+
+def _settle(queue: PoolQueue, ticket: Ticket, account: Account, failure: RequestError | None) -> None:
+    """What a request took of its team's share."""
+    if (usage := account.usage) is not None:
+        queue.settle(ticket, usage.input_tokens, usage.cached_tokens or 0, usage.output_tokens)
+    elif account.attempts and not isinstance(failure, UpstreamOverloaded):  # nobody says: what was expected
+        queue.settle(ticket, ticket.input_tokens, ticket.cached_tokens, ticket.output_tokens)
+    else:  # engines shed it, or none was asked
+        queue.settle(ticket, 0, 0, 0.0)
