@@ -66,7 +66,7 @@ class Estimator:
     def expected(self, size: int, limit: int | None) -> tuple[int, int]:
         """Both (`prompt`, `output`), at once: every request is asked for them."""
         output = self._output
-        return int(size * self._tokens / self._bytes) or 1, int(output if limit is None or limit > output else limit)
+        return int(size * self._tokens / self._bytes) or 1, int(output) if limit is None or limit > output else limit
 
     def settled(self, size: int, input_tokens: int, output_tokens: int) -> None:
         """An engine has counted a request whose body had so many bytes. One without a prompt teaches nothing of it."""

@@ -26,7 +26,8 @@ UNMETERED = -1.0
 class Holder:
     """The counters of one key or team, and its limits as of the newest request.
 
-    `request_s`: a moving average of how long its requests take.
+    `request_s`: a moving average of how long its requests take. `most_requests` and `most_tokens` are `rpm` and `tpm`
+    as floats, 0.0 without them, since arithmetic of one kind is faster; `lines` begin what clients are told of them.
     """
 
     kind: str
@@ -36,6 +37,9 @@ class Holder:
     tpm: int | None = None
     rpm_s: float = 0.0
     tpm_s: float = 0.0
+    most_requests: float = 0.0
+    most_tokens: float = 0.0
+    lines: tuple[bytes, bytes] = (b"", b"")
     concurrency: int | None = None
     requests: Bucket = field(default_factory=Bucket)
     tokens: Bucket = field(default_factory=Bucket)
@@ -46,13 +50,19 @@ class Holder:
         """Count by these limits from now on; what was used stays used, and what was refilled was so at the old rate."""
         self.requests.weight(now)
         self.tokens.weight(now)
-        self.quota = quota
-        self.rpm, self.tpm, self.concurrency = quota.rpm, quota.tpm, quota.concurrency
-        self.rpm_s, self.tpm_s = (self.rpm or 0) / MINUTE_S, (self.tpm or 0) / MINUTE_S
+        self.limit(quota)
+        self.rpm_s, self.tpm_s = self.most_requests / MINUTE_S, self.most_tokens / MINUTE_S
         self.requests.limit = self.rpm or self.requests.limit
         self.tokens.limit = self.tpm or self.tokens.limit
 
-    def take(self, tokens: int, now: float) -> float | None:
+    def limit(self, quota: Quota) -> None:
+        """Note what its limits are."""
+        self.quota = quota
+        self.rpm, self.tpm, self.concurrency = quota.rpm, quota.tpm, quota.concurrency
+        self.most_requests, self.most_tokens = float(self.rpm or 0), float(self.tpm or 0)
+        self.lines = _line("requests", self.rpm or 0), _line("tokens", self.tpm or 0)
+
+    def take(self, tokens: float, now: float) -> float | None:
         """Take one request of so many tokens from every limit: where it ends in the bucket of tokens.
 
         `UNMETERED` without a limit of tokens; None, and nothing is taken, where a limit has no room. `Bucket.room` is
@@ -60,35 +70,36 @@ class Holder:
         moment need be noted when the bucket is full only, since until then it grows evenly. A `now` from before that
         moment, of a request that took long to arrive, refills nothing.
         """
-        in_flight, rpm, tpm, end = self.in_flight, self.rpm, self.tpm, UNMETERED
+        in_flight, end = self.in_flight, UNMETERED
         if self.concurrency is not None and in_flight >= self.concurrency:
             return None
-        if tpm is not None:
+        metered, most = self.tpm is not None, self.most_requests
+        if metered:
             bucket = self.tokens
             charged = bucket.charged
             if bucket.holes:
-                left = bucket.room(tpm, now) - tokens
+                left = bucket.room(self.tpm, now) - tokens  # type: ignore[arg-type]  # there is one
             else:
-                paid = bucket.paid + (now - bucket.at) * self.tpm_s
+                left, paid = self.most_tokens - tokens, bucket.paid + (now - bucket.at) * self.tpm_s
                 if paid >= charged:
-                    bucket.paid, bucket.at, left = charged, now, tpm - tokens
+                    bucket.paid, bucket.at = charged, now
                 else:
-                    left = tpm - tokens - (charged - (paid if paid > bucket.paid else bucket.paid))
+                    left -= charged - (paid if paid > bucket.paid else bucket.paid)
             if left < _LEAST:
                 return None
             end = charged + tokens
-        if rpm is not None:
+        if most:
             requests = self.requests
-            asked, paid = requests.charged, requests.paid + (now - requests.at) * self.rpm_s
+            asked, paid, room = requests.charged, requests.paid + (now - requests.at) * self.rpm_s, most - 1.0
             if paid >= asked:
-                requests.paid, requests.at, room = asked, now, rpm - 1.0
+                requests.paid, requests.at = asked, now
             else:
-                room = rpm - 1.0 - (asked - (paid if paid > requests.paid else requests.paid))
+                room -= asked - (paid if paid > requests.paid else requests.paid)
             if room < _LEAST:
                 return None
             requests.left = room
             requests.charged = asked + 1.0
-        if tpm is not None:
+        if metered:
             bucket.left, bucket.charged = left, end
         self.in_flight = in_flight + 1
         return end
@@ -161,3 +172,8 @@ class Holders:
         """Forget those that are idle."""
         self.held = {name: holder for name, holder in self.held.items() if not holder.idle(now)}
         self._sweep_at = max(SWEEP_AT, 2 * len(self.held))
+
+
+def _line(kind: str, limit: int) -> bytes:
+    """OpenAI's names of a limit and of what is left of it."""
+    return f"x-ratelimit-limit-{kind}: {limit}\r\nx-ratelimit-remaining-{kind}: ".encode()

@@ -64,9 +64,10 @@ class Admission:
             team = self.teams.held.get(principal.team)
             if team is None or team.quota is not shared:
                 team = self.teams.of(principal.team, shared, now)
-        key_end = UNMETERED if key is None else key.take(tokens, now)
+        amount = float(tokens)
+        key_end = UNMETERED if key is None else key.take(amount, now)
         if key_end is not None:
-            team_end = UNMETERED if team is None else team.take(tokens, now)
+            team_end = UNMETERED if team is None else team.take(amount, now)
             if team_end is not None:
                 return Reservation(tokens, now, key, key_end, team, team_end)
             if key is not None:
@@ -122,29 +123,30 @@ class Admission:
 
 def told(key: Holder | None, team: Holder | None) -> bytes:
     """The same, as far as their limits were looked at already: those of a request that was just admitted were."""
+    limited = metered = None
     requests = tokens = math.inf
-    limited = metered = 0
     if key is not None:
         if key.rpm is not None:
-            limited, requests = key.rpm, key.requests.left
+            limited, requests = key, key.requests.left
         if key.tpm is not None:
-            metered, tokens = key.tpm, key.tokens.left
+            metered, tokens = key, key.tokens.left
     if team is not None:
         if team.rpm is not None and (left := team.requests.left) < requests:
-            limited, requests = team.rpm, left
+            limited, requests = team, left
         if team.tpm is not None and (left := team.tokens.left) < tokens:
-            metered, tokens = team.tpm, left
-    if not limited or not metered:
-        return (_REQUESTS % _told(limited, requests) if limited else b"") + (
-            _TOKENS % _told(metered, tokens) if metered else b""
+            metered, tokens = team, left
+    if limited is None or metered is None:
+        return (b"" if limited is None else _REQUESTS % _told(limited.lines[0], limited.most_requests, requests)) + (
+            b"" if metered is None else _TOKENS % _told(metered.lines[1], metered.most_tokens, tokens)
         )
+    most, all_tokens = limited.most_requests, metered.most_tokens
     return _BOTH % (
-        limited,
-        int(requests + SLACK) if requests > 0.0 else 0,
-        _duration(int((limited - requests) * TICKS / limited + _UP)),
-        metered,
-        int(tokens + SLACK) if tokens > 0.0 else 0,
-        _duration(int((metered - tokens) * TICKS / metered + _UP)),
+        limited.lines[0],
+        requests + SLACK if requests > 0.0 else 0.0,
+        _duration(((most - requests) * TICKS / most + _UP) // 1.0),
+        metered.lines[1],
+        tokens + SLACK if tokens > 0.0 else 0.0,
+        _duration(((all_tokens - tokens) * TICKS / all_tokens + _UP) // 1.0),
     )
 
 
@@ -157,18 +159,18 @@ def _refusal(holders: Sequence[Holder], tokens: int, now: float) -> RateLimited:
     return RateLimited(f"{told}: ask again in {wait} s", limit=limit, retry_after=wait)
 
 
-_LINES = "x-ratelimit-limit-{0}: %d\r\nx-ratelimit-remaining-{0}: %d\r\nx-ratelimit-reset-{0}: %b\r\n"
-_REQUESTS, _TOKENS = _LINES.format("requests").encode(), _LINES.format("tokens").encode()
+# %d cuts a float to its whole part, in half the time that int() takes for the same.
+_REQUESTS, _TOKENS = b"%b%d\r\nx-ratelimit-reset-requests: %b\r\n", b"%b%d\r\nx-ratelimit-reset-tokens: %b\r\n"
 _BOTH = _REQUESTS + _TOKENS
 
 
-def _told(limit: int, room: float) -> tuple[int, int, bytes]:
-    return limit, int(room + SLACK) if room > 0.0 else 0, _duration(int((limit - room) * TICKS / limit + _UP))
+def _told(line: bytes, most: float, room: float) -> tuple[bytes, float, bytes]:
+    return line, room + SLACK if room > 0.0 else 0.0, _duration(((most - room) * TICKS / most + _UP) // 1.0)
 
 
 @lru_cache(maxsize=8192)
-def _duration(ticks: int) -> bytes:
-    """`0s`, `20ms`, `2.5s`, `1m2.5s`."""
+def _duration(ticks: float) -> bytes:
+    """`0s`, `20ms`, `2.5s`, `1m2.5s`. The ticks are whole."""
     if ticks <= 0:
         return b"0s"
     if ticks < 100:

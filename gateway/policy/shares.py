@@ -91,8 +91,7 @@ class SharedHolder(Holder):
 
     def under(self, quota: Quota, now: float) -> None:
         """Count by these limits from now on. A share is never larger than its limit."""
-        self.quota = quota
-        self.rpm, self.tpm, self.concurrency = quota.rpm, quota.tpm, quota.concurrency
+        self.limit(quota)
         self.has = _three(min(pair) for pair in zip(self.has, self.limits, strict=True))
 
     def hold(self, has: Three, now: float) -> None:
@@ -102,7 +101,7 @@ class SharedHolder(Holder):
         self.has = _three(min(pair) for pair in zip(has, self.limits, strict=True))
         self.requests.limit, self.tokens.limit = self.has[0], self.has[1]
 
-    def take(self, tokens: int, now: float) -> float | None:
+    def take(self, tokens: float, now: float) -> float | None:
         """As `Holder.take`, of the shares."""
         requests, metered, slots = self.has
         if self.concurrency is not None and self.in_flight >= slots:
@@ -119,9 +118,9 @@ class SharedHolder(Holder):
             self.tokens.charged = end = self.tokens.charged + tokens
             self.tokens.left += self.free[1] - tokens
         taken[0] += 1
-        taken[1] += tokens
+        taken[1] += math.ceil(tokens)
         taken[2] += 1
-        self._typical, self.used_at = tokens, now
+        self._typical, self.used_at = math.ceil(tokens), now
         self.in_flight += 1
         return end
 
