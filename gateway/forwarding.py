@@ -51,11 +51,12 @@ class Forwarding:
         first byte.
         """
         account, queue = exchange.account, pool.queue
-        adapter = account.release.adapter
-        untried = list(pool.replicas) if adapter is None else await self._holders(exchange, pool)
+        adapter, untried = account.release.adapter, pool.replicas
+        if adapter is not None:
+            untried = await self._holders(exchange, pool)
         now = self.monotonic()
         if queue is None or not queue.capped:
-            return await self._attempts(exchange, pool, untried, now)
+            return await self._attempts(exchange, pool, list(untried), now)
         who, demand, deadline = exchange.principal, exchange.demand, now + queue.max_wait
         ticket = Ticket(who.team, who.priority, who.weight, demand.tokens, 0, demand.output, now, deadline)
         try:
@@ -68,10 +69,10 @@ class Forwarding:
         except (QueueFull, QueueTimeout) as error:
             return error
         if adapter is None:
-            untried = list(queue.replicas)  # a reload may have changed them while it waited
+            untried = queue.replicas  # a reload may have changed them while it waited
         failure: RequestError | None = None
         try:
-            failure = await self._attempts(exchange, pool, untried, now)
+            failure = await self._attempts(exchange, pool, list(untried), now)
             return failure
         finally:
             if not queue.passed(ticket):

@@ -57,7 +57,7 @@ class Fleet:
         for name, pool in pools.items():
             joins = any(replica in before for replica in pool.replicas)
             for replica, (_, wanted, _) in zip(pool.engines, ranked(name, config.pools[name].replicas), strict=True):
-                replica.vitals.settings = config.health
+                replica.vitals.heed(config.health)
                 if replica.vitals.draining != wanted.drain:
                     replica.vitals.drain(wanted.drain, now)
                 if joins and replica not in before:

@@ -104,8 +104,16 @@ class Vitals:
     """When it could last be used again; never while it cannot."""
     breaker: Breaker = field(default_factory=Breaker)
 
+    slow_start_s: float = 0.0
+    """That of the settings, which every request asks for."""
+
     def __post_init__(self) -> None:
+        self.heed(self.settings)
         self._moved(-math.inf)
+
+    def heed(self, settings: Health) -> None:
+        """Go by these settings from now on."""
+        self.settings, self.slow_start_s = settings, settings.slow_start
 
     @property
     def known(self) -> bool:
@@ -153,7 +161,7 @@ class Vitals:
     def whole(self, now: float) -> bool:
         """Whether it gets its full share: it may be used, and slow start is over."""
         since, recovered = self.returned_at, self.breaker.recovered_at
-        return (since if since > recovered else recovered) + self.settings.slow_start <= now
+        return (since if since > recovered else recovered) + self.slow_start_s <= now
 
     def weight(self, now: float) -> float:
         """Its share of traffic against a warm replica's: from 0.1 to 1, linear in the time since it came back.
@@ -164,7 +172,7 @@ class Vitals:
         since = max(self.returned_at, self.breaker.recovered_at)
         if since == math.inf or self.whole(now):
             return 1.0
-        passed = max(0.0, now - since) / self.settings.slow_start
+        passed = max(0.0, now - since) / self.slow_start_s
         return min(1.0, COLD_WEIGHT + (1.0 - COLD_WEIGHT) * passed)
 
     def _moved(self, now: float) -> None:
@@ -193,7 +201,7 @@ def candidates(replicas: Sequence[Watched], now: float) -> tuple[Sequence[int], 
     for replica in replicas:  # as `Vitals.whole`, without a call for each: every request asks
         vitals = replica.vitals
         since, recovered = vitals.returned_at, vitals.breaker.recovered_at
-        if (since if since > recovered else recovered) + vitals.settings.slow_start > now:
+        if (since if since > recovered else recovered) + vitals.slow_start_s > now:
             break
     else:
         return range(len(replicas)), ()
