@@ -174,12 +174,12 @@ class DataPlane:
 
     async def _reserve(self, serving: Serving, exchange: Exchange) -> tuple[Reservation, Lease | None]:
         """What the request takes of limits, whose state its client is told either way, and may cost of budgets."""
-        principal, client, now = exchange.principal, exchange.client, exchange.started
-        asked, sharing = (principal, exchange.demand.most, now), self.sharing
+        who, client, now, most = exchange.principal, exchange.client, exchange.started, exchange.demand.most
+        shared = self.sharing
         try:
-            reservation = self.admission.admit(*asked) if sharing is None else await sharing.admit(*asked)
+            reservation = self.admission.admit(who, most, now) if shared is None else await shared.admit(who, most, now)
         except RequestError:
-            client.lines += self.admission.told(principal, now)
+            client.lines += self.admission.told(who, now)
             raise
         if reservation.open:
             lines = told(reservation.key, reservation.team)

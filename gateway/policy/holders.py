@@ -27,7 +27,8 @@ class Holder:
     """The counters of one key or team, and its limits as of the newest request.
 
     `request_s`: a moving average of how long its requests take. `most_requests` and `most_tokens` are `rpm` and `tpm`
-    as floats, 0.0 without them, since arithmetic of one kind is faster; `lines` begin what clients are told of them.
+    as floats, 0.0 without them, since arithmetic of one kind is faster; `requests_line` and `tokens_line` begin what
+    clients are told of them, and `both` says that there are both.
     """
 
     kind: str
@@ -39,7 +40,9 @@ class Holder:
     tpm_s: float = 0.0
     most_requests: float = 0.0
     most_tokens: float = 0.0
-    lines: tuple[bytes, bytes] = (b"", b"")
+    both: bool = False
+    requests_line: bytes = b""
+    tokens_line: bytes = b""
     concurrency: int | None = None
     requests: Bucket = field(default_factory=Bucket)
     tokens: Bucket = field(default_factory=Bucket)
@@ -60,7 +63,8 @@ class Holder:
         self.quota = quota
         self.rpm, self.tpm, self.concurrency = quota.rpm, quota.tpm, quota.concurrency
         self.most_requests, self.most_tokens = float(self.rpm or 0), float(self.tpm or 0)
-        self.lines = _line("requests", self.rpm or 0), _line("tokens", self.tpm or 0)
+        self.both = self.rpm is not None and self.tpm is not None
+        self.requests_line, self.tokens_line = _line("requests", self.rpm or 0), _line("tokens", self.tpm or 0)
 
     def take(self, tokens: float, now: float) -> float | None:
         """Take one request of so many tokens from every limit: where it ends in the bucket of tokens.

@@ -123,31 +123,38 @@ class Admission:
 
 def told(key: Holder | None, team: Holder | None) -> bytes:
     """The same, as far as their limits were looked at already: those of a request that was just admitted were."""
-    limited = metered = None
-    requests = tokens = math.inf
-    if key is not None:
-        if key.rpm is not None:
-            limited, requests = key, key.requests.left
-        if key.tpm is not None:
-            metered, tokens = key, key.tokens.left
+    if key is None or not key.both or (team is not None and not team.both):
+        return _some(key, team)
+    limited = metered = key
+    requests, tokens = key.requests.left, key.tokens.left
     if team is not None:
-        if team.rpm is not None and (left := team.requests.left) < requests:
+        if (left := team.requests.left) < requests:
             limited, requests = team, left
-        if team.tpm is not None and (left := team.tokens.left) < tokens:
+        if (left := team.tokens.left) < tokens:
             metered, tokens = team, left
-    if limited is None or metered is None:
-        return (b"" if limited is None else _REQUESTS % _told(limited.lines[0], limited.most_requests, requests)) + (
-            b"" if metered is None else _TOKENS % _told(metered.lines[1], metered.most_tokens, tokens)
-        )
     most, all_tokens = limited.most_requests, metered.most_tokens
     return _BOTH % (
-        limited.lines[0],
+        limited.requests_line,
         requests + SLACK if requests > 0.0 else 0.0,
         _duration(((most - requests) * TICKS / most + _UP) // 1.0),
-        metered.lines[1],
+        metered.tokens_line,
         tokens + SLACK if tokens > 0.0 else 0.0,
         _duration(((all_tokens - tokens) * TICKS / all_tokens + _UP) // 1.0),
     )
+
+
+def _some(*holders: Holder | None) -> bytes:
+    """The same where some have no limit of requests, or none of tokens."""
+    of_requests = [each for each in holders if each is not None and each.rpm is not None]
+    of_tokens = [each for each in holders if each is not None and each.tpm is not None]
+    told = b""
+    if of_requests:
+        least = min(of_requests, key=lambda each: each.requests.left)
+        told += _REQUESTS % _told(least.requests_line, least.most_requests, least.requests.left)
+    if of_tokens:
+        least = min(of_tokens, key=lambda each: each.tokens.left)
+        told += _TOKENS % _told(least.tokens_line, least.most_tokens, least.tokens.left)
+    return told
 
 
 def _refusal(holders: Sequence[Holder], tokens: int, now: float) -> RateLimited:
