@@ -59,5 +59,6 @@ def _show_route(number: int, route: Routed, choice: Choice) -> None:
             "chosen" if position == route.position else "",
         )
     console().print(lines)
-    other = f"{OTHER}, but {route.candidates[choice.position].name!r}"
+    # A policy is pure, and what it saw is recorded.
+    other = f"{OTHER}, but {route.candidates[choice.position].name!r}: another version of the policy decided it"
     click.echo(f"  {SAME if choice.position == route.position else other}")

@@ -81,7 +81,7 @@ def test_another_answer_is_said_and_fails(stores: Stores, path: Path) -> None:
     _row(stores, path, position=0)
     result = _explain("--config", str(path))
     assert result.exit_code == 1
-    assert "NOT the same, but 'r1'" in result.stdout
+    assert "NOT the same, but 'r1': another version of the policy decided it" in result.stdout
 
 
 def test_rules_that_changed_since_are_said(stores: Stores, path: Path) -> None:
