@@ -1,4 +1,4 @@
-"""Tables on the terminal. They stand apart, since what draws them takes 3 MB that a gateway has no use for."""
+"""Tables on the terminal. They stand apart, since what draws them takes 2 MB that a gateway has no use for."""
 
 import sys
 from collections.abc import Callable, Sequence
