@@ -16,6 +16,8 @@ SLACK = 1e-3
 _LEAST = -SLACK
 SOONEST_S, LATEST_S = 1, 60
 """The bounds of a Retry-After that is an average, and no promise."""
+SMOOTHING = 0.1
+"""The part of the newest duration in the moving average: about the last twenty count."""
 SWEEP_AT = 1024
 """Holders of counters before the first look for those that are idle; after it, twice as many as were not."""
 UNMETERED = -1.0
@@ -77,12 +79,12 @@ class Holder:
         in_flight, end = self.in_flight, UNMETERED
         if self.concurrency is not None and in_flight >= self.concurrency:
             return None
-        metered, most = self.tpm is not None, self.most_requests
-        if metered:
+        tpm, most = self.tpm, self.most_requests
+        if tpm is not None:
             bucket = self.tokens
             charged = bucket.charged
             if bucket.holes:
-                left = bucket.room(self.tpm, now) - tokens  # type: ignore[arg-type]  # there is one
+                left = bucket.room(tpm, now) - tokens
             else:
                 left, paid = self.most_tokens - tokens, bucket.paid + (now - bucket.at) * self.tpm_s
                 if paid >= charged:
@@ -103,7 +105,7 @@ class Holder:
                 return None
             requests.left = room
             requests.charged = asked + 1.0
-        if metered:
+        if tpm is not None:
             bucket.left, bucket.charged = left, end
         self.in_flight = in_flight + 1
         return end
@@ -115,6 +117,19 @@ class Holder:
             self.requests.charged -= 1.0
         if self.tpm is not None:
             self.tokens.charged -= tokens
+
+    def settle(self, end: float, spare: int, took_s: float, now: float) -> None:
+        """One of its requests is over: of its reservation, which ends at `end`, so many tokens are spare, or lack."""
+        self.in_flight -= 1
+        mean, bucket = self.request_s, self.tokens
+        self.request_s = took_s if mean is None else mean + SMOOTHING * (took_s - mean)
+        # What is refilled already cannot go back: most requests end here, unless their bucket is nearly used up. It is
+        # noted when the bucket is next looked at, and is hence reckoned.
+        if spare > 0:
+            if end > bucket.paid + (now - bucket.at) * self.tpm_s:
+                bucket.true_up(end, spare, now)
+        elif spare < 0 <= end:
+            bucket.true_up(end, spare, now)
 
     def look(self, now: float) -> None:
         """See how much room its limits have."""

@@ -17,8 +17,6 @@ from gateway.policy.auth import Principal
 from gateway.policy.holders import SLACK, SOONEST_S, UNMETERED, Holder, Holders
 from gateway.settings.limits import Quota
 
-SMOOTHING = 0.1
-"""The part of the newest duration in the moving average: about the last twenty count."""
 TICKS = 6000
 """A minute's, of 10 ms each: what a reset is rounded up to, so that few of them differ."""
 _UP = 1.0 - SLACK
@@ -84,25 +82,9 @@ class Admission:
         reservation.open = False
         took_s, spare = now - reservation.at, 0 if tokens is None else reservation.tokens - tokens
         if (key := reservation.key) is not None:
-            key.in_flight -= 1
-            key.request_s = took_s if (mean := key.request_s) is None else mean + SMOOTHING * (took_s - mean)
-            # What is refilled already cannot go back: most requests end here, unless their bucket is nearly used up.
-            # It is noted when the bucket is next looked at, and is hence reckoned.
-            if spare > 0:
-                bucket, end = key.tokens, reservation.key_end
-                if end > bucket.paid and end > bucket.paid + (now - bucket.at) * key.tpm_s:
-                    bucket.true_up(end, spare, now)
-            elif spare < 0 <= reservation.key_end:
-                key.tokens.true_up(reservation.key_end, spare, now)
+            key.settle(reservation.key_end, spare, took_s, now)
         if (team := reservation.team) is not None:
-            team.in_flight -= 1
-            team.request_s = took_s if (mean := team.request_s) is None else mean + SMOOTHING * (took_s - mean)
-            if spare > 0:
-                bucket, end = team.tokens, reservation.team_end
-                if end > bucket.paid and end > bucket.paid + (now - bucket.at) * team.tpm_s:
-                    bucket.true_up(end, spare, now)
-            elif spare < 0 <= reservation.team_end:
-                team.tokens.true_up(reservation.team_end, spare, now)
+            team.settle(reservation.team_end, spare, took_s, now)
 
     def told(self, principal: Principal, now: float) -> bytes:
         """The header lines that say what is left: OpenAI's `x-ratelimit-*`, of the limit that has the least left.
@@ -123,6 +105,7 @@ class Admission:
 
 def told(key: Holder | None, team: Holder | None) -> bytes:
     """The same, as far as their limits were looked at already: those of a request that was just admitted were."""
+    # Written out for keys that have both limits, since every request of theirs comes by; `_some` says the same of all.
     if key is None or not key.both or (team is not None and not team.both):
         return _some(key, team)
     limited = metered = key
