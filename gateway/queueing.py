@@ -127,11 +127,10 @@ class PoolQueue:
 
     def passed(self, ticket: Ticket) -> bool:
         """Whether a request that is over entered, and nobody has waited since: then it is settled, whatever it took."""
-        try:
+        if ticket in self._noted:
             self._noted.remove(ticket)
-        except KeyError:
-            return False
-        return True
+            return True
+        return False
 
     def settle(self, ticket: Ticket, input_tokens: int, cached_tokens: int, output_tokens: float) -> None:
         """What a request took that entered or was woken; zeros for one that no replica served."""

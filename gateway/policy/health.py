@@ -104,7 +104,7 @@ class Vitals:
     """When it could last be used again; never while it cannot."""
     breaker: Breaker = field(default_factory=Breaker)
 
-    slow_start_s: float = 0.0
+    slow_start_s: float = field(init=False, default=0.0)
     """That of the settings, which every request asks for."""
 
     def __post_init__(self) -> None:

@@ -110,7 +110,7 @@ class SharedHolder(Holder):
             return None
         if self.tpm is not None and self.tokens.room(metered, now) < tokens - SLACK:
             return None
-        end, taken = UNMETERED, self._taken
+        end, taken, self._typical = UNMETERED, self._taken, math.ceil(tokens)
         if self.rpm is not None:
             self.requests.charged += 1.0
             self.requests.left += self.free[0] - 1.0
@@ -118,9 +118,9 @@ class SharedHolder(Holder):
             self.tokens.charged = end = self.tokens.charged + tokens
             self.tokens.left += self.free[1] - tokens
         taken[0] += 1
-        taken[1] += math.ceil(tokens)
+        taken[1] += self._typical
         taken[2] += 1
-        self._typical, self.used_at = math.ceil(tokens), now
+        self.used_at = now
         self.in_flight += 1
         return end
 
