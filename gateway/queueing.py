@@ -94,7 +94,7 @@ class PoolQueue:
             return not self.capped
         cap = self.cap
         for replica in self.replicas:
-            if replica.in_flight < cap and replica.vitals.whole(now):
+            if replica.in_flight < cap and replica.vitals.whole_from <= now:
                 return True
         return self._free(now) > 0
 

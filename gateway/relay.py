@@ -97,17 +97,16 @@ class Exchange:
         except (ExchangeError, Malformed) as error:
             if self.client.gone:
                 raise ClientGone from error
-            upstream.breaker.failed(self.monotonic())
+            upstream.vitals.failed(self.monotonic())
             raise self._explained(upstream, error) from error
         except EngineBroken:
-            upstream.breaker.failed(self.monotonic())
+            upstream.vitals.failed(self.monotonic())
             raise
         except (AnotherReplica, RequestError):
-            upstream.breaker.succeeded(self.monotonic())  # it answered, if not what was asked for
+            upstream.vitals.succeeded(self.monotonic())  # it answered, if not what was asked for
             raise
         ended = self.monotonic()
-        upstream.breaker.succeeded(ended)
-        upstream.vitals.observed(ended - begun)
+        upstream.vitals.answered(ended, ended - begun)
 
     async def _attempt(self, upstream: Upstream) -> None:
         answer = self._begin(upstream)

@@ -104,16 +104,16 @@ class Vitals:
     """When it could last be used again; never while it cannot."""
     breaker: Breaker = field(default_factory=Breaker)
 
-    slow_start_s: float = field(init=False, default=0.0)
-    """That of the settings, which every request asks for."""
+    whole_from: float = field(init=False, default=-math.inf)
+    """From when on it gets its full share, which every request asks: it may be used, and slow start is over."""
 
     def __post_init__(self) -> None:
-        self.heed(self.settings)
         self._moved(-math.inf)
 
     def heed(self, settings: Health) -> None:
         """Go by these settings from now on."""
-        self.settings, self.slow_start_s = settings, settings.slow_start
+        self.settings = settings
+        self._reckon()
 
     @property
     def known(self) -> bool:
@@ -151,17 +151,24 @@ class Vitals:
         self.returned_at = math.inf
         self._moved(now)
 
-    def observed(self, duration_s: float) -> None:
-        """A request was answered here. A busy engine may be late for a probe: while it answers, it is not down."""
+    def answered(self, now: float, duration_s: float) -> None:
+        """A request was answered here, in so long. A busy engine may be late for a probe: it is not down meanwhile."""
         if self.up:
             self.failed_probes = 0
         mean = self.request_s
         self.request_s = duration_s if mean is None else mean + SMOOTHING * (duration_s - mean)
+        if self.breaker.failures:
+            self.succeeded(now)
 
-    def whole(self, now: float) -> bool:
-        """Whether it gets its full share: it may be used, and slow start is over."""
-        since, recovered = self.returned_at, self.breaker.recovered_at
-        return (since if since > recovered else recovered) + self.slow_start_s <= now
+    def succeeded(self, now: float) -> None:
+        """It is no failure of this replica, whatever it answered: what its breaker wants to know."""
+        self.breaker.succeeded(now)
+        self._reckon()
+
+    def failed(self, now: float) -> None:
+        """It failed: what its breaker wants to know."""
+        self.breaker.failed(now)
+        self._reckon()
 
     def weight(self, now: float) -> float:
         """Its share of traffic against a warm replica's: from 0.1 to 1, linear in the time since it came back.
@@ -170,9 +177,9 @@ class Vitals:
         elsewhere.
         """
         since = max(self.returned_at, self.breaker.recovered_at)
-        if since == math.inf or self.whole(now):
+        if since == math.inf or now >= self.whole_from:
             return 1.0
-        passed = max(0.0, now - since) / self.slow_start_s
+        passed = max(0.0, now - since) / self.settings.slow_start
         return min(1.0, COLD_WEIGHT + (1.0 - COLD_WEIGHT) * passed)
 
     def _moved(self, now: float) -> None:
@@ -181,6 +188,10 @@ class Vitals:
             self.returned_at = math.inf
         elif self.returned_at == math.inf:
             self.returned_at = now
+        self._reckon()
+
+    def _reckon(self) -> None:
+        self.whole_from = max(self.returned_at, self.breaker.recovered_at) + self.settings.slow_start
 
 
 class Watched(Protocol):
@@ -198,10 +209,8 @@ def candidates(replicas: Sequence[Watched], now: float) -> tuple[Sequence[int], 
     that are down or broken: a guess is better than a certain failure. A replica that sleeps or drains is never among
     them, so there may be none at all.
     """
-    for replica in replicas:  # as `Vitals.whole`, without a call for each: every request asks
-        vitals = replica.vitals
-        since, recovered = vitals.returned_at, vitals.breaker.recovered_at
-        if (since if since > recovered else recovered) + vitals.slow_start_s > now:
+    for replica in replicas:
+        if replica.vitals.whole_from > now:
             break
     else:
         return range(len(replicas)), ()

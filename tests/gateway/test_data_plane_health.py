@@ -106,7 +106,7 @@ async def test_an_engine_that_sheds_load_names_no_wait_and_the_gateway_computes_
 ) -> None:
     async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, key, _):
         engine.faults.append(Fault("refuse"))
-        vitals(gateway).observed(seconds)
+        vitals(gateway).answered(0.0, seconds)
         refused = await ask(gateway, key)
         assert (refused.status, refused.header("retry-after")) == (503, told)
 

@@ -76,7 +76,7 @@ def test_nobody_left_is_none() -> None:
 def test_a_broken_replica_is_tried_when_it_is_the_only_one() -> None:
     pool = _pool(count=2)
     for _ in range(LIMIT):
-        pool.replicas[0].breaker.failed(0.0)
+        pool.replicas[0].vitals.failed(0.0)
     assert {_chosen(pool, now=0.5) for _ in range(4)} == {1}
     pool.replicas[1].vitals.drain(True, 0.0)
     assert _chosen(pool, now=0.5) == 0

@@ -88,7 +88,7 @@ class World:
         with replica:
             self.most = max(self.most, replica.in_flight)
             await pause(hold)
-        replica.vitals.observed(hold)
+        replica.vitals.answered(now(), hold)
 
     async def granted(self) -> None:
         """Until the first request has ended, and its slot is given to one whose task has not run yet."""
@@ -109,9 +109,9 @@ class World:
                 vitals.missed()
             case "break":
                 for _ in range(LIMIT):
-                    vitals.breaker.failed(now())
+                    vitals.failed(now())
             case "mend":
-                vitals.breaker.succeeded(now())
+                vitals.succeeded(now())
 
     @property
     def at_rest(self) -> bool:

@@ -94,7 +94,7 @@ def test_what_is_known_of_a_replica_stays_and_its_settings_follow() -> None:
     fleet = Fleet(Telemetry(), lambda: NOW)
     (a,) = _serve(fleet, _config(_engine("a")))
     a.vitals.missed()
-    a.breaker.failed(NOW)
+    a.vitals.failed(NOW)
     assert _serve(fleet, _config(_engine("a", drain=True), health=Health(failures=7))) == [a]
     assert (a.vitals.failed_probes, a.breaker.failures) == (1, 1)
     assert (a.vitals.draining, a.vitals.settings.failures) == (True, 7)

@@ -143,7 +143,7 @@ async def test_who_sleeps_drains_or_is_broken_is_left_alone_until_later(house: H
         sleeper.probed(0.0, asleep=True)
         drainer.drain(True, 0.0)
         for _ in range(3):
-            broken.breaker.failed(0.0)
+            broken.failed(0.0)
         await house.round()
         assert engine.requests == []
         sleeper.probed(1.0, asleep=False)

@@ -1,4 +1,4 @@
-"""Who may be tried, with which weight, and when asking again may help."""
+"""Who may be tried, and with which weight."""
 
 import math
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ def down() -> Replica:
 def broken(now: float = 0.0) -> Replica:
     made = well()
     for _ in range(LIMIT):
-        made.vitals.breaker.failed(now)
+        made.vitals.failed(now)
     return made
 
 
@@ -110,13 +110,13 @@ def test_while_real_traffic_is_answered_a_late_probe_makes_nothing_down() -> Non
     vitals = well().vitals
     for _ in range(10):
         vitals.missed()
-        vitals.observed(1.0)
+        vitals.answered(0.0, 1.0)
     assert vitals.up
 
 
 def test_only_a_probe_ends_being_down() -> None:
     vitals = down().vitals
-    vitals.observed(1.0)
+    vitals.answered(0.0, 1.0)
     assert not vitals.up
     vitals.missed()
     assert not vitals.up
@@ -164,7 +164,7 @@ def woke() -> Replica:
 
 def recovered() -> Replica:
     made = broken(90.0)
-    made.vitals.breaker.succeeded(100.0)
+    made.vitals.succeeded(100.0)
     return made
 
 
@@ -211,7 +211,7 @@ def test_weights_are_within_bounds_and_grow(made: object, moments: list[float]) 
     assert all(COLD_WEIGHT <= weight <= 1.0 for weight in found)
 
 
-EVENTS = ("up", "sleeps", "wakes", "missed", "drain", "take", "ok", "bad", "begin", "end", "observed")
+EVENTS = ("up", "sleeps", "wakes", "missed", "drain", "take", "ok", "bad", "begin", "end", "answered")
 
 
 def strike(vitals: Vitals, event: str, now: float) -> None:
@@ -223,11 +223,11 @@ def strike(vitals: Vitals, event: str, now: float) -> None:
         "missed": vitals.missed,
         "drain": lambda: vitals.drain(True, now),
         "take": lambda: vitals.drain(False, now),
-        "ok": lambda: vitals.breaker.succeeded(now),
-        "bad": lambda: vitals.breaker.failed(now),
+        "ok": lambda: vitals.succeeded(now),
+        "bad": lambda: vitals.failed(now),
         "begin": vitals.breaker.begin,
         "end": vitals.breaker.ended,
-        "observed": lambda: vitals.observed(now),
+        "answered": lambda: vitals.answered(now, now),
     }[event]()
 
 
@@ -250,46 +250,32 @@ def test_whatever_happens_sleepers_and_drainers_are_never_tried_and_no_one_else_
         assert 1 <= retry_after(replicas, now) <= 60
 
 
-def busy(in_flight: int, seconds: float) -> Replica:
-    """One whose requests take so long."""
-    made = well(in_flight=in_flight)
-    made.vitals.observed(seconds)
-    return made
-
-
-@pytest.mark.parametrize(
-    ("replicas", "expected"),
-    [
-        ([well()], 1),
-        ([busy(4, 60.0)], 15),
-        ([busy(4, 60.0), busy(4, 60.0)], 8),
-        ([busy(256, 30.0)], 1),
-        ([busy(1, 10_000.0)], 60),
-        ([busy(0, 20.0)], 20),
-        ([down(), asleep()], 7),
-        ([draining()], 60),
-        ([draining(), busy(2, 60.0)], 30),
-        ([down(), busy(1, 3.0)], 3),
-    ],
-)
-def test_retry_after_is_the_soonest_that_something_changes(replicas: list[Replica], expected: int) -> None:
-    assert retry_after(replicas, 0.0) == expected
-
-
-def test_retry_after_of_open_breakers_is_the_soonest_trial() -> None:
-    one, other = broken(), broken(5.0)
-    one.vitals.breaker.open_until, other.vitals.breaker.open_until = 20.5, 13.5
-    assert retry_after([one, other], 10.0) == 4
-    assert retry_after([one, other], 30.0) == 1
-
-
 @given(st.lists(st.floats(0.001, 1000), min_size=1, max_size=50))
 def test_the_average_stays_between_what_was_seen(durations: list[float]) -> None:
     vitals = Vitals()
     for duration in durations:
-        vitals.observed(duration)
+        vitals.answered(0.0, duration)
     mean = vitals.request_s
     assert mean is not None
     assert min(durations) <= mean * (1 + 1e-9)
     assert mean <= max(durations) * (1 + 1e-9)
     assert math.isfinite(mean)
+
+
+@given(
+    st.floats(0, 60),
+    st.lists(st.tuples(st.sampled_from(EVENTS), st.floats(0, 20)), max_size=40),
+    st.lists(st.floats(0, 400), min_size=1, max_size=5),
+)
+def test_it_has_its_full_share_from_the_moment_that_is_kept_for_it(
+    slow_start: float, events: list[tuple[str, float]], moments: list[float]
+) -> None:
+    """What every request asks is kept, and true after whatever happened: the weight says the same, reckoned anew."""
+    vitals, now = Vitals(Health(slow_start=slow_start)), 0.0
+    for event, passed in events:
+        now += passed
+        strike(vitals, event, now)
+        assert vitals.whole_from == max(vitals.returned_at, vitals.breaker.recovered_at) + slow_start
+        for moment in moments:
+            if now + moment >= vitals.whole_from:
+                assert vitals.weight(now + moment) == 1.0

@@ -42,9 +42,9 @@ def test_a_breaker_hears_of_every_request_that_can_matter_to_it(events: list[str
             counted.__exit__()
             told.ended()
         elif event == "fails":
-            counted.breaker.failed(now)
+            counted.vitals.failed(now)
             told.failed(now)
         elif event == "succeeds":
-            counted.breaker.succeeded(now)
+            counted.vitals.succeeded(now)
             told.succeeded(now)
         assert counted.breaker == told
