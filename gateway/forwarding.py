@@ -57,17 +57,17 @@ class Forwarding:
         now = self.monotonic()
         if queue is None or not queue.capped:
             return await self._attempts(exchange, pool, list(untried), now)
-        who, demand, deadline = exchange.principal, exchange.demand, now + queue.max_wait
-        ticket = Ticket(who.team, who.priority, who.weight, demand.tokens, 0, demand.output, now, deadline)
-        try:
-            if queue.ready(now):
-                queue.enter(ticket)
-            else:
+        ticket: Ticket | None = None
+        if queue.ready(now):
+            queue.enter(exchange)
+        else:
+            ticket, arrived_at = exchange.ticket(now, now + queue.max_wait), now
+            try:
                 await queue.wait(ticket, exchange.client)
-                now = self.monotonic()
-                account.waited(exchange.digest, now - ticket.arrived_at)
-        except (QueueFull, QueueTimeout) as error:
-            return error
+            except (QueueFull, QueueTimeout) as error:
+                return error
+            now = self.monotonic()
+            account.waited(exchange.digest, now - arrived_at)
         if adapter is None:
             untried = queue.replicas  # a reload may have changed them while it waited
         failure: RequestError | None = None
@@ -75,7 +75,7 @@ class Forwarding:
             failure = await self._attempts(exchange, pool, list(untried), now)
             return failure
         finally:
-            if not queue.passed(ticket):
+            if ticket is not None or (ticket := queue.left(exchange)) is not None:
                 _settle(queue, ticket, account, failure)
 
     async def _attempts(

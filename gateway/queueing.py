@@ -1,17 +1,19 @@
 """Waiting for a slot of a pool: a replica gets so many requests at once, and the next ones wait in a fair queue.
 
     if queue.ready(now):
-        queue.enter(ticket)
+        queue.enter(request)
     else:
         await queue.wait(ticket, client)
     ...                                 # choose a replica and enter it, before anything is awaited
+    ticket = queue.left(request)        # of one that entered: None, unless somebody has waited meanwhile
     queue.settle(ticket, input_tokens, cached_tokens, output_tokens)    # once, whatever became of it
 
 A slot is free while a replica that may be tried has fewer requests in flight than it may. Whoever is woken has been
 given one of them: it is kept for the woken one until its task runs, and passed on if that has been cancelled meanwhile.
 While anybody waits nobody passes by.
 
-A pool with room touches no queue. What is in flight there is only noted, and charged once somebody has to wait.
+A pool with room touches no queue. What is in flight there is only noted; it gets a ticket, and is charged, once
+somebody has to wait.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from typing import Protocol
 
 from gateway.client import Client, ClientGone
 from gateway.contracts.errors import QueueFull, QueueTimeout
@@ -38,6 +41,13 @@ class _Turn(Enum):
     SLOT = 1
     LATE = 2
     LEFT = 3
+
+
+class Entrant(Protocol):
+    """A request that goes on without a wait, known by its identity."""
+
+    def ticket(self) -> Ticket:
+        """What its tenant is charged for it."""
 
 
 class PoolQueue:
@@ -60,9 +70,11 @@ class PoolQueue:
         self._monotonic = monotonic
         self._draws = draws
         self._queue = FairQueue(self.config)
-        self._noted: set[Ticket] = set()
+        self._noted: set[Entrant] = set()
         """In flight, and not charged, because nobody had to wait."""
-        self.enter: Callable[[Ticket], None] = self._noted.add
+        self._charged: dict[Entrant, Ticket] = {}
+        """Those that were noted when somebody had to."""
+        self.enter: Callable[[Entrant], None] = self._noted.add
         """A request goes on without a wait."""
         self._waiting: dict[Ticket, asyncio.Future[_Turn]] = {}
         """Everybody whose `wait` has not ended; a future that is done belongs to a task that is about to run."""
@@ -83,8 +95,7 @@ class PoolQueue:
         self.capped, self.max_wait = config.max_in_flight is not None, config.max_wait
         self.cap = UNBOUNDED if config.max_in_flight is None else config.max_in_flight
         self._queue.configure(config, limits)
-        for replica in replicas:
-            replica.freed = self._freed if self.capped else None
+        self._listen()
         if self._waiting:
             self._hand_over()
 
@@ -111,6 +122,7 @@ class PoolQueue:
         try:
             while not served:
                 turn = self._waiting[ticket] = loop.create_future()
+                self._listen()
                 client.aborts(lambda _: self._end(ticket, _Turn.LEFT))
                 self._hand_over()
                 served = self._takes(ticket, client, await turn)
@@ -118,6 +130,7 @@ class PoolQueue:
             timer.cancel()
             client.aborts(None)
             del self._waiting[ticket]
+            self._listen()
             self._telemetry.queue_wait.labels(self.pool).observe(self._monotonic() - begun)
             if not served:
                 self._granted.discard(ticket)
@@ -125,17 +138,17 @@ class PoolQueue:
                 self._queue.settle(ticket, 0, 0, 0.0)
                 self._hand_over()
 
-    def passed(self, ticket: Ticket) -> bool:
-        """Whether a request that is over entered, and nobody has waited since: then it is settled, whatever it took."""
-        if ticket in self._noted:
-            self._noted.remove(ticket)
-            return True
-        return False
+    def left(self, request: Entrant) -> Ticket | None:
+        """A request that entered is over: what has to be settled of it; None where nobody has waited meanwhile."""
+        noted = self._noted
+        if request in noted:
+            noted.remove(request)
+            return None
+        return self._charged.pop(request)
 
     def settle(self, ticket: Ticket, input_tokens: int, cached_tokens: int, output_tokens: float) -> None:
-        """What a request took that entered or was woken; zeros for one that no replica served."""
-        if not self.passed(ticket):
-            self._queue.settle(ticket, input_tokens, cached_tokens, output_tokens)
+        """What a request took that was charged; zeros for one that no replica served."""
+        self._queue.settle(ticket, input_tokens, cached_tokens, output_tokens)
 
     def tick(self) -> None:
         """To be called now and then: replicas that are back, and trials that are due, make room without a word."""
@@ -145,7 +158,8 @@ class PoolQueue:
 
     def _push(self, ticket: Ticket, now: float) -> None:
         for noted in self._noted:
-            self._queue.charge(noted)
+            charged = self._charged[noted] = noted.ticket()
+            self._queue.charge(charged)
         self._noted.clear()
         try:
             self._queue.push(ticket, now)
@@ -178,6 +192,12 @@ class PoolQueue:
         if future is not None and not future.done():
             self._queue.cancel(ticket)
             future.set_result(turn)
+
+    def _listen(self) -> None:
+        """Hear of requests that end while somebody waits, and only then."""
+        heard = self._freed if self._waiting and self.capped else None
+        for replica in self.replicas:
+            replica.freed = heard
 
     def _freed(self) -> None:
         """A request is over. What it took is settled before the next one is chosen, and many ends are one round."""

@@ -4,6 +4,7 @@ Nothing is retried here. An attempt that failed before the client saw a byte rai
 mended by another replica is raised as it is.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -18,6 +19,7 @@ from gateway.policy.auth import Principal
 from gateway.policy.decisions import ascii_json
 from gateway.policy.estimate import NO_DEMAND
 from gateway.policy.events import Malformed, only_comments
+from gateway.policy.fairness import Ticket
 from gateway.policy.metering import Meter, read_answer
 from gateway.policy.metering import meter as meter_of
 from gateway.policy.shapes import Request
@@ -87,6 +89,11 @@ class Exchange:
         self.body = request.body
         self.demand = NO_DEMAND
         self.answered: Callable[[], None] = _nothing
+
+    def ticket(self, arrived_at: float = 0.0, deadline: float = math.inf) -> Ticket:
+        """Its place in a queue, and what its tenant is charged; times in seconds, those of `monotonic`."""
+        who, demand = self.principal, self.demand
+        return Ticket(who.team, who.priority, who.weight, demand.tokens, 0, demand.output, arrived_at, deadline)
 
     async def on(self, upstream: Upstream) -> None:
         """Relay the answer of one replica. Raises RequestError, AnotherReplica or ClientGone."""

@@ -120,10 +120,11 @@ def test_the_watch_sees_a_slot_that_is_left_empty() -> None:
 
     async def work() -> None:
         world = World(replicas=1)
+        tasks = [world.come("a"), world.come("b")]
+        await pause(0.5)
         for replica in world.replicas:
             replica.freed = None
-        tasks = [world.come("a"), world.come("b")]
-        await pause(1.5)
+        await pause(1.0)
         positions, _ = candidates(world.replicas, now())
         assert positions
         assert world.queue.depth == 1

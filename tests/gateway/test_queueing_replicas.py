@@ -100,12 +100,17 @@ def test_other_settings_wake_who_may_go_on_now() -> None:
     run(work)
 
 
-def test_a_replica_that_leaves_the_pool_frees_nothing_here() -> None:
+def test_replicas_are_heard_while_somebody_waits_and_they_are_of_the_pool() -> None:
     async def work() -> None:
         world = World(replicas=2)
-        old = world.replicas[0]
+        tasks = [world.come(name) for name in "abc"]
+        assert [each.freed for each in world.replicas] == [None, None]
+        await turns(2)
+        assert None not in [each.freed for each in world.replicas]
         world.queue.serve(world.queue.config, {}, world.replicas[1:])
-        assert old.freed is None
-        assert world.replicas[1].freed is not None
+        assert [each.freed is None for each in world.replicas] == [True, False]
+        await asyncio.gather(*tasks)
+        assert [each.freed for each in world.replicas] == [None, None]
+        assert world.at_rest
 
     run(work)

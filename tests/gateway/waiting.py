@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from gateway.client import Client, ClientGone
 from gateway.contracts.errors import QueueFull, QueueTimeout
@@ -35,6 +36,17 @@ def client() -> Client:
     return Client("POST", "/v1/completions", 5.0)
 
 
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One that enters a queue. It has its ticket from the start, and shows it when it is asked."""
+
+    made: Ticket
+
+    def ticket(self) -> Ticket:
+        """What its tenant is charged."""
+        return self.made
+
+
 class World:
     """A queue over replicas that answer when they are told to. `most` is the largest load that a replica had.
 
@@ -62,15 +74,17 @@ class World:
         return asyncio.create_task(self._serve(name, hold, self.ticket(tenant, priority), by or client()))
 
     async def _serve(self, name: str, hold: float, ticket: Ticket, by: Client) -> None:
+        entered = Request(ticket) if self.queue.ready(now()) else None
         try:
-            if self.queue.ready(now()):
-                self.queue.enter(ticket)
+            if entered is not None:
+                self.queue.enter(entered)
             else:
                 await self.queue.wait(ticket, by)
             try:
                 await self._on_a_replica(name, hold)
             finally:
-                self.queue.settle(ticket, 10, 0, 3.0)
+                if entered is None or self.queue.left(entered) is not None:
+                    self.queue.settle(ticket, 10, 0, 3.0)
             self.ends[name] = "served"
         except (QueueFull, QueueTimeout) as error:
             self.ends[name] = error.code if error.retry_after else "without a Retry-After"
@@ -118,7 +132,7 @@ class World:
         """Whether nothing is held: no slot, no place, no debt, no timer of a wait."""
         queue = self.queue
         bands = queue._queue._bands
-        held = queue._waiting or queue._granted or queue._noted or queue.depth or queue._queue._late
+        held = queue._waiting or queue._granted or queue._noted or queue._charged or queue.depth or queue._queue._late
         timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
         held = held or any(not each.cancelled() and each._args[1:] for each in timers)  # type: ignore[attr-defined]
         return not held and not any(each.in_flight for each in self.replicas) and not any(band.open for band in bands)
