@@ -150,6 +150,11 @@ class Release:
         """What its manifest gives where a request leaves it open."""
         return self.manifest.sampling.defaults()
 
+    @cached_property
+    def system(self) -> str | None:
+        """The prompt that its manifest gives to conversations without one."""
+        return self.manifest.prompt.system
+
     def called(self, served_model: str | None) -> str:
         """The name that its engines know it by: its adapter's, its pool's `served_model`, or the model's own."""
         return served_model or self.model if self.adapter is None else self.adapter.name
@@ -172,8 +177,7 @@ class Deployment:
 def load(path: Path, *, trust: bool = False) -> Deployment:
     """Read a configuration and what it names. Raises DocumentError with every mistake, each with its line.
 
-    With `trust` the keys that sign verdicts must be readable too: whoever decides about traffic needs them, a report
-    does not.
+    With `trust` the keys that sign verdicts must be readable too: who decides about traffic needs them, a report not.
     """
     base, releases = path.resolve().parent, dict[str, Release]()
 

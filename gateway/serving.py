@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from math import trunc
 
 import msgspec
 
@@ -62,7 +63,7 @@ class Route(msgspec.Struct, eq=False, gc=False):
     def __enter__(self) -> "Route":
         """The request is on its way."""
         demand, replica = self.demand, self.replica
-        self.prefill, self.output = demand.tokens - self.cached, int(OUTPUT_WEIGHT * demand.output)
+        self.prefill, self.output = demand.tokens - self.cached, trunc(OUTPUT_WEIGHT * demand.output)
         replica.outstanding += self.prefill + self.output
         if demand.blocks:
             self.index.add(replica.name, demand.blocks)
@@ -107,13 +108,14 @@ class ReplicaPool:
 
     def demand(self, request: Request, release: Release, team: str, header: Callable[[bytes], bytes | None]) -> Demand:
         """What a request of a team asks of this pool; `header` finds the first of a name among the request's."""
-        system = release.manifest.prompt.system
+        system = release.system
         size = len(request.body) if system is None else len(request.body) + len(system)
         estimator, policy = self.estimator, self.policy
         limit = output_limit(request, release.sampling.get("max_tokens"))
         tokens, output = estimator.expected(size, limit)
         most = tokens + (output if limit is None else limit)
-        if len(self.replicas) == 1 or policy not in _HASHED:
+        hashed = policy in READS_AFFINITY or (size >= BLOCK_BYTES and policy in READS_PREFIXES)
+        if not hashed or len(self.replicas) == 1:
             return Demand(size, tokens, output, most)
         affinity, count = 0, MOST_BLOCKS
         if policy in READS_AFFINITY:
@@ -130,7 +132,7 @@ class ReplicaPool:
             affinity, blocks = blocks[-1] if blocks else 0, ()
         if not blocks:
             return Demand(size, tokens, output, most, affinity=affinity)
-        per_block = int(BLOCK_BYTES * estimator.tokens_per_byte)
+        per_block = trunc(BLOCK_BYTES * estimator.tokens_per_byte)
         return Demand(size, tokens, output, most, blocks, per_block, affinity)
 
     def choose(self, untried: Sequence[Upstream], now: float, demand: Demand = NO_DEMAND) -> Route | None:
@@ -144,15 +146,15 @@ class ReplicaPool:
         if len(positions) <= 1:
             return Route(positions[0], untried[positions[0]], demand, self.index) if positions else None
         cap, full = UNBOUNDED if self.queue is None else self.queue.cap, 0
-        seen, blocks, tokens, oldest = [], demand.blocks, demand.tokens, now - self.stale_s
-        for place, position in enumerate(positions):
+        seen, blocks, tokens, oldest = list[Candidate](), demand.blocks, demand.tokens, now - self.stale_s
+        for position in positions:
             replica, cached, kv_usage, waiting = untried[position], 0, None, None
             if blocks:
                 cached = min(tokens, self.index.matched(replica.name, blocks) * demand.block_tokens)
             signals = replica.signals
             if signals is not None and signals.at >= oldest:
                 kv_usage, waiting = signals.kv_usage, signals.waiting
-            weight, in_flight = weights[place] if weights else 1.0, replica.in_flight
+            weight, in_flight = weights[len(seen)] if weights else 1.0, replica.in_flight
             if in_flight >= cap:
                 full += 1
             seen.append(Candidate(replica.name, weight, in_flight, replica.outstanding, cached, kv_usage, waiting))
@@ -184,6 +186,3 @@ class Serving:
     digest: str = ""
     budgets: Budgets | None = None
     tagging: Tagging = UNTAGGED
-
-
-_HASHED = READS_PREFIXES | READS_AFFINITY

@@ -183,7 +183,7 @@ def ceiling(book: PriceBook, releases: Sequence[Release], rates: Mapping[str, Ra
         max(read, default=None),
         max(written, default=None),
         tuple(rates[pool] for pool in sorted({release.pool for release in releases}) if pool in rates),
-        max((len((release.manifest.prompt.system or "").encode()) for release in releases), default=0),
+        max((len((release.system or "").encode()) for release in releases), default=0),
         max(stated) if stated and len(stated) == len(limits) else None,
     )
 

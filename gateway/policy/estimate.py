@@ -4,6 +4,7 @@ One estimator for each pool: its engines have one tokenizer, and its clients wri
 """
 
 from collections.abc import Sequence
+from math import trunc
 
 import msgspec
 
@@ -65,8 +66,8 @@ class Estimator:
 
     def expected(self, size: int, limit: int | None) -> tuple[int, int]:
         """Both (`prompt`, `output`), at once: every request is asked for them."""
-        output = self._output
-        return int(size * self._tokens / self._bytes) or 1, int(output) if limit is None or limit > output else limit
+        output, tokens = self._output, trunc(size * self._tokens / self._bytes) or 1
+        return tokens, trunc(output) if limit is None or limit > output else limit
 
     def settled(self, size: int, input_tokens: int, output_tokens: int) -> None:
         """An engine has counted a request whose body had so many bytes. One without a prompt teaches nothing of it."""

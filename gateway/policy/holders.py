@@ -20,6 +20,8 @@ SMOOTHING = 0.1
 """The part of the newest duration in the moving average: about the last twenty count."""
 SWEEP_AT = 1024
 """Holders of counters before the first look for those that are idle; after it, twice as many as were not."""
+TICKS = 6000
+"""A minute's, of 10 ms each: when a limit is there again is rounded up to one, so that few of them differ."""
 UNMETERED = -1.0
 """The end of a request that no limit of tokens counts."""
 
@@ -29,8 +31,9 @@ class Holder:
     """The counters of one key or team, and its limits as of the newest request.
 
     `request_s`: a moving average of how long its requests take. `most_requests` and `most_tokens` are `rpm` and `tpm`
-    as floats, 0.0 without them, since arithmetic of one kind is faster; `requests_line` and `tokens_line` begin what
-    clients are told of them, and `both` says that there are both.
+    as floats, 0.0 without them, since arithmetic of one kind is faster; `request_ticks` and `token_ticks` are how many
+    ticks it takes to refill one. `requests_line` and `tokens_line` begin what clients are told of them, and `both` says
+    that there are both.
     """
 
     kind: str
@@ -42,6 +45,8 @@ class Holder:
     tpm_s: float = 0.0
     most_requests: float = 0.0
     most_tokens: float = 0.0
+    request_ticks: float = 0.0
+    token_ticks: float = 0.0
     both: bool = False
     requests_line: bytes = b""
     tokens_line: bytes = b""
@@ -65,6 +70,7 @@ class Holder:
         self.quota = quota
         self.rpm, self.tpm, self.concurrency = quota.rpm, quota.tpm, quota.concurrency
         self.most_requests, self.most_tokens = float(self.rpm or 0), float(self.tpm or 0)
+        self.request_ticks, self.token_ticks = TICKS / (self.rpm or TICKS), TICKS / (self.tpm or TICKS)
         self.both = self.rpm is not None and self.tpm is not None
         self.requests_line, self.tokens_line = _line("requests", self.rpm or 0), _line("tokens", self.tpm or 0)
 

@@ -1,6 +1,6 @@
 """What rules know of a request: each member that a condition may read, and how it is read."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -20,49 +20,50 @@ Values = Mapping[str, Any]
 """Values by their dotted names (`key.team`, `local.windows`, `region`)."""
 
 
-REQUEST: dict[str, Callable[[Request], Hashable]] = {
-    "model": attrgetter("model"),
-    "endpoint": attrgetter("endpoint.path"),
-    "stream": attrgetter("stream"),
-    "body_bytes": lambda request: len(request.body),
-    "choices": attrgetter("choices"),
-    "max_tokens": lambda request: request.limit or 0,
+REQUEST: dict[str, tuple[str, Callable[[Any], Any] | None]] = {
+    "model": ("model", None),
+    "endpoint": ("endpoint.path", None),
+    "stream": ("stream", None),
+    "body_bytes": ("body", len),
+    "choices": ("choices", None),
+    "max_tokens": ("limit", lambda limit: limit or 0),
 }
-"""How each member of `req` is read."""
+"""What each member of `req` is: an attribute of a request, or what is made of it."""
 
 
 class Reader:
     """Reads members of `req`, `key` and `headers`, all of them at once, since every request is read.
 
-    `names` are their dotted names, in the order of what it finds.
+    `names` are their dotted names, in the order of `values`.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        found: dict[str, list[str]] = {"headers": [], "key": [], "req": []}
+        found: dict[str, list[str]] = {"key": [], "req": [], "headers": []}
         for name in sorted(names):
             root, _, member = name.partition(".")
             found[root].append(member)
         self.names = [f"{root}.{member}" for root, members in found.items() for member in members]
         self._headers = [member.encode() for member in found["headers"]]
-        self._key = [KEY[member][0] for member in found["key"]]
-        self._request = [REQUEST[member] for member in found["req"]]
+        read = [REQUEST[member] for member in found["req"]]
+        self._counts = len(found["key"]), len(read)
+        self._of_key = _getter([KEY[member][0] for member in found["key"]])
+        self._of_request = _getter([attribute for attribute, _ in read])
+        self._made = [*(None for _ in found["key"]), *(made for _, made in read), *(_text for _ in self._headers)]
 
     def read(self, request: Request, principal: Principal, header: Header) -> list[Hashable]:
-        """What they are, the headers in bytes: `value` makes text of them."""
-        found: list[Hashable] = []
+        """All that they are made of: what is equal here has equal `values`."""
+        of_key, of_request = self._of_key, self._of_request
+        found: list[Hashable] = [of_key and of_key(principal), of_request and of_request(request)]
         for wanted in self._headers:
             told = header(wanted)
             found.append(told[:HEADER_BYTES] if told else b"")
-        for attribute in self._key:
-            found.append(getattr(principal, attribute))
-        for read in self._request:
-            found.append(read(request))
         return found
 
-
-def value(raw: Any) -> Any:
-    """A value as a condition takes it: the bytes of a header are text."""
-    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+    def values(self, read: Sequence[Any]) -> list[Any]:
+        """What they are, as a condition takes them."""
+        (keys, requests), (of_key, of_request, *headers) = self._counts, read
+        flat = (*_several(of_key, keys), *_several(of_request, requests), *headers)
+        return [each if made is None else made(each) for made, each in zip(self._made, flat, strict=True)]
 
 
 def recorded(values: Values) -> dict[str, Any]:
@@ -75,3 +76,16 @@ def read_back(name: str, told: Any) -> Any:
     if name == "now":
         return datetime.fromisoformat(told)
     return tuple(told) if isinstance(told, list) else told
+
+
+def _getter(attributes: Sequence[str]) -> Callable[[Any], Hashable] | None:
+    """What reads so many attributes in one call: one as it is, several in a tuple, and None for none."""
+    return attrgetter(*attributes) if attributes else None
+
+
+def _several(read: Any, count: int) -> tuple[Any, ...]:
+    return () if not count else (read,) if count == 1 else read
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")

@@ -204,18 +204,18 @@ def prepare(request: Request, release: Release, served_model: str) -> bytes:
         return form.rewritten({name: str(value) for name, value in changes.items()}) if changes else request.body
     if request.stream and not request.wants_continuous_usage and wire in ("chat", "completions"):
         changes["stream_options"] = {**request.stream_options, **_COUNTED_IN_EVERY_CHUNK}
-    if release.manifest.prompt.system is not None:
-        changes.update(_with_system(wire, request.fields, release.manifest.prompt.system))
+    if (system := release.system) is not None:
+        changes.update(_with_system(wire, request.fields, system))
     return _encode({**request.fields, **changes}) if changes else request.body
 
 
 def _defaults(wire: Wire, fields: Mapping[str, Any], release: Release) -> dict[str, Any]:
     """The release's sampling for what the request leaves open."""
-    changes: dict[str, Any] = {}
-    if not release.sampling or wire not in _SAMPLING:
+    changes, sampling = dict[str, Any](), release.sampling
+    if not sampling or wire not in _SAMPLING:
         return changes
     names = _SAMPLING[wire]
-    for name, value in release.sampling.items():
+    for name, value in sampling.items():
         if name in names and names[name] not in fields:
             changes[names[name]] = value
     if "max_tokens" in changes and "max_completion_tokens" in fields:

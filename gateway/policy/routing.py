@@ -204,9 +204,9 @@ def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
         if waiting and each.waiting > each.in_flight:  # type: ignore[operator]
             cost += tokens * (each.waiting - each.in_flight)  # type: ignore[operator]
         scores.append(-cost / each.weight)
-    position = _highest(scores, ask.turn)
-    reason = _reason(candidates[position], cap, capped) if hits else "load"
-    return Choice(position, tuple(scores), reason + _UNSAID[kv, waiting])
+    best = _highest(scores, ask.turn)
+    reason = _reason(candidates[best], cap, capped) if hits else "load"
+    return Choice(best, tuple(scores), reason + _UNSAID[kv][waiting])
 
 
 def terms(candidates: Sequence[Candidate], ask: Ask) -> list[dict[str, float | str | bool | None]]:
@@ -250,7 +250,7 @@ READS_PREFIXES = frozenset({score})
 """The policies that read `Candidate.cached`."""
 READS_AFFINITY = frozenset({consistent_hash, session_affinity})
 """The policies that read `Ask.affinity`."""
-_UNSAID = {(True, True): "", (False, True): " no_kv", (True, False): " no_waiting", (False, False): " no_kv no_waiting"}
+_UNSAID = (" no_kv no_waiting", " no_kv"), (" no_waiting", "")  # by whether the use of caches and who waits is known
 
 
 def _highest(scores: Sequence[float], turn: int) -> int:

@@ -1,11 +1,11 @@
 """Rules of a model that read the same members: the first of them that holds, remembered by what they read."""
 
 from bisect import bisect_left, bisect_right
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Generic, TypeVar
 
 from gateway.policy.inputs import WIDE, Values
 from gateway.settings import conditions
@@ -18,25 +18,36 @@ First = tuple[int | None, tuple[int, ...]]
 """The place of the first rule that holds, and of those before it that could not be evaluated."""
 
 
-class Memory(OrderedDict[Hashable, Any]):
-    """What was found for a key; the one that was not asked for longest goes first."""
+Found = TypeVar("Found")
+
+
+class Memory(Generic[Found]):
+    """What was found for a key, of `most` keys at most: of the half of them that was asked for last, all.
+
+    They are in two dictionaries. What is asked for is in the `newest` one, or comes into it, and when that has its half
+    the older one goes: so a key that is there costs one look, and nothing has to be moved.
+    """
 
     def __init__(self, most: int) -> None:
-        super().__init__()
-        self.most = most
+        self._half = max(1, most // 2)
+        self.newest: dict[Hashable, Found] = {}
+        self._older: dict[Hashable, Found] = {}
 
-    def recall(self, key: Hashable) -> Any:
+    def __len__(self) -> int:
+        return len(self.newest) + sum(key not in self.newest for key in self._older)
+
+    def recall(self, key: Hashable) -> Found | None:
         """None for what is not known."""
-        found = self.get(key)
-        if found is not None:
-            self.move_to_end(key)
+        found = self.newest.get(key)
+        if found is None and (found := self._older.get(key)) is not None:
+            self.keep(key, found)
         return found
 
-    def keep(self, key: Hashable, found: Any) -> None:
-        """Remember it, and forget another one where there are too many."""
-        self[key] = found
-        if len(self) > self.most:
-            self.popitem(last=False)
+    def keep(self, key: Hashable, found: Found) -> None:
+        """Remember it, and forget those that were not asked for longest where there are too many."""
+        if len(self.newest) >= self._half:
+            self.newest, self._older = {}, self.newest
+        self.newest[key] = found
 
 
 class Spans:
@@ -81,7 +92,7 @@ class Group:
         self.timed = timed
         self.members: list[Member] = []
         self.buckets: dict[str, list[Member]] = defaultdict(list)
-        self.memory: Memory | None = None
+        self.memory: Memory[First] | None = None
         self._keys: list[tuple[str, list[int] | None]] = []
 
     def remember(self, most: int) -> None:
@@ -101,7 +112,7 @@ class Group:
                 for name, among in self._keys
             ],
         )
-        found: First | None = self.memory.recall(key)
+        found = self.memory.recall(key)
         if found is None:
             found = self._first(values, span)
             self.memory.keep(key, found)

@@ -112,7 +112,7 @@ class Book:
         self._on_error = on_error
         self._numbers = itertools.count()
         self._now: dict[str, tuple[float, float, Moment]] = {}
-        self._decisions = self._moments = Memory(AT_LEAST)
+        self._decisions, self._moments = Memory[Decision](AT_LEAST), Memory[Moment](AT_LEAST)
 
     def remember(self, decisions: int, answers: int) -> None:
         """How many decisions it may remember, and how many answers each of its groups."""
@@ -127,15 +127,14 @@ class Book:
         turn = self._now.get(region)
         if turn is None or not turn[0] <= now < turn[1]:
             turn = self._turn(region, now)
-        moment = turn[2]
-        raw = self._reader.read(request, principal, header)
-        key = (moment.number, *raw)
-        found: Decision | None = self._decisions.get(key)
-        if found is not None:
-            self._decisions.move_to_end(key)
+        moment, read = turn[2], self._reader.read(request, principal, header)
+        if self._wide:
+            found = self._decide(moment, read)
         else:
-            found = self._decide(moment, raw)
-            if not self._wide:
+            key = (moment.number, *read)
+            known = self._decisions.newest.get(key) or self._decisions.recall(key)
+            found = known or self._decide(moment, read)
+            if known is None:
                 self._decisions.keep(key, found)
         for rule in found.errors:
             self._on_error(self.model, rule)
@@ -174,8 +173,8 @@ class Book:
         span = 0 if since is None else bisect_right(self.spans.bounds, datetime.fromisoformat(since).timestamp())
         return span, {name: facts.read_back(name, inputs[name]) for name in (*self.of_moment, *self.of_request)}
 
-    def _decide(self, moment: Moment, raw: Sequence[Any]) -> Decision:
-        asked = zip(self.of_request, map(facts.value, raw), strict=True)
+    def _decide(self, moment: Moment, read: Sequence[Any]) -> Decision:
+        asked = zip(self.of_request, self._reader.values(read), strict=True)
         made = self.settle(moment.region, moment.span, {**moment.values, **dict(asked)})
         ruled = Ruled(self.model, made.rule, made.release, made.region, made.inputs)
         return replace(made, ruled=msgspec.Raw(_encode(ruled)))
@@ -187,7 +186,7 @@ class Book:
         local = self._calendars.at(region, now)
         values = {name: self._seen(name, region, minute, local) for name in self.of_moment}
         key = (region, span, *values.values())
-        moment: Moment | None = self._moments.recall(key)
+        moment = self._moments.recall(key)
         if moment is None:
             moment = Moment(next(self._numbers), region, span, values)
             self._moments.keep(key, moment)

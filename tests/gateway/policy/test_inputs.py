@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.policy import inputs
+from gateway.policy.auth import Principal
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.policy.inputs import HEADER_BYTES
 from gateway.policy.request import parse
+from gateway.policy.shapes import Request
 from gateway.settings import conditions
 from tests.gateway.builders import principal
 from tests.gateway.ruled import header, request
@@ -17,8 +19,14 @@ from tests.gateway.ruled import header, request
 def _value(name: str, asked: object = None, **headers: str) -> object:
     reader = inputs.Reader([name])
     assert reader.names == [name]
-    (raw,) = reader.read(asked or request(), principal(team="sales"), header(**headers))  # type: ignore[arg-type]
-    return inputs.value(raw)
+    (found,) = _values(reader, asked or request(), principal(team="sales"), header(**headers))  # type: ignore[arg-type]
+    return found
+
+
+def _values(reader: inputs.Reader, asked: Request, who: Principal, header: inputs.Header) -> list[object]:
+    read = reader.read(asked, who, header)
+    assert hash(tuple(read)) is not None, "what was decided is remembered by it"
+    return reader.values(read)
 
 
 def test_every_member_of_a_condition_is_read_and_has_its_type() -> None:
@@ -74,14 +82,14 @@ def test_responses_and_forms_have_limits_of_their_own() -> None:
 
 def test_a_header_is_read_to_a_limit_and_is_always_text() -> None:
     reader = inputs.Reader(["headers.x-tier"])
-    (raw,) = reader.read(request(), principal(), {b"x-tier": b"\xff" + b"a" * 10_000}.get)
-    assert inputs.value(raw) == "\ufffd" + "a" * (HEADER_BYTES - 1)
+    (found,) = _values(reader, request(), principal(), {b"x-tier": b"\xff" + b"a" * 10_000}.get)
+    assert found == "\ufffd" + "a" * (HEADER_BYTES - 1)
 
 
 def test_what_is_read_together_is_in_the_order_of_its_names() -> None:
     reader = inputs.Reader(["req.model", "key.team", "headers.x-tier", "key.id", "req.choices", "headers.x-intent"])
-    raw = reader.read(request(n=2), principal(team="sales", key_id="k1"), header(x_tier="gold"))
-    assert dict(zip(reader.names, map(inputs.value, raw), strict=True)) == {
+    found = _values(reader, request(n=2), principal(team="sales", key_id="k1"), header(x_tier="gold"))
+    assert dict(zip(reader.names, found, strict=True)) == {
         "headers.x-intent": "", "headers.x-tier": "gold", "key.id": "k1", "key.team": "sales",
         "req.choices": 2, "req.model": "faq",
     }  # fmt: skip

@@ -23,13 +23,17 @@ def _group(*texts: str) -> Group:
     return group
 
 
-def test_the_one_that_was_not_asked_for_longest_is_forgotten() -> None:
-    memory = Memory(2)
-    for name in "ab":
-        memory.keep(name, name)
-    assert memory.recall("a") == "a"
-    memory.keep("c", "c")
-    assert [memory.recall(name) for name in "abc"] == ["a", None, "c"]
+@given(st.integers(2, 9), st.lists(st.integers(0, 12), max_size=80))
+def test_the_half_that_was_asked_for_last_is_remembered_and_no_more_than_all(most: int, asked: list[int]) -> None:
+    memory, latest = Memory[str](most), list[int]()
+    for key in asked:
+        found = memory.recall(key)
+        assert found in (None, str(key))
+        assert found is not None or key not in latest[-(most // 2) :]
+        if found is None:
+            memory.keep(key, str(key))
+        latest = [each for each in latest if each != key] + [key]
+        assert len(memory) <= most
 
 
 def test_rules_that_read_the_same_are_one_group() -> None:
