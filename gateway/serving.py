@@ -146,7 +146,8 @@ class ReplicaPool:
         if len(positions) <= 1:
             return Route(positions[0], untried[positions[0]], demand, self.index) if positions else None
         cap, full = UNBOUNDED if self.queue is None else self.queue.cap, 0
-        seen, blocks, tokens, oldest = list[Candidate](), demand.blocks, demand.tokens, now - self.stale_s
+        seen: list[Candidate] = []
+        blocks, tokens, oldest = demand.blocks, demand.tokens, now - self.stale_s
         for position in positions:
             replica, cached, kv_usage, waiting = untried[position], 0, None, None
             if blocks:

@@ -14,7 +14,6 @@ holds for true numbers too. More than was reserved leaves the bucket in debt: th
 """
 
 import heapq
-import math
 from dataclasses import dataclass, field
 
 MINUTE_S = 60.0
@@ -22,54 +21,54 @@ MINUTE_S = 60.0
 
 @dataclass(slots=True)
 class Bucket:
-    """One limit per minute of one holder.
+    """What of one limit per minute is taken and not refilled yet, and in which order. It knows of no limit and no time.
 
-    All that is ever taken is laid end to end, up to `charged`, and refilled in that order, up to `paid`. What lies
-    between still weighs, but for the holes in it, (start, size) each: what was given back before its turn came.
+    All that is ever taken is laid end to end, up to `charged`, and refilled in that order. What is not refilled yet is
+    its `weight`, but for the holes in it, (start, size) each: what was given back before its turn came.
     """
 
-    limit: int = 1
     charged: float = 0.0
-    paid: float = 0.0
-    at: float = -math.inf
+    weight: float = 0.0
+    """0 when the bucket is full."""
     holes: list[tuple[float, float]] = field(default_factory=list)
     spared: float = 0.0
     """The size of all holes."""
-    left: float = 0.0
-    """The room when it was last looked at, without what was taken since."""
 
-    def room(self, limit: int, now: float) -> float:
-        """What may be taken now under a limit per minute; below 0 in debt."""
-        self.limit = limit
-        self.left = left = limit - self.weight(now)
-        return left
+    @property
+    def paid(self) -> float:
+        """Up to where it is refilled."""
+        return self.charged - self.weight - self.spared
 
-    def weight(self, now: float) -> float:
-        """What is taken and not refilled yet; 0 when the bucket is full."""
-        if now > self.at:
-            paid, holes = self.paid + (now - self.at) * self.limit / MINUTE_S, self.holes
-            while holes and holes[0][0] <= paid:
-                paid += self._skip()
-            self.paid = paid if paid < self.charged else self.charged
-            self.at = now
-        return self.charged - self.paid - self.spared
+    def refill(self, amount: float) -> None:
+        """Refill so much, if so much is taken."""
+        if not self.holes:
+            weight = self.weight - amount
+            self.weight = weight if weight > 0.0 else 0.0
+            return
+        paid, holes = self.paid + amount, self.holes
+        while holes and holes[0][0] <= paid:
+            size = heapq.heappop(holes)[1]
+            paid += size
+            self.spared = self.spared - size if holes else 0.0  # adds up anew when there is none
+        self.weight = max(0.0, self.charged - paid - self.spared)
 
-    def true_up(self, end: float, spare: float, now: float) -> None:
+    def take(self, amount: float) -> float:
+        """Take so much: where it ends."""
+        self.weight += amount
+        self.charged += amount
+        return self.charged
+
+    def true_up(self, end: float, spare: float) -> None:
         """Give back what the reservation up to `end` took too much, as far as it still weighs; or take what lacks."""
         if spare <= 0.0:
-            self.charged -= spare
+            self.take(-spare)
             return
-        self.weight(now)
-        unpaid = end - self.paid
-        spare = spare if spare < unpaid else unpaid
+        spare = min(spare, end - self.paid)
+        if spare <= 0.0:
+            return
+        self.weight = max(0.0, self.weight - spare)
         if end == self.charged:
             self.charged -= spare
-        elif spare > 0.0:
+        else:
             heapq.heappush(self.holes, (end - spare, spare))
             self.spared += spare
-
-    def _skip(self) -> float:
-        """Pass over the first hole. The size of those that are left adds up anew when there is none."""
-        size = heapq.heappop(self.holes)[1]
-        self.spared = self.spared - size if self.holes else 0.0
-        return size

@@ -5,15 +5,16 @@ monotonic clock.
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from gateway.policy.buckets import MINUTE_S, Bucket
 from gateway.settings.limits import Quota
 
 SLACK = 1e-3
 """Of a request or token: what rounding may take from a bucket must refuse nobody who has waited as long as was said."""
-_LEAST = -SLACK
 SOONEST_S, LATEST_S = 1, 60
 """The bounds of a Retry-After that is an average, and no promise."""
 SMOOTHING = 0.1
@@ -22,150 +23,168 @@ SWEEP_AT = 1024
 """Holders of counters before the first look for those that are idle; after it, twice as many as were not."""
 TICKS = 6000
 """A minute's, of 10 ms each: when a limit is there again is rounded up to one, so that few of them differ."""
-UNMETERED = -1.0
-"""The end of a request that no limit of tokens counts."""
+AT_ONCE = 1e300
+"""A second: what is refilled so fast is no limit."""
 
 
 @dataclass(slots=True)
 class Holder:
     """The counters of one key or team, and its limits as of the newest request.
 
-    `request_s`: a moving average of how long its requests take. `most_requests` and `most_tokens` are `rpm` and `tpm`
-    as floats, 0.0 without them, since arithmetic of one kind is faster; `request_ticks` and `token_ticks` are how many
-    ticks it takes to refill one. `requests_line` and `tokens_line` begin what clients are told of them, and `both` says
-    that there are both.
+    What is refilled is known until `at`. `asked` requests weigh: a bucket that never has holes. What may weigh at once,
+    `requests_most` and `tokens_most`, is all of a limit or this gateway's share of it; `bound` is that with the slack,
+    and `whole` what clients are told of when nothing weighs. Each is infinite without a limit.
+
+    `requests_line` and `tokens_line` begin what clients are told, `request_ticks` and `token_ticks` are how many ticks
+    it takes to refill one, and `both` says that both are limited. `request_s` is a moving average of how long its
+    requests take. All are floats, since arithmetic of one kind is faster.
     """
+
+    HERE: ClassVar[str] = ""
+    """Where it is counted, in what clients are told."""
 
     kind: str
     name: str
     quota: Quota
     rpm: int | None = None
     tpm: int | None = None
-    rpm_s: float = 0.0
-    tpm_s: float = 0.0
-    most_requests: float = 0.0
-    most_tokens: float = 0.0
+    concurrency: int | None = None
+    slots: int = sys.maxsize
+    requests_most: float = math.inf
+    requests_bound: float = math.inf
+    requests_whole: float = math.inf
+    tokens_most: float = math.inf
+    tokens_bound: float = math.inf
+    tokens_whole: float = math.inf
+    requests_s: float = AT_ONCE
+    tokens_s: float = AT_ONCE
+    requests_limit: float = 0.0
+    tokens_limit: float = 0.0
     request_ticks: float = 0.0
     token_ticks: float = 0.0
     both: bool = False
     requests_line: bytes = b""
     tokens_line: bytes = b""
-    concurrency: int | None = None
-    requests: Bucket = field(default_factory=Bucket)
+    at: float = 0.0
+    asked: float = 0.0
     tokens: Bucket = field(default_factory=Bucket)
     in_flight: int = 0
     request_s: float | None = None
 
     def under(self, quota: Quota, now: float) -> None:
         """Count by these limits from now on; what was used stays used, and what was refilled was so at the old rate."""
-        self.requests.weight(now)
-        self.tokens.weight(now)
+        self.look(now)
         self.limit(quota)
-        self.rpm_s, self.tpm_s = self.most_requests / MINUTE_S, self.most_tokens / MINUTE_S
-        self.requests.limit = self.rpm or self.requests.limit
-        self.tokens.limit = self.tpm or self.tokens.limit
+        self.allow(quota.rpm, quota.tpm, quota.concurrency)
 
     def limit(self, quota: Quota) -> None:
-        """Note what its limits are."""
+        """Note what its limits are. What was not limited until now has used nothing of them."""
+        if self.rpm is None:
+            self.asked = 0.0
+        if self.tpm is None:
+            self.tokens.refill(math.inf)
         self.quota = quota
         self.rpm, self.tpm, self.concurrency = quota.rpm, quota.tpm, quota.concurrency
-        self.most_requests, self.most_tokens = float(self.rpm or 0), float(self.tpm or 0)
+        self.requests_limit, self.tokens_limit = float(self.rpm or 0), float(self.tpm or 0)
         self.request_ticks, self.token_ticks = TICKS / (self.rpm or TICKS), TICKS / (self.tpm or TICKS)
         self.both = self.rpm is not None and self.tpm is not None
         self.requests_line, self.tokens_line = _line("requests", self.rpm or 0), _line("tokens", self.tpm or 0)
 
+    def allow(self, requests: int | None, tokens: int | None, slots: int | None) -> None:
+        """Let so much weigh at once from now on, and be refilled each minute; None: whatever comes."""
+        self.slots = sys.maxsize if slots is None else slots
+        self.requests_most, self.requests_s = _float(requests), AT_ONCE if requests is None else requests / MINUTE_S
+        self.tokens_most, self.tokens_s = _float(tokens), AT_ONCE if tokens is None else tokens / MINUTE_S
+        self.requests_bound, self.tokens_bound = self.requests_most + SLACK, self.tokens_most + SLACK
+        self.requests_whole, self.tokens_whole = self.requests_most, self.tokens_most
+
     def take(self, tokens: float, now: float) -> float | None:
         """Take one request of so many tokens from every limit: where it ends in the bucket of tokens.
 
-        `UNMETERED` without a limit of tokens; None, and nothing is taken, where a limit has no room. `Bucket.room` is
-        written out, since every request comes by: the bucket of requests never has holes, and what is refilled since a
-        moment need be noted when the bucket is full only, since until then it grows evenly. A `now` from before that
-        moment, of a request that took long to arrive, refills nothing.
+        None, and nothing is taken, where a limit has no room. `look` and `Bucket` are written out, since every request
+        comes by. A `now` from before the last look, of a request that took long to arrive, refills nothing.
         """
-        in_flight, end = self.in_flight, UNMETERED
-        if self.concurrency is not None and in_flight >= self.concurrency:
+        bucket, in_flight = self.tokens, self.in_flight
+        if in_flight >= self.slots:
             return None
-        tpm, most = self.tpm, self.most_requests
-        if tpm is not None:
-            bucket = self.tokens
-            charged = bucket.charged
-            if bucket.holes:
-                left = bucket.room(tpm, now) - tokens
-            else:
-                left, paid = self.most_tokens - tokens, bucket.paid + (now - bucket.at) * self.tpm_s
-                if paid >= charged:
-                    bucket.paid, bucket.at = charged, now
-                else:
-                    left -= charged - (paid if paid > bucket.paid else bucket.paid)
-            if left < _LEAST:
-                return None
-            end = charged + tokens
-        if most:
-            requests = self.requests
-            asked, paid, room = requests.charged, requests.paid + (now - requests.at) * self.rpm_s, most - 1.0
-            if paid >= asked:
-                requests.paid, requests.at = asked, now
-            else:
-                room -= asked - (paid if paid > requests.paid else requests.paid)
-            if room < _LEAST:
-                return None
-            requests.left = room
-            requests.charged = asked + 1.0
-        if tpm is not None:
-            bucket.left, bucket.charged = left, end
-        self.in_flight = in_flight + 1
+        if bucket.holes:
+            self.look(now)
+        if now < self.at:
+            now = self.at
+        passed = now - self.at
+        weight = bucket.weight - passed * self.tokens_s
+        weight = weight + tokens if weight > 0.0 else tokens
+        asked = self.asked - passed * self.requests_s
+        asked = asked + 1.0 if asked > 0.0 else 1.0
+        if weight > self.tokens_bound or asked > self.requests_bound:
+            return None
+        self.at, self.asked, self.in_flight = now, asked, in_flight + 1
+        bucket.weight = weight
+        bucket.charged = end = bucket.charged + tokens
         return end
 
-    def put_back(self, tokens: int) -> None:
-        """Undo `take`, before anything else happens. The next look sees what is left."""
+    def put_back(self, tokens: float) -> None:
+        """Undo `take`, before anything else happens."""
         self.in_flight -= 1
-        if self.rpm is not None:
-            self.requests.charged -= 1.0
-        if self.tpm is not None:
-            self.tokens.charged -= tokens
+        self.asked -= 1.0
+        self.tokens.take(-tokens)
 
     def settle(self, end: float, spare: int, took_s: float, now: float) -> None:
         """One of its requests is over: of its reservation, which ends at `end`, so many tokens are spare, or lack."""
         self.in_flight -= 1
         mean, bucket = self.request_s, self.tokens
         self.request_s = took_s if mean is None else mean + SMOOTHING * (took_s - mean)
-        # What is refilled already cannot go back: most requests end here, unless their bucket is nearly used up. It is
-        # noted when the bucket is next looked at, and is hence reckoned.
+        weight, refilled = bucket.weight, (now - self.at) * self.tokens_s
+        # Both are what `look` and `Bucket.true_up` do. What is refilled already cannot go back, and most requests end
+        # there, unless their bucket is nearly used up; what lacks is not refilled by what came before it.
         if spare > 0:
-            if end > bucket.paid + (now - bucket.at) * self.tpm_s:
-                bucket.true_up(end, spare, now)
-        elif spare < 0 <= end:
-            bucket.true_up(end, spare, now)
+            if end > bucket.charged - weight - bucket.spared + refilled:
+                self.look(now)
+                bucket.true_up(end, spare)
+        elif spare:
+            if bucket.holes:
+                self.look(now)
+                bucket.true_up(end, spare)
+            else:
+                bucket.weight = (weight if weight > refilled else refilled) - spare
+                bucket.charged -= spare
 
     def look(self, now: float) -> None:
-        """See how much room its limits have."""
-        if self.rpm is not None:
-            self.requests.room(self.rpm, now)
-        if self.tpm is not None:
-            self.tokens.room(self.tpm, now)
+        """See what is refilled by now."""
+        passed = now - self.at
+        if passed > 0.0:
+            self.at = now
+            self.asked = max(0.0, self.asked - passed * self.requests_s)
+            self.tokens.refill(passed * self.tokens_s)
 
     def idle(self, now: float) -> bool:
         """Whether forgetting it changes nothing that is limited."""
-        return not self.in_flight and self.requests.weight(now) <= 0.0 and self.tokens.weight(now) <= 0.0
+        self.look(now)
+        return not (self.in_flight or self.asked or self.tokens.weight)
 
     def waits(self, tokens: int, now: float) -> Iterator[tuple[float, str, str]]:
         """(seconds, limit, message) of every limit that refuses; infinite for what can never pass."""
+        self.look(now)
         whose = f"{self.kind} {self.name!r}"
-        if self.concurrency is not None and self.in_flight >= self.concurrency:
+        if self.concurrency is not None and self.in_flight >= self.slots:
             # Little's law: L requests that take W seconds each end at L / W per second.
-            soon = SOONEST_S if self.request_s is None else self.request_s / self.in_flight
+            soon = SOONEST_S if self.request_s is None else self.request_s / max(self.in_flight, self.concurrency)
             told = f"{whose} may have {self.concurrency} requests in flight, and has them: wait until one has ended"
             yield min(max(soon, SOONEST_S), LATEST_S), f"{self.kind}.concurrency", told
-        if self.rpm is not None and (lacking := 1.0 - SLACK - self.requests.room(self.rpm, now)) > 0.0:
+        if self.rpm is not None and (lacking := self.asked + 1.0 - self.requests_bound) > 0.0:
             told = f"{whose} is limited to {self.rpm} requests per minute, and they are used up"
             yield lacking * MINUTE_S / self.rpm, f"{self.kind}.requests", told
-        if self.tpm is not None and (lacking := tokens - SLACK - (room := self.tokens.room(self.tpm, now))) > 0.0:
+        if self.tpm is not None and (lacking := self.tokens.weight + tokens - self.tokens_bound) > 0.0:
             told = f"{whose} is limited to {self.tpm} tokens per minute, and this request may take {tokens}"
             if tokens > self.tpm:
                 yield math.inf, f"{self.kind}.tokens", f"{told}: it can never pass, ask for fewer tokens"
             else:
-                left = max(0, math.floor(room))
-                yield lacking * MINUTE_S / self.tpm, f"{self.kind}.tokens", f"{told}, of which {left} are left now"
+                left = max(0, math.floor(self.tokens_most - self.tokens.weight))
+                yield (
+                    lacking * MINUTE_S / self.tpm,
+                    f"{self.kind}.tokens",
+                    f"{told}, of which {left} are left {self.HERE}now",
+                )
 
 
 class Holders:
@@ -197,6 +216,10 @@ class Holders:
         """Forget those that are idle."""
         self.held = {name: holder for name, holder in self.held.items() if not holder.idle(now)}
         self._sweep_at = max(SWEEP_AT, 2 * len(self.held))
+
+
+def _float(limit: int | None) -> float:
+    return math.inf if limit is None else float(limit)
 
 
 def _line(kind: str, limit: int) -> bytes:

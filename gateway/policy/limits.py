@@ -9,12 +9,13 @@ shares of the limits (`shares`). Times are seconds of one monotonic clock.
 import math
 from collections.abc import Callable, Sequence
 from math import floor
+from operator import itemgetter
 
 import msgspec
 
 from gateway.contracts.errors import RateLimited
 from gateway.policy.auth import Principal
-from gateway.policy.holders import SLACK, SOONEST_S, TICKS, UNMETERED, Holder, Holders
+from gateway.policy.holders import SLACK, SOONEST_S, TICKS, Holder, Holders
 from gateway.settings.limits import Quota
 
 WHOLE = 2.0**52
@@ -29,9 +30,9 @@ class Reservation(msgspec.Struct, gc=False):
     tokens: int
     at: float
     key: Holder | None = None
-    key_end: float = UNMETERED
+    key_end: float = 0.0
     team: Holder | None = None
-    team_end: float = UNMETERED
+    team_end: float = 0.0
     open: bool = True
 
 
@@ -63,13 +64,13 @@ class Admission:
             if team is None or team.quota is not shared:
                 team = self.teams.of(principal.team, shared, now)
         amount = float(tokens)
-        key_end = UNMETERED if key is None else key.take(amount, now)
+        key_end = 0.0 if key is None else key.take(amount, now)
         if key_end is not None:
-            team_end = UNMETERED if team is None else team.take(amount, now)
+            team_end = 0.0 if team is None else team.take(amount, now)
             if team_end is not None:
                 return Reservation(tokens, now, key, key_end, team, team_end)
             if key is not None:
-                key.put_back(tokens)
+                key.put_back(amount)
         raise _refusal([holder for holder in (key, team) if holder is not None], tokens, now)
 
     def settle(self, reservation: Reservation, tokens: int | None, now: float) -> None:
@@ -109,34 +110,32 @@ def told(key: Holder | None, team: Holder | None) -> bytes:
     if key is None or not key.both or (team is not None and not team.both):
         return _some(key, team)
     limited = metered = key
-    requests, tokens = key.requests.left, key.tokens.left
+    requests, tokens = key.requests_whole - key.asked, key.tokens_whole - key.tokens.weight
     if team is not None:
-        if (left := team.requests.left) < requests:
+        if (left := team.requests_whole - team.asked) < requests:
             limited, requests = team, left
-        if (left := team.tokens.left) < tokens:
+        if (left := team.tokens_whole - team.tokens.weight) < tokens:
             metered, tokens = team, left
     return _BOTH % (
         limited.requests_line,
         floor(requests + SLACK),
-        _resets_requests[(limited.most_requests - requests) * limited.request_ticks + _UP + WHOLE - WHOLE],
+        _resets_requests[(limited.requests_limit - requests) * limited.request_ticks + _UP + WHOLE - WHOLE],
         metered.tokens_line,
         floor(tokens + SLACK),
-        _resets_tokens[(metered.most_tokens - tokens) * metered.token_ticks + _UP + WHOLE - WHOLE],
+        _resets_tokens[(metered.tokens_limit - tokens) * metered.token_ticks + _UP + WHOLE - WHOLE],
     )
 
 
 def _some(*holders: Holder | None) -> bytes:
     """The same of limits that were looked at: some may have no room, and some no limit of requests, or of tokens."""
     told, asked = b"", [each for each in holders if each is not None]
-    if of_requests := [each for each in asked if each.rpm is not None]:
-        least = min(of_requests, key=lambda each: each.requests.left)
-        left = least.requests.left
-        ticks = (least.most_requests - left) * least.request_ticks + _UP + WHOLE - WHOLE
+    if rooms := [(each.requests_whole - each.asked, each) for each in asked if each.rpm is not None]:
+        left, least = min(rooms, key=itemgetter(0))
+        ticks = (least.requests_limit - left) * least.request_ticks + _UP + WHOLE - WHOLE
         told += _ONE % (least.requests_line, max(0, floor(left + SLACK)), _resets_requests[ticks])
-    if of_tokens := [each for each in asked if each.tpm is not None]:
-        least = min(of_tokens, key=lambda each: each.tokens.left)
-        left = least.tokens.left
-        ticks = (least.most_tokens - left) * least.token_ticks + _UP + WHOLE - WHOLE
+    if rooms := [(each.tokens_whole - each.tokens.weight, each) for each in asked if each.tpm is not None]:
+        left, least = min(rooms, key=itemgetter(0))
+        ticks = (least.tokens_limit - left) * least.token_ticks + _UP + WHOLE - WHOLE
         told += _ONE % (least.tokens_line, max(0, floor(left + SLACK)), _resets_tokens[ticks])
     return told
 

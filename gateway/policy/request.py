@@ -211,7 +211,8 @@ def prepare(request: Request, release: Release, served_model: str) -> bytes:
 
 def _defaults(wire: Wire, fields: Mapping[str, Any], release: Release) -> dict[str, Any]:
     """The release's sampling for what the request leaves open."""
-    changes, sampling = dict[str, Any](), release.sampling
+    changes: dict[str, Any] = {}
+    sampling = release.sampling
     if not sampling or wire not in _SAMPLING:
         return changes
     names = _SAMPLING[wire]

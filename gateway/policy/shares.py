@@ -19,8 +19,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.policy.buckets import MINUTE_S
-from gateway.policy.holders import LATEST_S, SLACK, SOONEST_S, UNMETERED, Holder
+from gateway.policy.holders import LATEST_S, SLACK, Holder
 from gateway.settings.limits import Quota
 
 AHEAD_S = 1.0
@@ -67,12 +66,12 @@ class SharedHolder(Holder):
         "_lacks", "_rates", "_taken", "_typical", "dry_until", "free", "has", "hot", "looked_at", "pressed", "said_at",
         "used_at",
     )  # fmt: skip
+    HERE = "here "
 
     def __init__(self, kind: str, name: str, quota: Quota) -> None:
         Holder.__init__(self, kind, name, quota)
         self.has: Three = NONE
         self.free: Three = NONE
-        self.requests.limit = self.tokens.limit = 0
         self.dry_until = self.said_at = self.used_at = -math.inf
         self.pressed = self.hot = False
         self.looked_at: float | None = None
@@ -91,47 +90,29 @@ class SharedHolder(Holder):
 
     def under(self, quota: Quota, now: float) -> None:
         """Count by these limits from now on. A share is never larger than its limit."""
+        self.look(now)
         self.limit(quota)
-        self.has = _three(min(pair) for pair in zip(self.has, self.limits, strict=True))
+        self.hold(self.has, now)
 
     def hold(self, has: Three, now: float) -> None:
         """Have these shares from now on: what was refilled until now was at the old rate."""
-        self.requests.weight(now)
-        self.tokens.weight(now)
+        self.look(now)
         self.has = _three(min(pair) for pair in zip(has, self.limits, strict=True))
-        self.requests.limit, self.tokens.limit = self.has[0], self.has[1]
+        limited = self.rpm is not None, self.tpm is not None, self.concurrency is not None
+        self.allow(*(share if limit else None for share, limit in zip(self.has, limited, strict=True)))
+        self.requests_whole += self.free[0]
+        self.tokens_whole += self.free[1]
 
     def take(self, tokens: float, now: float) -> float | None:
         """As `Holder.take`, of the shares."""
-        requests, metered, slots = self.has
-        if self.concurrency is not None and self.in_flight >= slots:
-            return None
-        if self.rpm is not None and self.requests.room(requests, now) < 1.0 - SLACK:
-            return None
-        if self.tpm is not None and self.tokens.room(metered, now) < tokens - SLACK:
-            return None
-        end, taken, self._typical = UNMETERED, self._taken, math.ceil(tokens)
-        if self.rpm is not None:
-            self.requests.charged += 1.0
-            self.requests.left += self.free[0] - 1.0
-        if self.tpm is not None:
-            self.tokens.charged = end = self.tokens.charged + tokens
-            self.tokens.left += self.free[1] - tokens
-        taken[0] += 1
-        taken[1] += self._typical
-        taken[2] += 1
-        self.used_at = now
-        self.in_flight += 1
+        end = Holder.take(self, tokens, now)
+        if end is not None:
+            taken, self._typical = self._taken, math.ceil(tokens)
+            taken[0] += 1
+            taken[1] += self._typical
+            taken[2] += 1
+            self.used_at = now
         return end
-
-    def look(self, now: float) -> None:
-        """See how much room there is: here, and what was nobody's when that was last heard."""
-        if self.rpm is not None:
-            self.requests.room(self.has[0], now)
-            self.requests.left += self.free[0]
-        if self.tpm is not None:
-            self.tokens.room(self.has[1], now)
-            self.tokens.left += self.free[1]
 
     def idle(self, now: float) -> bool:
         """Whether forgetting it changes nothing: it holds no share."""
@@ -176,8 +157,8 @@ class SharedHolder(Holder):
 
     def heard(self, ask: Ask, answer: Answer, now: float) -> bool:
         """Have what was answered. Whether that is all that was needed."""
-        self.hold(answer.has, now)
         self.free = _three(max(0, each) for each in answer.free)
+        self.hold(answer.has, now)
         got = all(
             after - before >= need for before, after, need in zip(ask.has, answer.has, ask.need, strict=True) if need
         )
@@ -188,35 +169,20 @@ class SharedHolder(Holder):
     def at_least(self, gateways: int, now: float) -> None:
         """Nobody keeps the shares now: have what is held, or the part that each of so many gateways would get."""
         parts = _three(max(has, -(-limit // gateways)) for has, limit in zip(self.has, self.limits, strict=True))
-        self.free = NONE
-        if parts != self.has:
+        if parts != self.has or self.free != NONE:
+            self.free = NONE
             self.hold(parts, now)
 
     def waits(self, tokens: int, now: float) -> Iterator[tuple[float, str, str]]:
-        """As `Holder.waits`: of what is said to clients, the limits are those over all gateways."""
-        whose, (requests, metered, slots) = f"{self.kind} {self.name!r}", self.has
-        if self.concurrency is not None and self.in_flight >= slots:
-            soon = self.request_s / self.concurrency if self.request_s is not None else SOONEST_S
-            told = f"{whose} may have {self.concurrency} requests in flight, and has them: wait until one has ended"
-            yield min(max(soon, SOONEST_S), LATEST_S), f"{self.kind}.concurrency", told
-        if self.rpm is not None and (lacking := 1.0 - SLACK - self.requests.room(requests, now)) > 0.0:
-            told = f"{whose} is limited to {self.rpm} requests per minute, and they are used up"
-            yield min(lacking * MINUTE_S / self.rpm, LATEST_S), f"{self.kind}.requests", told
-        if self.tpm is not None and (lacking := tokens - SLACK - (room := self.tokens.room(metered, now))) > 0.0:
-            told = f"{whose} is limited to {self.tpm} tokens per minute, and this request may take {tokens}"
-            if tokens > self.tpm:
-                yield math.inf, f"{self.kind}.tokens", f"{told}: it can never pass, ask for fewer tokens"
-            else:
-                left = max(0, math.floor(room))
-                yield lacking * MINUTE_S / self.tpm, f"{self.kind}.tokens", f"{told}, of which {left} are left here now"
+        """As `Holder.waits`, of the shares. Others may have room: a request waits a minute at most."""
+        for seconds, limit, told in Holder.waits(self, tokens, now):
+            yield min(seconds, LATEST_S) if limit.endswith(".requests") else seconds, limit, told
 
     def _rooms(self, now: float) -> tuple[float, float, float]:
         """What its shares have room for; infinite without a limit."""
-        return (
-            math.inf if self.rpm is None else self.requests.room(self.has[0], now),
-            math.inf if self.tpm is None else self.tokens.room(self.has[1], now),
-            math.inf if self.concurrency is None else float(self.has[2] - self.in_flight),
-        )
+        self.look(now)
+        slots = math.inf if self.concurrency is None else float(self.slots - self.in_flight)
+        return self.requests_most - self.asked, self.tokens_most - self.tokens.weight, slots
 
     def _keep(self, kind: int, now: float, elapsed: float) -> float:
         """The room that is kept: of the use to come, or for one request."""

@@ -68,7 +68,8 @@ def fields(headers: Fields) -> tuple[list[bytes], int | None, bool]:
 
     Raises RuntimeError for what is no header, and for a length that is no number or not the only one.
     """
-    lines, length, close = list[bytes](), None, False
+    lines: list[bytes] = []
+    length, close = None, False
     for name, value in headers:
         if (start := _plain(name)) is not None:
             lines.append(start + value + b"\r\n")

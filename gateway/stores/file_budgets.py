@@ -137,7 +137,8 @@ class FileBook:
 
 def _judge(file: sqlite3.Connection, claims: Sequence[Claim]) -> Outcome:
     """What would become of the claims."""
-    short, unknown = list[Short](), list[int]()
+    short: list[Short] = []
+    unknown: list[int] = []
     for at, claim in enumerate(claims):
         row = file.execute(_SEEN, (claim.counter,)).fetchone()
         if row is None:

@@ -141,14 +141,16 @@ class RedisBook:
             self._wake.clear()
 
     def _settlement(self, batch: _Batch) -> Command:
-        keys, arguments = [self._batches], list[str | int]((batch.number, BATCHES_S))
+        keys: list[str] = [self._batches]
+        arguments: list[str | int] = [batch.number, BATCHES_S]
         for lease, charge in batch.entries:
             keys += self._keys(charge.counter)
             arguments += (f"{lease}|{charge.held}", f"-{charge.held}", charge.cost)
         return SETTLE, keys, arguments
 
     def _reservation(self, ask: _Ask) -> Command:
-        keys, arguments = list[str](), list[str | int]((ask.lease, ask.milliseconds))
+        keys: list[str] = []
+        arguments: list[str | int] = [ask.lease, ask.milliseconds]
         for claim in ask.claims:
             keys += self._keys(claim.counter)
             arguments += (claim.amount, -claim.amount, claim.limit, -claim.limit, int(claim.hard))

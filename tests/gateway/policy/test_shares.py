@@ -118,7 +118,7 @@ def test_clients_are_told_the_limits_over_all_gateways() -> None:
     assert b"limit-requests: 60\r\nx-ratelimit-remaining-requests: 32\r\n" in lines
     assert b"limit-tokens: 6000\r\nx-ratelimit-remaining-tokens: 4300\r\n" in lines
     first = admission.admit(asker, 100, 0.0)
-    assert key.requests.left == 31.0
+    assert key.requests_whole - key.asked == 31.0
     with pytest.raises(RateLimited, match=r"team 'search' may have 5 requests in flight") as caught:
         admission.admit(asker, 100, 0.0)
     assert (caught.value.retry_after, caught.value.limit, key.in_flight) == (1, "team.concurrency", 1)
