@@ -50,18 +50,18 @@ class Reader:
         self._of_request = _getter([attribute for attribute, _ in read])
         self._made = [*(None for _ in found["key"]), *(made for _, made in read), *(_text for _ in self._headers)]
 
-    def read(self, request: Request, principal: Principal, header: Header) -> list[Hashable]:
-        """All that they are made of: what is equal here has equal `values`."""
-        of_key, of_request = self._of_key, self._of_request
-        found: list[Hashable] = [of_key and of_key(principal), of_request and of_request(request)]
-        for wanted in self._headers:
-            told = header(wanted)
-            found.append(told[:HEADER_BYTES] if told else b"")
-        return found
+    def read(self, moment: int, request: Request, principal: Principal, header: Header) -> tuple[Hashable, ...]:
+        """All that they are made of, after the number of a moment: what is equal here has equal `values`."""
+        of_key, of_request, headers = self._of_key, self._of_request, self._headers
+        keys, requests = of_key and of_key(principal), of_request and of_request(request)
+        if len(headers) == 1:  # as most rules have it that read any, and without a list in between
+            told = header(headers[0])
+            return moment, keys, requests, told[:HEADER_BYTES] if told else b""
+        return moment, keys, requests, *[(header(wanted) or b"")[:HEADER_BYTES] for wanted in headers]
 
     def values(self, read: Sequence[Any]) -> list[Any]:
         """What they are, as a condition takes them."""
-        (keys, requests), (of_key, of_request, *headers) = self._counts, read
+        (keys, requests), (_, of_key, of_request, *headers) = self._counts, read
         flat = (*_several(of_key, keys), *_several(of_request, requests), *headers)
         return [each if made is None else made(each) for made, each in zip(self._made, flat, strict=True)]
 

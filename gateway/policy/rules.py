@@ -127,15 +127,15 @@ class Book:
         turn = self._now.get(region)
         if turn is None or not turn[0] <= now < turn[1]:
             turn = self._turn(region, now)
-        moment, read = turn[2], self._reader.read(request, principal, header)
+        moment = turn[2]
+        read = self._reader.read(moment.number, request, principal, header)
         if self._wide:
             found = self._decide(moment, read)
         else:
-            key = (moment.number, *read)
-            known = self._decisions.newest.get(key) or self._decisions.recall(key)
+            known = self._decisions.newest.get(read) or self._decisions.recall(read)
             found = known or self._decide(moment, read)
             if known is None:
-                self._decisions.keep(key, found)
+                self._decisions.keep(read, found)
         for rule in found.errors:
             self._on_error(self.model, rule)
         return found

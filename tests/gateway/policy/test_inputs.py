@@ -24,8 +24,9 @@ def _value(name: str, asked: object = None, **headers: str) -> object:
 
 
 def _values(reader: inputs.Reader, asked: Request, who: Principal, header: inputs.Header) -> list[object]:
-    read = reader.read(asked, who, header)
-    assert hash(tuple(read)) is not None, "what was decided is remembered by it"
+    read = reader.read(7, asked, who, header)
+    assert read == reader.read(7, asked, who, header) != reader.read(8, asked, who, header)
+    assert hash(read) == hash(reader.read(7, asked, who, header)), "what was decided is remembered by it"
     return reader.values(read)
 
 
