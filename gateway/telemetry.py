@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal, NamedTuple, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.contracts.ledger import COMPLETED, LedgerRow
+from gateway.histograms import Histogram
 from gateway.policy.accounting import Account
 
 Value = TypeVar("Value")
@@ -294,6 +295,4 @@ def _taken(values: list[Value], most: int | None) -> list[Value]:
 
 def _observe(histogram: Histogram, model: str, seconds: Sequence[float]) -> None:
     if seconds:
-        observe = histogram.labels(model).observe
-        for each in seconds:
-            observe(each)
+        histogram.labels(model).observe_all(seconds)

@@ -97,6 +97,11 @@ def insert(engine: Engine, table: sa.Table) -> sqlite.Insert:
     return made
 
 
+def flag(engine: Engine) -> type[bool] | type[int]:
+    """What a truth value is given as. SQLite has none, and its driver would look for an adapter with each."""
+    return bool if engine.dialect.name == "postgresql" else int
+
+
 def exclusively(connection: sa.Connection) -> None:
     """Until this transaction ends no other one passes here, and it may take its time.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -31,6 +32,22 @@ def test_a_row_comes_back_as_it_was(ledger: Ledger) -> None:
     (found,) = ledger.recent(1)
     assert found == {name: value for name, value in expected.items() if name != "decision"}
     assert ledger.find("tg-none") is None
+
+
+def test_rows_that_lack_different_values_are_stored_together(ledger: Ledger) -> None:
+    optional: list[dict[str, Any]] = [
+        {}, {"cost": "1"}, {"tags": "{}"}, {"tags": "{}", "cost": "2"}, {"replica": "r", "tries": "[]"},
+        {"cost": "3", "region": "BR-SP", "choices": 3, "reasoning_tokens": 0, "stream": True},
+    ]  # fmt: skip
+    rows = [settled(f"tg-{at}", **fields) for at, fields in enumerate(optional * 3)]
+    ledger.insert(rows)
+    for row in rows:
+        found = ledger.find(row.request_id)
+        assert found is not None
+        expected = {name: getattr(row, name) for name in row.__struct_fields__}
+        assert {name: found[name] for name in expected} == expected | {"cost": found["cost"]}
+        assert found["cost"] == (None if row.cost is None else Decimal(row.cost))
+        assert found["stream"] is row.stream
 
 
 def test_where_a_row_reaches_into_another_hour_is_kept_with_it(ledger: Ledger) -> None:
