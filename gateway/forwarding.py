@@ -61,13 +61,13 @@ class Forwarding:
         if queue.ready(now):
             queue.enter(exchange)
         else:
-            ticket, arrived_at = exchange.ticket(now, now + queue.max_wait), now
+            ticket = exchange.ticket(now, now + queue.max_wait)
             try:
                 await queue.wait(ticket, exchange.client)
             except (QueueFull, QueueTimeout) as error:
                 return error
             now = self.monotonic()
-            account.waited(exchange.digest, now - arrived_at)
+            account.waited(exchange.digest, now - ticket.arrived_at)
         if adapter is None:
             untried = queue.replicas  # a reload may have changed them while it waited
         failure: RequestError | None = None

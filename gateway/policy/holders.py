@@ -42,6 +42,8 @@ class Holder:
 
     HERE: ClassVar[str] = ""
     """Where it is counted, in what clients are told."""
+    LONGEST_S: ClassVar[float] = math.inf
+    """The most that is said of the wait for a request."""
 
     kind: str
     name: str
@@ -173,7 +175,7 @@ class Holder:
             yield min(max(soon, SOONEST_S), LATEST_S), f"{self.kind}.concurrency", told
         if self.rpm is not None and (lacking := self.asked + 1.0 - self.requests_bound) > 0.0:
             told = f"{whose} is limited to {self.rpm} requests per minute, and they are used up"
-            yield lacking * MINUTE_S / self.rpm, f"{self.kind}.requests", told
+            yield min(lacking * MINUTE_S / self.rpm, self.LONGEST_S), f"{self.kind}.requests", told
         if self.tpm is not None and (lacking := self.tokens.weight + tokens - self.tokens_bound) > 0.0:
             told = f"{whose} is limited to {self.tpm} tokens per minute, and this request may take {tokens}"
             if tokens > self.tpm:

@@ -128,16 +128,25 @@ def told(key: Holder | None, team: Holder | None) -> bytes:
 
 def _some(*holders: Holder | None) -> bytes:
     """The same of limits that were looked at: some may have no room, and some no limit of requests, or of tokens."""
-    told, asked = b"", [each for each in holders if each is not None]
-    if rooms := [(each.requests_whole - each.asked, each) for each in asked if each.rpm is not None]:
-        left, least = min(rooms, key=itemgetter(0))
-        ticks = (least.requests_limit - left) * least.request_ticks + _UP + WHOLE - WHOLE
-        told += _ONE % (least.requests_line, max(0, floor(left + SLACK)), _resets_requests[ticks])
-    if rooms := [(each.tokens_whole - each.tokens.weight, each) for each in asked if each.tpm is not None]:
-        left, least = min(rooms, key=itemgetter(0))
-        ticks = (least.tokens_limit - left) * least.token_ticks + _UP + WHOLE - WHOLE
-        told += _ONE % (least.tokens_line, max(0, floor(left + SLACK)), _resets_tokens[ticks])
-    return told
+    requests = [
+        (each.requests_whole - each.asked, each.requests_limit, each.request_ticks, each.requests_line)
+        for each in holders
+        if each is not None and each.rpm is not None
+    ]
+    tokens = [
+        (each.tokens_whole - each.tokens.weight, each.tokens_limit, each.token_ticks, each.tokens_line)
+        for each in holders
+        if each is not None and each.tpm is not None
+    ]
+    return _least(requests, _resets_requests) + _least(tokens, _resets_tokens)
+
+
+def _least(limits: Sequence[tuple[float, float, float, bytes]], resets: "_Resets") -> bytes:
+    """What is told of the one of (room, limit, ticks to refill one, how it begins) that has the least room."""
+    if not limits:
+        return b""
+    left, limit, ticks, line = min(limits, key=itemgetter(0))
+    return _ONE % (line, max(0, floor(left + SLACK)), resets[(limit - left) * ticks + _UP + WHOLE - WHOLE])
 
 
 def _refusal(holders: Sequence[Holder], tokens: int, now: float) -> RateLimited:

@@ -67,6 +67,8 @@ class SharedHolder(Holder):
         "used_at",
     )  # fmt: skip
     HERE = "here "
+    LONGEST_S = LATEST_S
+    """Others may have room."""
 
     def __init__(self, kind: str, name: str, quota: Quota) -> None:
         Holder.__init__(self, kind, name, quota)
@@ -172,11 +174,6 @@ class SharedHolder(Holder):
         if parts != self.has or self.free != NONE:
             self.free = NONE
             self.hold(parts, now)
-
-    def waits(self, tokens: int, now: float) -> Iterator[tuple[float, str, str]]:
-        """As `Holder.waits`, of the shares. Others may have room: a request waits a minute at most."""
-        for seconds, limit, told in Holder.waits(self, tokens, now):
-            yield min(seconds, LATEST_S) if limit.endswith(".requests") else seconds, limit, told
 
     def _rooms(self, now: float) -> tuple[float, float, float]:
         """What its shares have room for; infinite without a limit."""

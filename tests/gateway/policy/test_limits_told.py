@@ -1,9 +1,14 @@
 """What is told of limits: OpenAI's headers."""
 
-import pytest
+from contextlib import suppress
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.contracts.errors import RateLimited
 from gateway.policy.auth import Principal
-from gateway.policy.limits import Admission
+from gateway.policy.limits import Admission, told
 from gateway.settings.limits import Quota
 from tests.gateway.builders import principal
 
@@ -70,3 +75,20 @@ def test_a_reset_is_rounded_up_to_ten_milliseconds(rpm: int, reset: str) -> None
 
 def test_no_header_is_told_of_what_is_not_limited() -> None:
     assert _told(Admission(), _asker(concurrency=3), 0.0) == {}
+
+
+@given(
+    st.sampled_from([{"rpm": 7, "tpm": 900}, {"rpm": 60, "tpm": 100}]),
+    st.sampled_from([{}, {"rpm": 9}, {"rpm": 20, "tpm": 700}, {"rpm": 5, "tpm": 5000, "concurrency": 3}]),
+    st.lists(st.tuples(st.floats(0.0, 30.0), st.integers(0, 300), st.integers(0, 400)), max_size=30),
+)
+def test_who_was_just_admitted_is_told_what_asking_anew_would_tell(
+    own: dict[str, int], shared: dict[str, int], steps: list[tuple[float, int, int]]
+) -> None:
+    admission, asker, now = Admission(), _asker(shared=shared or None, **own), 0.0
+    for wait, tokens, took in steps:
+        now += wait
+        with suppress(RateLimited):
+            held = admission.admit(asker, tokens, now)
+            assert told(held.key, held.team) == admission.told(asker, now)
+            admission.settle(held, took, now)
