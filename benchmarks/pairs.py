@@ -31,8 +31,8 @@ from benchmarks.gateways import GATEWAYS, Place
 
 DRAIN_S = 0.5
 CONFIDENCE = 0.95
-WHAT = ("rate", "cpu_us")
-"""Answers (of streams: chunks) a second, and microseconds of CPU for one."""
+WHAT = {"rate": "per second", "cpu_us": "CPU µs of one", "p50_us": "p50 µs", "p99_us": "p99 µs"}
+"""Answers (of streams: chunks) a second, CPU for one, and the time until an answer (of streams: its first token)."""
 Turn = Mapping[str, Mapping[str, float]]
 
 
@@ -58,7 +58,8 @@ def table(names: Sequence[str], rounds: Sequence[Sequence[Turn]]) -> str:
     say nothing of another; the interval is that of the rounds.
     """
     first, turns = names[0], [turn for each in rounds for turn in each]
-    lines = [f"| gateway | per second | × {first} | CPU µs of one | × {first} |", "| --- | ---: | ---: | ---: | ---: |"]
+    lines = [f"| gateway | {' | '.join(f'{title} | × {first}' for title in WHAT.values())} |"]
+    lines.append(f"| --- |{' ---: |' * 2 * len(WHAT)}")
     for name in names:
         told = []
         for what in WHAT:
@@ -89,7 +90,9 @@ def measure(engine: Engine, cell: Cell, gateway: Running, core: int) -> dict[str
     done = result["words" if cell.stream else "good"]
     if not done or any(result["failed"].values()):
         raise Failed(f"{gateway.name} gave {done} good answers, and failed: {result['failed']}")
-    return {"rate": result["words_per_s" if cell.stream else "answers_per_s"], "cpu_us": spent / done * 1e6}
+    took = result["first_word_us" if cell.stream else "latency_us"]
+    rate = result["words_per_s" if cell.stream else "answers_per_s"]
+    return {"rate": rate, "cpu_us": spent / done * 1e6, "p50_us": took["p50"], "p99_us": took["p99"]}
 
 
 def compare(names: Sequence[str], cell: Cell, count: int, core: int, load_core: int) -> list[Turn]:

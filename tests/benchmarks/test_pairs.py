@@ -7,13 +7,18 @@ from random import Random
 
 import pytest
 
-from benchmarks.pairs import interval, table
+from benchmarks.pairs import WHAT, interval, table
 from tests.house import ROOT
 
+
+def _turn(**gateways: tuple[float, float, float, float]) -> dict[str, dict[str, float]]:
+    return {name: dict(zip(WHAT, figures, strict=True)) for name, figures in gateways.items()}
+
+
 TURNS = [
-    {"one": {"rate": 1000.0, "cpu_us": 100.0}, "other": {"rate": 900.0, "cpu_us": 110.0}},
-    {"one": {"rate": 2000.0, "cpu_us": 50.0}, "other": {"rate": 1700.0, "cpu_us": 60.0}},
-    {"one": {"rate": 1000.0, "cpu_us": 100.0}, "other": {"rate": 950.0, "cpu_us": 105.0}},
+    _turn(one=(1000.0, 100.0, 10.0, 50.0), other=(900.0, 110.0, 11.0, 50.0)),
+    _turn(one=(2000.0, 50.0, 5.0, 50.0), other=(1700.0, 60.0, 6.0, 100.0)),
+    _turn(one=(1000.0, 100.0, 10.0, 50.0), other=(950.0, 105.0, 12.0, 75.0)),
 ]
 
 
@@ -35,12 +40,16 @@ def test_an_interval_holds_the_median_as_often_as_it_says() -> None:
 
 
 def test_a_table_tells_ratios_within_a_turn_of_rounds_that_are_started_anew() -> None:
-    assert table(["one", "other"], [[turn] for turn in TURNS]).splitlines()[2:] == [
-        "| one | 1,000 | – | 100 | – |",
-        "| other | 950 | 0.900 (0.850–0.950) | 105 | 1.100 (1.050–1.200) |",
-    ]
+    head, _, one, other = table(["one", "other"], [[turn] for turn in TURNS]).splitlines()
+    assert head == ("| gateway | per second | × one | CPU µs of one | × one | p50 µs | × one | p99 µs | × one |")
+    assert one == "| one | 1,000 | – | 100 | – | 10 | – | 50 | – |"
+    assert other == (
+        "| other | 950 | 0.900 (0.850–0.950) | 105 | 1.100 (1.050–1.200) "
+        "| 11 | 1.200 (1.100–1.200) | 75 | 1.500 (1.000–2.000) |"
+    )
     assert table(["one", "other"], [TURNS, TURNS]).splitlines()[-1] == (
-        "| other | 950 | 0.900 (0.900–0.900) | 105 | 1.100 (1.100–1.100) |"
+        "| other | 950 | 0.900 (0.900–0.900) | 105 | 1.100 (1.100–1.100) "
+        "| 11 | 1.200 (1.200–1.200) | 75 | 1.500 (1.500–1.500) |"
     )
 
 
