@@ -193,13 +193,14 @@ class Inside:
     def drain(self) -> dict[str, float]:
         """Microseconds of metrics and of the database, for each of the rows that are settled."""
         telemetry, times = Telemetry(), [time.process_time()]
-        lines = self.app.data_plane.spool.take()
+        lines = list(self.app.data_plane.spool.take())
         rows = [decode(line) for line in lines]
         times.append(time.process_time())
         self.stores.ledger.insert(rows)
         times.append(time.process_time())
         for row in rows:
             telemetry.settled(row)
+        telemetry.hand_over()
         telemetry.count()
         times.append(time.process_time())
         self.app.data_plane.spool.stored()

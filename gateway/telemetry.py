@@ -9,7 +9,8 @@ import os
 from collections import Counter as Tally
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Literal, NamedTuple, TypeVar
+from threading import Lock
+from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -17,8 +18,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from gateway.contracts.ledger import COMPLETED, LedgerRow
 from gateway.histograms import Histogram
 from gateway.policy.accounting import Account
-
-Value = TypeVar("Value")
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -62,9 +61,9 @@ class _Noted:
         self.input = self.cached = self.output = self.unpriced = 0
 
     @property
-    def left(self) -> bool:
-        """Whether anything is to be counted yet. Nothing else has a line for each request."""
-        return bool(self.durations or self.routes)
+    def timed(self) -> tuple[Sequence[float], ...]:
+        """Seconds, for each of the histograms."""
+        return self.durations, self.first_bytes, self.between, self.added
 
 
 class Telemetry:
@@ -74,6 +73,9 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self.table: list[Metric] = []
         self._noted: dict[tuple[str, str, str], _Noted] = {}
+        """By model, release and outcome."""
+        self._handed: list[dict[tuple[str, str, str], _Noted]] = []
+        self._counting = Lock()
         self._models: set[str] = set()
         self._releases: set[str] = set()
         self._about_requests()
@@ -188,7 +190,7 @@ class Telemetry:
         self.rule_errors.labels(model, rule).inc()
 
     def settled(self, row: LedgerRow, account: Account | None = None) -> None:
-        """Note a request that ended, and how it was served. It is counted by `count`, away from the hot path.
+        """Note a request that ended, and how it was served. It is counted by `count`, once that was handed over.
 
         Its numbers are kept and not its row: see `stores.spool.Spool.settle`.
         """
@@ -217,29 +219,36 @@ class Telemetry:
             if row.attempts == 1 and row.dispatched_s is not None:
                 noted.added.append(row.dispatched_s - account.received_s - queued_s)
 
-    def count(self, most: int | None = None) -> bool:
-        """Count what was noted: all, or `most` requests of one model, release and outcome. Whether some are left."""
-        for key, noted in list(self._noted.items())[: None if most is None else 1]:
-            model, release, outcome = _few(self._models, key[0]), _few(self._releases, key[1]), key[2]
-            durations = _taken(noted.durations, most)
-            self.requests.labels(model, release, outcome).inc(len(durations))
-            _observe(self.duration, model, durations)
-            timed = ((self.first_byte, noted.first_bytes), (self.between, noted.between), (self.added, noted.added))
-            for histogram, seconds in timed:
-                _observe(histogram, model, _taken(seconds, most))
-            for kind in ("input", "cached", "output"):
-                if number := getattr(noted, kind):
-                    self.tokens.labels(model, kind).inc(number)
-            if noted.unpriced:
-                self.unpriced.labels(model).inc(noted.unpriced)
-            noted.input = noted.cached = noted.output = noted.unpriced = 0
-            if costs := _taken(noted.costs, most):
-                self.cost.labels(model, noted.currency).inc(float(sum(map(Decimal, costs))))
-            for reason, number in Tally(_taken(noted.routes, most)).items():
-                self.routes.labels(model, reason).inc(number)
-            if not noted.left:
-                del self._noted[key]
-        return bool(self._noted)
+    def hand_over(self) -> bool:
+        """Have what was noted until now counted by the next `count`. Whether there is anything to count."""
+        if self._noted:
+            self._handed.append(self._noted)
+            self._noted = {}
+        return bool(self._handed)
+
+    def count(self) -> None:
+        """Count what was handed over. In any thread: requests do not wait for it, and nothing is counted twice."""
+        with self._counting:
+            while self._handed:
+                for key, noted in self._handed.pop().items():
+                    self._count(*key, noted)
+
+    def _count(self, model: str, release: str, outcome: str, noted: _Noted) -> None:
+        model, release = _few(self._models, model), _few(self._releases, release)
+        self.requests.labels(model, release, outcome).inc(len(noted.durations))
+        histograms = (self.duration, self.first_byte, self.between, self.added)
+        for histogram, seconds in zip(histograms, noted.timed, strict=True):
+            if seconds:
+                histogram.labels(model).observe_all(seconds)
+        for kind in ("input", "cached", "output"):
+            if number := getattr(noted, kind):
+                self.tokens.labels(model, kind).inc(number)
+        if noted.unpriced:
+            self.unpriced.labels(model).inc(noted.unpriced)
+        if noted.costs:
+            self.cost.labels(model, noted.currency).inc(float(sum(map(Decimal, noted.costs))))
+        for reason, number in Tally(noted.routes).items():
+            self.routes.labels(model, reason).inc(number)
 
     def said(self, replica: str, kv_usage: float | None, waiting: int | None) -> None:
         """What an engine says of its load. What it does not say has no value: NaN, and never zero."""
@@ -262,6 +271,7 @@ class Telemetry:
 
     def page(self) -> bytes:
         """The metrics page in Prometheus's text format: the sums of all workers, where this process is one of them."""
+        self.hand_over()
         self.count()
         registry = self.registry
         if WORKERS_FOLDER in os.environ:
@@ -285,14 +295,3 @@ def _few(known: set[str], value: str) -> str:
             return OTHER
         known.add(value)
     return value
-
-
-def _taken(values: list[Value], most: int | None) -> list[Value]:
-    taken = values[:most]
-    del values[:most]
-    return taken
-
-
-def _observe(histogram: Histogram, model: str, seconds: Sequence[float]) -> None:
-    if seconds:
-        histogram.labels(model).observe_all(seconds)

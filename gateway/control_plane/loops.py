@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,8 +27,6 @@ FOLD_S = 86_400.0
 """Old rows go once a day."""
 LAST_S = 5.0
 """How long a process that ends waits for the database."""
-AT_ONCE = 100
-"""Requests counted before others get their turn."""
 
 log = logging.getLogger("tollgate")
 
@@ -75,8 +73,6 @@ async def look(state: State, telemetry: Telemetry) -> None:
 
 async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Sequence[Upstream]) -> None:
     """One round of the ledger's loop. Rows that the database does not take stay in the spool."""
-    while telemetry.count(AT_ONCE):  # noqa: ASYNC110 (nothing is waited for)
-        await asyncio.sleep(0)  # requests go first
     telemetry.open.set(spool.open_count)
     in_flight = Counter[str]()
     for replica in replicas:
@@ -87,12 +83,11 @@ async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Se
     telemetry.ledger_lag.set(spool.lag)
     telemetry.unspooled.inc(spool.unspooled)
     spool.unspooled = 0
-    lines = spool.take()
-    if not lines:
+    if not telemetry.hand_over() and not spool.lag:
         return
     stored = False
     try:
-        await asyncio.to_thread(_insert, ledger, lines)
+        await asyncio.to_thread(_insert, ledger, spool.take(), telemetry)
         stored = True
     finally:
         if stored:
@@ -101,7 +96,8 @@ async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Se
             spool.keep()
 
 
-def _insert(ledger: Ledger, lines: Sequence[bytes]) -> None:
+def _insert(ledger: Ledger, lines: Iterator[bytes], telemetry: Telemetry) -> None:
+    telemetry.count()
     ledger.insert(map(decode, lines))
 
 

@@ -13,7 +13,7 @@ import fcntl
 import logging
 import mmap
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -42,7 +42,7 @@ _END = _NEWLINE[0]
 
 
 class Spool:
-    """One process's segment. Not thread-safe: call it from the event loop, and hand the sink to a thread."""
+    """One process's segment. Not thread-safe: call it from the event loop, and hand what was taken to a thread."""
 
     def __init__(
         self,
@@ -172,15 +172,14 @@ class Spool:
             log.error("the spool cannot be written (%s): %s", error, what)
         self._full = True
 
-    def take(self) -> list[bytes]:
-        """The lines (`decode`) of settled rows that the database does not have yet.
+    def take(self) -> Iterator[bytes]:
+        """The lines (`decode`) of settled rows that the database does not have yet, each read as it comes up.
 
-        Say next what became of them: `stored` or `keep`.
+        Any thread may read them. Say then what became of them: `stored` or `keep`.
         """
-        lines = [self._line(at) for at in self._settled]
-        self._taken += self._settled
-        self._settled = []
-        return lines
+        taken, self._settled = self._settled, []
+        self._taken += taken
+        return map(self._line, taken)
 
     def keep(self) -> None:
         """The database did not take the rows: they wait for the next drain."""

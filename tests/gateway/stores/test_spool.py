@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,21 +64,38 @@ def test_a_killed_process_leaves_its_rows_to_the_next(tmp_path: Path) -> None:
 def test_a_settled_row_is_taken_once(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "a")
     spool.admit(row())
-    assert (spool.open_count, spool.lag, spool.take()) == (1, 0, [])
+    assert (spool.open_count, spool.lag, _taken(spool)) == (1, 0, [])
     spool.settle(settled())
     spool.settle(settled(outcome="client_closed"))
     assert (spool.open_count, spool.lag) == (0, 1)
     assert _taken(spool) == [settled()]
-    assert spool.take() == []
+    assert _taken(spool) == []
     spool.stored()
-    assert spool.take() == []
+    assert _taken(spool) == []
+    spool.close()
+
+
+def test_lines_that_were_taken_are_read_while_the_file_grows(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "a", step_bytes=4096)
+    for number in range(20):
+        spool.admit(row(str(number)))
+        spool.settle(settled(str(number)))
+    lines, size = spool.take(), spool.size
+    first = next(lines)
+    for number in range(20, 60):
+        spool.admit(row(str(number)))
+    assert spool.size > size + 4096
+    with ThreadPoolExecutor() as threads:
+        others = threads.submit(list, lines).result()
+    assert _ids([decode(line) for line in (first, *others)]) == [str(number) for number in range(20)]
+    spool.stored()
     spool.close()
 
 
 def test_what_was_never_admitted_is_not_settled(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "a")
     spool.settle(settled())
-    assert spool.take() == []
+    assert _taken(spool) == []
     spool.close()
 
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -61,7 +62,7 @@ class Lives(RuleBasedStateMachine):
     @rule(taken=st.booleans())
     def die(self, taken: bool) -> None:
         if taken:
-            self._store([decode(line) for line in self.spool.take()[:1]])
+            self._store([decode(line) for line in islice(self.spool.take(), 1)])
         del self.spool
         kill(self.folder)
         recover(self.folder, self._store)
