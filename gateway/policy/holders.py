@@ -36,7 +36,8 @@ class Holder:
     and `whole` what clients are told of when nothing weighs. Each is infinite without a limit.
 
     `requests_line` and `tokens_line` begin what clients are told, `request_ticks` and `token_ticks` are how many ticks
-    it takes to refill one, and `both` says that both are limited. `request_s` is a moving average of how long its
+    it takes to refill one, and `both` says that both are limited. `requests_text` and `tokens_text` are what was told
+    last, when so much was left: `requests_told` and `tokens_told`. `request_s` is a moving average of how long its
     requests take. All are floats, since arithmetic of one kind is faster.
     """
 
@@ -67,6 +68,10 @@ class Holder:
     both: bool = False
     requests_line: bytes = b""
     tokens_line: bytes = b""
+    requests_told: float = math.nan
+    requests_text: bytes = b""
+    tokens_told: float = math.nan
+    tokens_text: bytes = b""
     at: float = 0.0
     asked: float = 0.0
     tokens: Bucket = field(default_factory=Bucket)
@@ -91,6 +96,7 @@ class Holder:
         self.request_ticks, self.token_ticks = TICKS / (self.rpm or TICKS), TICKS / (self.tpm or TICKS)
         self.both = self.rpm is not None and self.tpm is not None
         self.requests_line, self.tokens_line = _line("requests", self.rpm or 0), _line("tokens", self.tpm or 0)
+        self.requests_told = self.tokens_told = math.nan
 
     def allow(self, requests: int | None, tokens: int | None, slots: int | None) -> None:
         """Let so much weigh at once from now on, and be refilled each minute; None: whatever comes."""
@@ -134,13 +140,13 @@ class Holder:
     def settle(self, end: float, spare: int, took_s: float, now: float) -> None:
         """One of its requests is over: of its reservation, which ends at `end`, so many tokens are spare, or lack."""
         self.in_flight -= 1
-        mean, bucket = self.request_s, self.tokens
+        mean = self.request_s
         self.request_s = took_s if mean is None else mean + SMOOTHING * (took_s - mean)
-        weight, refilled = bucket.weight, (now - self.at) * self.tokens_s
+        bucket, refilled = self.tokens, (now - self.at) * self.tokens_s
         # Both are what `look` and `Bucket.true_up` do. What is refilled already cannot go back, and most requests end
         # there, unless their bucket is nearly used up; what lacks is not refilled by what came before it.
         if spare > 0:
-            if end > bucket.charged - weight - bucket.spared + refilled:
+            if bucket.weight > refilled and end > bucket.paid + refilled:
                 self.look(now)
                 bucket.true_up(end, spare)
         elif spare:
@@ -148,7 +154,7 @@ class Holder:
                 self.look(now)
                 bucket.true_up(end, spare)
             else:
-                bucket.weight = (weight if weight > refilled else refilled) - spare
+                bucket.weight = max(bucket.weight, refilled) - spare
                 bucket.charged -= spare
 
     def look(self, now: float) -> None:

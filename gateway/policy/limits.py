@@ -52,9 +52,10 @@ class Admission:
         Settle it exactly once, whatever becomes of it. Raises RateLimited, with the longest of the waits when several
         limits refuse. Asked again after that, it passes, unless others of the key or team were there first.
         """
-        quota, shared, key, team = principal.quota, principal.team_quota, None, None
+        quota, shared = principal.quota, principal.team_quota
         if quota is None and shared is None:
             return UNLIMITED
+        key = team = None
         if quota is not None:
             key = self.keys.held.get(principal.key_id)
             if key is None or key.quota is not quota:
@@ -107,6 +108,7 @@ class Admission:
 def told(key: Holder | None, team: Holder | None) -> bytes:
     """The same for a request that was just admitted: its limits were looked at, and had room."""
     # Written out for keys that have both limits, since every request of theirs comes by; `_some` says the same of all.
+    # What was told last is told again of what has as much left: who is far from a limit has it whole each time.
     if key is None or not key.both or (team is not None and not team.both):
         return _some(key, team)
     limited = metered = key
@@ -116,14 +118,15 @@ def told(key: Holder | None, team: Holder | None) -> bytes:
             limited, requests = team, left
         if (left := team.tokens_whole - team.tokens.weight) < tokens:
             metered, tokens = team, left
-    return _BOTH % (
-        limited.requests_line,
-        floor(requests + SLACK),
-        _resets_requests[(limited.requests_limit - requests) * limited.request_ticks + _UP + WHOLE - WHOLE],
-        metered.tokens_line,
-        floor(tokens + SLACK),
-        _resets_tokens[(metered.tokens_limit - tokens) * metered.token_ticks + _UP + WHOLE - WHOLE],
-    )
+    if requests != limited.requests_told:
+        reset = _resets_requests[(limited.requests_limit - requests) * limited.request_ticks + _UP + WHOLE - WHOLE]
+        limited.requests_text = _ONE % (limited.requests_line, floor(requests + SLACK), reset)
+        limited.requests_told = requests
+    if tokens != metered.tokens_told:
+        reset = _resets_tokens[(metered.tokens_limit - tokens) * metered.token_ticks + _UP + WHOLE - WHOLE]
+        metered.tokens_text = _ONE % (metered.tokens_line, floor(tokens + SLACK), reset)
+        metered.tokens_told = tokens
+    return limited.requests_text + metered.tokens_text
 
 
 def _some(*holders: Holder | None) -> bytes:
@@ -160,7 +163,6 @@ def _refusal(holders: Sequence[Holder], tokens: int, now: float) -> RateLimited:
 
 # Whole numbers by `floor`, which takes half as long as int(), and %d less for them than for floats.
 _ONE = b"%b%d%b"
-_BOTH = _ONE + _ONE
 
 
 class _Resets(dict[float, bytes]):
