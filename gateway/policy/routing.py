@@ -95,14 +95,14 @@ def least_in_flight(candidates: Sequence[Candidate], ask: Ask) -> Choice:
     In turn, so that an idle pool is used evenly.
     """
     scores = [-(each.in_flight + 1) / each.weight for each in candidates]
-    return Choice(_highest(scores, ask.turn), tuple(scores), "load")
+    return Choice(_in_turn(scores, max(scores), ask.turn), tuple(scores), "load")
 
 
 def least_outstanding(candidates: Sequence[Candidate], ask: Ask) -> Choice:
     """The replica with the fewest outstanding tokens for its weight, this prompt counted; ties are taken in turn."""
     own = ask.tokens + 1
     scores = [-(each.outstanding + own) / each.weight for each in candidates]
-    return Choice(_highest(scores, ask.turn), tuple(scores), "load")
+    return Choice(_in_turn(scores, max(scores), ask.turn), tuple(scores), "load")
 
 
 def power_of_two(candidates: Sequence[Candidate], ask: Ask) -> Choice:
@@ -158,7 +158,7 @@ def session_affinity(candidates: Sequence[Candidate], ask: Ask) -> Choice:
         total += each.in_flight
         whole += each.weight
         scores.append(_rendezvous(each, ask.affinity))
-    best = _highest(scores, 0)
+    best = _in_turn(scores, max(scores), 0)
     bound = CROWDED * total / whole
     fit = [at for at, each in enumerate(candidates) if each.in_flight < max(BATCHED, bound * each.weight)]
     if not fit or candidates[best].in_flight < max(BATCHED, bound * candidates[best].weight):
@@ -190,7 +190,7 @@ def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
             kv = False
         if each.waiting is None:
             waiting = False
-    scores, capped, missed = [], 0, MISS * tokens + 1.0
+    scores, highest, capped, missed = [], -math.inf, 0, MISS * tokens + 1.0
     cap = max(tokens, LOAD_CAP * total / len(candidates)) if hits else 0.0
     for each in candidates:
         cost = each.outstanding + missed
@@ -203,8 +203,10 @@ def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
             cost += tokens * _pressure(each.kv_usage)
         if waiting and each.waiting > each.in_flight:  # type: ignore[operator]
             cost += tokens * (each.waiting - each.in_flight)  # type: ignore[operator]
-        scores.append(-cost / each.weight)
-    best = _highest(scores, ask.turn)
+        scores.append(reached := -cost / each.weight)
+        if reached > highest:
+            highest = reached
+    best = _in_turn(scores, highest, ask.turn)
     reason = _reason(candidates[best], cap, capped) if hits else "load"
     return Choice(best, tuple(scores), reason + _UNSAID[kv][waiting])
 
@@ -253,13 +255,11 @@ READS_AFFINITY = frozenset({consistent_hash, session_affinity})
 _UNSAID = (" no_kv no_waiting", " no_kv"), (" no_waiting", "")  # by whether the use of caches and who waits is known
 
 
-def _highest(scores: Sequence[float], turn: int) -> int:
+def _in_turn(scores: Sequence[float], highest: float, turn: int) -> int:
     """The position of the highest score; of several, in turn."""
-    highest = max(scores)
-    position, count = scores.index(highest), scores.count(highest)
-    if count > 1:
-        for _ in range(turn % count):
-            position = scores.index(highest, position + 1)
+    position, turn = scores.index(highest), turn % scores.count(highest)
+    while turn:
+        position, turn = scores.index(highest, position + 1), turn - 1
     return position
 
 
