@@ -16,6 +16,8 @@ WIDE = frozenset({"req.body_bytes"})
 
 Header = Callable[[bytes], bytes | None]
 """The first value of a request header by its name in lower case; None where there is none."""
+Getter = Callable[[Any], Hashable]
+Read = Callable[[int, Request, Principal, Header], tuple[Hashable, ...]]
 Values = Mapping[str, Any]
 """Values by their dotted names (`key.team`, `local.windows`, `region`)."""
 
@@ -43,21 +45,13 @@ class Reader:
             root, _, member = name.partition(".")
             found[root].append(member)
         self.names = [f"{root}.{member}" for root, members in found.items() for member in members]
-        self._headers = [member.encode() for member in found["headers"]]
+        headers = [member.encode() for member in found["headers"]]
         read = [REQUEST[member] for member in found["req"]]
         self._counts = len(found["key"]), len(read)
-        self._of_key = _getter([KEY[member][0] for member in found["key"]])
-        self._of_request = _getter([attribute for attribute, _ in read])
-        self._made = [*(None for _ in found["key"]), *(made for _, made in read), *(_text for _ in self._headers)]
-
-    def read(self, moment: int, request: Request, principal: Principal, header: Header) -> tuple[Hashable, ...]:
+        self._made = [*(None for _ in found["key"]), *(made for _, made in read), *(_text for _ in headers)]
+        of_key = _getter([KEY[member][0] for member in found["key"]])
+        self.read = _reader(of_key, _getter([attribute for attribute, _ in read]), headers)
         """All that they are made of, after the number of a moment: what is equal here has equal `values`."""
-        of_key, of_request, headers = self._of_key, self._of_request, self._headers
-        keys, requests = of_key and of_key(principal), of_request and of_request(request)
-        if len(headers) == 1:  # as most rules have it that read any, and without a list in between
-            told = header(headers[0])
-            return moment, keys, requests, told[:HEADER_BYTES] if told else b""
-        return moment, keys, requests, *[(header(wanted) or b"")[:HEADER_BYTES] for wanted in headers]
 
     def values(self, read: Sequence[Any]) -> list[Any]:
         """What they are, as a condition takes them."""
@@ -78,7 +72,22 @@ def read_back(name: str, told: Any) -> Any:
     return tuple(told) if isinstance(told, list) else told
 
 
-def _getter(attributes: Sequence[str]) -> Callable[[Any], Hashable] | None:
+def _reader(of_key: Getter | None, of_request: Getter | None, headers: Sequence[bytes]) -> Read:
+    """What reads them: as most rules have it that read any header, of one, and without a list in between."""
+
+    def several(moment: int, request: Request, principal: Principal, header: Header) -> tuple[Hashable, ...]:
+        keys, requests = of_key and of_key(principal), of_request and of_request(request)
+        return moment, keys, requests, *[(header(name) or b"")[:HEADER_BYTES] for name in headers]
+
+    def one(moment: int, request: Request, principal: Principal, header: Header) -> tuple[Hashable, ...]:
+        keys, told = of_key and of_key(principal), header(wanted)
+        return moment, keys, of_request and of_request(request), told[:HEADER_BYTES] if told else b""
+
+    wanted, *others = headers or (b"",)
+    return one if headers and not others else several
+
+
+def _getter(attributes: Sequence[str]) -> Getter | None:
     """What reads so many attributes in one call: one as it is, several in a tuple, and None for none."""
     return attrgetter(*attributes) if attributes else None
 
