@@ -166,7 +166,7 @@ def session_affinity(candidates: Sequence[Candidate], ask: Ask) -> Choice:
     return Choice(max(fit, key=scores.__getitem__), tuple(scores), "load_cap")
 
 
-def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
+def score(candidates: Sequence[Candidate], ask: Ask, kv: bool = True, waiting: bool = True) -> Choice:
     """The replica from which the first token should come soonest, counted in tokens; ties are taken in turn.
 
         cost = outstanding + MISS · (tokens - cached) + tokens · (KV pressure + requests that wait and are not ours)
@@ -175,39 +175,33 @@ def score(candidates: Sequence[Candidate], ask: Ask) -> Choice:
     What waits there comes first, then what its cache does not hold has to be computed. A full KV cache counts as one
     more prompt like this one, since it has to make room first: pressure is 0 up to `KV_ROOMY`, and 1 where it is full.
     So does each request that waits in the engine beyond those that this gateway has there, which it counts itself, and
-    sooner. Where one engine does not say, that term is left out for all: a missing word is no zero. The reason says so:
-    `no_kv`, `no_waiting`.
+    sooner. Where one engine does not say, that term is left out for all, as it is without `kv` or `waiting`: a missing
+    word is no zero. The reason says so: `no_kv`, `no_waiting`.
 
     A prefix does not count on a replica that has more outstanding than `LOAD_CAP` times the mean, this prompt counted,
     and more than this prompt: one hot prefix spreads instead of burying the replica that holds it.
     """
-    tokens = total = ask.tokens
-    kv, waiting, hits = True, True, 0
-    for each in candidates:
-        total += each.outstanding
-        hits += each.cached
-        if each.kv_usage is None:
-            kv = False
-        if each.waiting is None:
-            waiting = False
-    scores, highest, capped, missed = [], -math.inf, 0, MISS * tokens + 1.0
-    cap = max(tokens, LOAD_CAP * total / len(candidates)) if hits else 0.0
+    tokens, cap = ask.tokens, 0.0
+    scores, highest, missed = [], -math.inf, MISS * tokens + 1.0
     for each in candidates:
         cost = each.outstanding + missed
-        if hits and each.cached:
-            if each.outstanding <= cap:
-                cost -= MISS * each.cached
-            else:
-                capped = max(capped, each.cached)
-        if kv and each.kv_usage > KV_ROOMY:  # type: ignore[operator]
-            cost += tokens * _pressure(each.kv_usage)
-        if waiting and each.waiting > each.in_flight:  # type: ignore[operator]
-            cost += tokens * (each.waiting - each.in_flight)  # type: ignore[operator]
+        if each.cached and each.outstanding <= (cap := cap or _cap(candidates, tokens)):
+            cost -= MISS * each.cached
+        if kv:
+            if each.kv_usage is None:
+                return score(candidates, ask, False, waiting)
+            if each.kv_usage > KV_ROOMY:
+                cost += tokens * _pressure(each.kv_usage)
+        if waiting:
+            if each.waiting is None:
+                return score(candidates, ask, kv, False)
+            if each.waiting > each.in_flight:
+                cost += tokens * (each.waiting - each.in_flight)
         scores.append(reached := -cost / each.weight)
         if reached > highest:
             highest = reached
     best = _in_turn(scores, highest, ask.turn)
-    reason = _reason(candidates[best], cap, capped) if hits else "load"
+    reason = _reason(candidates, best, cap) if cap else "load"
     return Choice(best, tuple(scores), reason + _UNSAID[kv][waiting])
 
 
@@ -217,7 +211,7 @@ def terms(candidates: Sequence[Candidate], ask: Ask) -> list[dict[str, float | s
     `score` = -(outstanding + uncached + kv + waiting + 1) / weight. A term is None where it was left out for all.
     `capped`: its prefix did not count.
     """
-    cap = max(ask.tokens, LOAD_CAP * (ask.tokens + sum(each.outstanding for each in candidates)) / len(candidates))
+    cap = _cap(candidates, ask.tokens)
     kv = all(each.kv_usage is not None for each in candidates)
     waiting = all(each.waiting is not None for each in candidates)
     found: list[dict[str, float | str | bool | None]] = []
@@ -263,9 +257,14 @@ def _in_turn(scores: Sequence[float], highest: float, turn: int) -> int:
     return position
 
 
-def _reason(chosen: Candidate, cap: float, capped: int) -> str:
-    """Why `score` chose this one; `capped` are the most cached tokens that did not count."""
-    counted = chosen.cached if chosen.outstanding <= cap else 0
+def _cap(candidates: Sequence[Candidate], tokens: int) -> float:
+    return max(tokens, LOAD_CAP * (tokens + sum([each.outstanding for each in candidates])) / len(candidates))
+
+
+def _reason(candidates: Sequence[Candidate], best: int, cap: float) -> str:
+    """Why `score` chose this one: what is cached counts where no more than `cap` is outstanding."""
+    counted = candidates[best].cached if candidates[best].outstanding <= cap else 0
+    capped = max([each.cached for each in candidates if each.outstanding > cap], default=0)
     return "load_cap" if capped > counted else "prefix" if counted else "load"
 
 
