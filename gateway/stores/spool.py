@@ -34,7 +34,7 @@ MOST_HELD = 100_000
 
 log = logging.getLogger("tollgate")
 
-_encode = msgspec.json.Encoder().encode
+_encode_into = msgspec.json.Encoder().encode_into
 decode = msgspec.json.Decoder(LedgerRow).decode
 """The row of a line."""
 _NEWLINE = b"\n"
@@ -65,6 +65,8 @@ class Spool:
         self._settled: list[int | bytes] = []
         """Where the lines of settled rows begin; the line itself of one that is not in the file."""
         self._taken: list[int | bytes] = []
+        # Written into anew for each line: an encoder of its own would find the room for a line in ten steps.
+        self._admission, self._settlement = bytearray(), bytearray()
         self._number = 0
         self._start_segment()
 
@@ -88,7 +90,7 @@ class Spool:
         with path.open("r+b") as mapped:  # opened anew: a mapping would hold the lock for as long as it lives
             self._map = mmap.mmap(mapped.fileno(), self._step_bytes)
 
-    def _append(self, line: bytes) -> int:
+    def _append(self, line: bytes | bytearray) -> int:
         """Where the line begins. Raises OSError when there is no room for it, and then nothing of it is there."""
         begin = self._size
         end = begin + len(line)
@@ -137,8 +139,9 @@ class Spool:
         Raises LedgerFull when there is no room for it: then the request was not admitted. Where requests are served
         all the same, only memory knows of this one until it is settled, or until the database has it.
         """
+        _encode_into(row, self._admission)
         try:
-            self._append(_encode(row))
+            self._append(self._admission)
         except OSError as error:
             held = len(self._open_rows) + len(self._settled) + len(self._taken)
             if self._when_full == "refuse" or held >= MOST_HELD:
@@ -156,15 +159,16 @@ class Spool:
         """
         if self._open_rows.pop(row.request_id, None) is None:
             return
-        self._settled.append(self._kept(_encode(row)))
+        _encode_into(row, self._settlement)
+        self._settled.append(self._kept(self._settlement))
 
-    def _kept(self, line: bytes) -> int | bytes:
+    def _kept(self, line: bytes | bytearray) -> int | bytes:
         """Where the line begins, or itself where there is no room: then only a death before the next drain loses it."""
         try:
             return self._append(line)
         except OSError as error:
             self._out_of_room(error, "a death before the next drain would lose how requests ended")
-            return line
+            return bytes(line)
 
     def _out_of_room(self, error: OSError, what: str) -> None:
         """Said once, until there is room again."""
@@ -196,7 +200,8 @@ class Spool:
         self._number += 1
         self._start_segment()
         for row in self._open_rows.values():
-            self._kept(_encode(row))
+            _encode_into(row, self._admission)
+            self._kept(self._admission)
         self._settled = [self._kept(line) for line in needed]
         old_map.close()
         os.close(old_file)
