@@ -112,21 +112,24 @@ class Holder:
         None, and nothing is taken, where a limit has no room. `look` and `Bucket` are written out, since every request
         comes by. A `now` from before the last look, of a request that took long to arrive, refills nothing.
         """
-        bucket, in_flight = self.tokens, self.in_flight
+        in_flight = self.in_flight
         if in_flight >= self.slots:
             return None
+        bucket = self.tokens
         if bucket.holes:
             self.look(now)
-        if now < self.at:
-            now = self.at
         passed = now - self.at
+        if passed < 0.0:
+            now, passed = self.at, 0.0
         weight = bucket.weight - passed * self.tokens_s
         weight = weight + tokens if weight > 0.0 else tokens
         asked = self.asked - passed * self.requests_s
         asked = asked + 1.0 if asked > 0.0 else 1.0
         if weight > self.tokens_bound or asked > self.requests_bound:
             return None
-        self.at, self.asked, self.in_flight = now, asked, in_flight + 1
+        self.at = now
+        self.asked = asked
+        self.in_flight = in_flight + 1
         bucket.weight = weight
         bucket.charged = end = bucket.charged + tokens
         return end

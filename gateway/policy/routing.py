@@ -182,7 +182,7 @@ def score(candidates: Sequence[Candidate], ask: Ask, kv: bool = True, waiting: b
     and more than this prompt: one hot prefix spreads instead of burying the replica that holds it.
     """
     tokens, cap = ask.tokens, 0.0
-    scores, highest, missed = [], -math.inf, MISS * tokens + 1.0
+    scores, missed = [], MISS * tokens + 1.0
     for each in candidates:
         cost = each.outstanding + missed
         if each.cached and each.outstanding <= (cap := cap or _cap(candidates, tokens)):
@@ -197,10 +197,8 @@ def score(candidates: Sequence[Candidate], ask: Ask, kv: bool = True, waiting: b
                 return score(candidates, ask, kv, False)
             if each.waiting > each.in_flight:
                 cost += tokens * (each.waiting - each.in_flight)
-        scores.append(reached := -cost / each.weight)
-        if reached > highest:
-            highest = reached
-    best = _in_turn(scores, highest, ask.turn)
+        scores.append(-cost / each.weight)
+    best = _in_turn(scores, max(scores), ask.turn)
     reason = _reason(candidates, best, cap) if cap else "load"
     return Choice(best, tuple(scores), reason + _UNSAID[kv][waiting])
 

@@ -10,8 +10,9 @@ A condition that cannot be evaluated does not hold. The decision names the rules
 """
 
 import itertools
+import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -85,6 +86,10 @@ class Moment:
     values: dict[str, Any]
 
 
+NEVER = (math.inf, -math.inf, Moment(-1, "", 0, {}))
+"""From when until when what is what; before a region was ever looked at."""
+
+
 class Book:
     """The rules of one model. `on_error` hears (model, rule) of each that could not be evaluated."""
 
@@ -108,7 +113,9 @@ class Book:
         self.of_request = self._reader.names
         self.of_moment = [name for name in reads if name not in self.of_request]
         self._wide = not WIDE.isdisjoint(reads)
+        self._read = self._reader.read
         self._calendars = calendars
+        self._default, self._names_region = calendars.default, calendars.header
         self._on_error = on_error
         self._numbers = itertools.count()
         self._now: dict[str, tuple[float, float, Moment]] = {}
@@ -122,20 +129,16 @@ class Book:
 
     def decide(self, request: Request, principal: Principal, header: Header, now: float) -> Decision:
         """The decision for a request."""
-        calendars = self._calendars
-        region = calendars.default if calendars.header is None else calendars.region(header(calendars.header))
-        turn = self._now.get(region)
-        if turn is None or not turn[0] <= now < turn[1]:
-            turn = self._turn(region, now)
-        moment = turn[2]
-        read = self._reader.read(moment.number, request, principal, header)
-        if self._wide:
-            found = self._decide(moment, read)
-        else:
-            known = self._decisions.newest.get(read) or self._decisions.recall(read)
-            found = known or self._decide(moment, read)
-            if known is None:
-                self._decisions.keep(read, found)
+        region, names_region = self._default, self._names_region
+        if names_region is not None:
+            region = self._calendars.region(header(names_region))
+        since, until, moment = self._now.get(region, NEVER)
+        if not since <= now < until:
+            moment = self._turn(region, now)
+        read = self._read(moment.number, request, principal, header)
+        found = self._decisions.newest.get(read)
+        if found is None:
+            found = self._recalled(moment, read)
         for rule in found.errors:
             self._on_error(self.model, rule)
         return found
@@ -173,13 +176,23 @@ class Book:
         span = 0 if since is None else bisect_right(self.spans.bounds, datetime.fromisoformat(since).timestamp())
         return span, {name: facts.read_back(name, inputs[name]) for name in (*self.of_moment, *self.of_request)}
 
+    def _recalled(self, moment: Moment, read: tuple[Hashable, ...]) -> Decision:
+        """What is not among the newest decisions: remembered for longer, or decided now."""
+        if self._wide:
+            return self._decide(moment, read)
+        found = self._decisions.recall(read)
+        if found is None:
+            found = self._decide(moment, read)
+            self._decisions.keep(read, found)
+        return found
+
     def _decide(self, moment: Moment, read: Sequence[Any]) -> Decision:
         asked = zip(self.of_request, self._reader.values(read), strict=True)
         made = self.settle(moment.region, moment.span, {**moment.values, **dict(asked)})
         ruled = Ruled(self.model, made.rule, made.release, made.region, made.inputs)
         return replace(made, ruled=msgspec.Raw(_encode(ruled)))
 
-    def _turn(self, region: str, now: float) -> tuple[float, float, Moment]:
+    def _turn(self, region: str, now: float) -> Moment:
         """Look at the clock and the calendar anew. What is as it was before is the same moment."""
         bounds, minute = self.spans.bounds, now // MINUTE_S * MINUTE_S
         span = bisect_right(bounds, now)
@@ -193,7 +206,7 @@ class Book:
         since = max(minute, bounds[span - 1]) if span else minute
         until = min(minute + MINUTE_S, bounds[span]) if span < len(bounds) else minute + MINUTE_S
         self._now[region] = since, until, moment
-        return since, until, moment
+        return moment
 
     @staticmethod
     def _seen(name: str, region: str, minute: float, local: Mapping[str, Any]) -> Any:
