@@ -15,6 +15,7 @@ import asyncio
 import gc
 import itertools
 import json
+import math
 import os
 import tempfile
 import time
@@ -39,6 +40,7 @@ from gateway.policy.limits import told
 from gateway.policy.metering import read_answer
 from gateway.policy.request import parse, prepare
 from gateway.policy.resolution import Asked, resolve
+from gateway.policy.signals import Signals
 from gateway.server.protocol import HttpProtocol
 from gateway.stores.bundle import Stores, open_stores
 from gateway.stores.spool import decode
@@ -228,11 +230,14 @@ def alone(step: Callable[[], object], count: int) -> float:
 
 
 def made(folder: Path, setup: tollgate.Setup) -> Inside:
-    """A gateway in a folder, which is the working directory."""
+    """A gateway in a folder, which is the working directory. Its engines say that they have nothing to do, as ever."""
     gate = tollgate.prepare(folder, 1, ["http://127.0.0.1:1", "http://127.0.0.1:2"], setup)
     deployed = config.load(gate.config)
     stores = open_stores(deployed.config.database)
-    return Inside(build(deployed, stores), stores, gate.key.encode())
+    app = build(deployed, stores)
+    for replica in app.state.serving.pools["bench"].replicas:
+        replica.signals = Signals(math.inf, kv_usage=0.0, running=0, waiting=0)
+    return Inside(app, stores, gate.key.encode())
 
 
 async def measure(folder: Path, count: int, setup: tollgate.Setup = tollgate.EVERYTHING) -> dict[str, dict[str, float]]:
