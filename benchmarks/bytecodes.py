@@ -4,8 +4,8 @@
     python -m benchmarks.bytecodes --most 40            # more functions
     python -m benchmarks.bytecodes --json
 
-A request's code runs once and not in a loop, so each bytecode is a jump that the processor guesses badly: most of a
-request's time goes by their number, 10 ns each or so, and not by instructions. They are exactly the same in every run.
+A request's time goes by their number, 10 ns each or so, more than by instructions: most likely because its code runs
+once and not in a loop, so that each is a jump that the processor has to guess. They are the same in every run.
 """
 
 import argparse
@@ -36,6 +36,7 @@ class Counting:
 
     def __init__(self) -> None:
         self.found: Counter[CodeType] = Counter()
+        self._before = sys.gettrace()
 
     def __enter__(self) -> "Counting":
         """From here on."""
@@ -44,7 +45,7 @@ class Counting:
 
     def __exit__(self, *exc: object) -> None:
         """Until here."""
-        sys.settrace(None)
+        sys.settrace(self._before)
 
     def _called(self, frame: FrameType, _event: str, _told: Any) -> Any:
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
