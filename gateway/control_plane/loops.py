@@ -87,7 +87,7 @@ async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Se
         return
     stored = False
     try:
-        await asyncio.to_thread(_insert, ledger, spool.take(), telemetry)
+        await asyncio.to_thread(_store, ledger, spool.take(), telemetry)
         stored = True
     finally:
         if stored:
@@ -96,7 +96,7 @@ async def drain(spool: Spool, ledger: Ledger, telemetry: Telemetry, replicas: Se
             spool.keep()
 
 
-def _insert(ledger: Ledger, lines: Iterator[bytes], telemetry: Telemetry) -> None:
+def _store(ledger: Ledger, lines: Iterator[bytes], telemetry: Telemetry) -> None:
     telemetry.count()
     ledger.insert(map(decode, lines))
 

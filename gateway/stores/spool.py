@@ -15,6 +15,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -101,9 +102,6 @@ class Spool:
         self._size = end + 1
         return begin
 
-    def _line(self, at: int | bytes) -> bytes:
-        return at if isinstance(at, bytes) else self._map[at : self._map.find(_NEWLINE, at)]
-
     def _grow(self, wanted: int) -> None:
         size = len(self._map)
         more = max(self._step_bytes, wanted - size)
@@ -131,7 +129,7 @@ class Spool:
     def oldest(self) -> LedgerRow | None:
         """The first settled row that the database does not have, to tell its age by."""
         first = (self._taken or self._settled)[:1]
-        return decode(self._line(first[0])) if first else None
+        return decode(_line(self._map, first[0])) if first else None
 
     def admit(self, row: LedgerRow) -> None:
         """Record an admission. The row says what is true should nothing more be heard of the request.
@@ -179,11 +177,12 @@ class Spool:
     def take(self) -> Iterator[bytes]:
         """The lines (`decode`) of settled rows that the database does not have yet, each read as it comes up.
 
-        Any thread may read them. Say then what became of them: `stored` or `keep`.
+        Any thread may read them. Say then what became of them: `stored` or `keep`. Whoever reads on after the file was
+        left behind gets a ValueError, and never a line of the next file.
         """
         taken, self._settled = self._settled, []
         self._taken += taken
-        return map(self._line, taken)
+        return map(partial(_line, self._map), taken)
 
     def keep(self) -> None:
         """The database did not take the rows: they wait for the next drain."""
@@ -196,7 +195,7 @@ class Spool:
             self._forget()
             return
         old_path, old_file, old_map = self._path, self._file, self._map
-        needed = [self._line(at) for at in self._settled]
+        needed = [_line(old_map, at) for at in self._settled]
         self._number += 1
         self._start_segment()
         for row in self._open_rows.values():
@@ -221,6 +220,10 @@ class Spool:
         else:
             self._path.unlink()
         os.close(self._file)
+
+
+def _line(mapped: mmap.mmap, at: int | bytes) -> bytes:
+    return at if isinstance(at, bytes) else mapped[at : mapped.find(_NEWLINE, at)]
 
 
 def _reserve(file: int, size: int, more: int) -> None:

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,23 +71,6 @@ def test_a_settled_row_is_taken_once(tmp_path: Path) -> None:
     assert _taken(spool) == []
     spool.stored()
     assert _taken(spool) == []
-    spool.close()
-
-
-def test_lines_that_were_taken_are_read_while_the_file_grows(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, "a", step_bytes=4096)
-    for number in range(20):
-        spool.admit(row(str(number)))
-        spool.settle(settled(str(number)))
-    lines, size = spool.take(), spool.size
-    first = next(lines)
-    for number in range(20, 60):
-        spool.admit(row(str(number)))
-    assert spool.size > size + 4096
-    with ThreadPoolExecutor() as threads:
-        others = threads.submit(list, lines).result()
-    assert _ids([decode(line) for line in (first, *others)]) == [str(number) for number in range(20)]
-    spool.stored()
     spool.close()
 
 
