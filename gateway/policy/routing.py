@@ -95,14 +95,14 @@ def least_in_flight(candidates: Sequence[Candidate], ask: Ask) -> Choice:
     In turn, so that an idle pool is used evenly.
     """
     scores = [-(each.in_flight + 1) / each.weight for each in candidates]
-    return Choice(_in_turn(scores, max(scores), ask.turn), tuple(scores), "load")
+    return Choice(_highest(scores, ask.turn), tuple(scores), "load")
 
 
 def least_outstanding(candidates: Sequence[Candidate], ask: Ask) -> Choice:
     """The replica with the fewest outstanding tokens for its weight, this prompt counted; ties are taken in turn."""
     own = ask.tokens + 1
     scores = [-(each.outstanding + own) / each.weight for each in candidates]
-    return Choice(_in_turn(scores, max(scores), ask.turn), tuple(scores), "load")
+    return Choice(_highest(scores, ask.turn), tuple(scores), "load")
 
 
 def power_of_two(candidates: Sequence[Candidate], ask: Ask) -> Choice:
@@ -158,7 +158,7 @@ def session_affinity(candidates: Sequence[Candidate], ask: Ask) -> Choice:
         total += each.in_flight
         whole += each.weight
         scores.append(_rendezvous(each, ask.affinity))
-    best = _in_turn(scores, max(scores), 0)
+    best = _highest(scores, 0)
     bound = CROWDED * total / whole
     fit = [at for at, each in enumerate(candidates) if each.in_flight < max(BATCHED, bound * each.weight)]
     if not fit or candidates[best].in_flight < max(BATCHED, bound * candidates[best].weight):
@@ -198,7 +198,7 @@ def score(candidates: Sequence[Candidate], ask: Ask, kv: bool = True, waiting: b
             if each.waiting > each.in_flight:
                 cost += tokens * (each.waiting - each.in_flight)
         scores.append(-cost / each.weight)
-    best = _in_turn(scores, max(scores), ask.turn)
+    best = _highest(scores, ask.turn)
     reason = _reason(candidates, best, cap) if cap else "load"
     return Choice(best, tuple(scores), reason + _UNSAID[kv][waiting])
 
@@ -247,8 +247,9 @@ READS_AFFINITY = frozenset({consistent_hash, session_affinity})
 _UNSAID = (" no_kv no_waiting", " no_kv"), (" no_waiting", "")  # by whether the use of caches and who waits is known
 
 
-def _in_turn(scores: Sequence[float], highest: float, turn: int) -> int:
+def _highest(scores: Sequence[float], turn: int) -> int:
     """The position of the highest score; of several, in turn."""
+    highest = max(scores)
     position, turn = scores.index(highest), turn % scores.count(highest)
     while turn:
         position, turn = scores.index(highest, position + 1), turn - 1

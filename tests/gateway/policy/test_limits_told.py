@@ -92,3 +92,12 @@ def test_who_was_just_admitted_is_told_what_asking_anew_would_tell(
             held = admission.admit(asker, tokens, now)
             assert told(held.key, held.team) == admission.told(asker, now)
             admission.settle(held, took, now)
+
+
+def test_another_limit_of_which_as_much_is_left_is_told_anew() -> None:
+    admission = Admission()
+    for rpm, tpm in ((60, 1000), (61, 1100)):  # 59 requests and 900 tokens are left each time
+        held = admission.admit(_asker(rpm=rpm, tpm=tpm), 100, 0.0)
+        lines = told(held.key, held.team).decode()
+        assert f"limit-requests: {rpm}\r\nx-ratelimit-remaining-requests: 59\r\n" in lines
+        assert f"limit-tokens: {tpm}\r\nx-ratelimit-remaining-tokens: 900\r\n" in lines
