@@ -15,6 +15,11 @@ settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice as many as there are cores: tests of gateways, networks and clocks wait as long as they work."""
+    return 2 * (os.cpu_count() or 1)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection() -> None:
     """What is collected stays to the end: looking for circles among ten thousand tests finds none."""
