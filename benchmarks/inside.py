@@ -135,7 +135,7 @@ class Inside:
             if queue.capped:
                 assert queue.ready(now)
                 queue.enter(entrant)
-                queue.left(entrant)
+                queue.leave(entrant)
 
         return {
             "authenticate": lambda: authenticate(bearer, None, snapshot.keys, now),

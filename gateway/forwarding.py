@@ -68,15 +68,17 @@ class Forwarding:
                 return error
             now = self.monotonic()
             account.waited(exchange.digest, now - ticket.arrived_at)
-        if adapter is None:
-            untried = queue.replicas  # a reload may have changed them while it waited
+            if adapter is None:
+                untried = queue.replicas  # a reload may have changed them meanwhile
         failure: RequestError | None = None
         try:
             failure = await self._attempts(exchange, pool, list(untried), now)
             return failure
         finally:
-            if ticket is not None or (ticket := queue.left(exchange)) is not None:
-                _settle(queue, ticket, account, failure)
+            if ticket is None:
+                queue.leave(exchange)
+            if ticket is not None or queue.charged:
+                _settle(queue, queue.charged.pop(exchange, None) if ticket is None else ticket, account, failure)
 
     async def _attempts(
         self, exchange: Exchange, pool: ReplicaPool, untried: list[Upstream], now: float
@@ -132,8 +134,10 @@ class Forwarding:
         return allowed
 
 
-def _settle(queue: PoolQueue, ticket: Ticket, account: Account, failure: RequestError | None) -> None:
-    """What a request took of its team's share."""
+def _settle(queue: PoolQueue, ticket: Ticket | None, account: Account, failure: RequestError | None) -> None:
+    """What a request took of its team's share. It has no ticket where nobody has waited while it was in flight."""
+    if ticket is None:
+        return
     if (usage := account.usage) is not None:
         queue.settle(ticket, usage.input_tokens, usage.cached_tokens or 0, usage.output_tokens)
     elif account.attempts and not isinstance(failure, UpstreamOverloaded):  # nobody says: what was expected

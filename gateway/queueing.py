@@ -5,8 +5,9 @@
     else:
         await queue.wait(ticket, client)
     ...                                 # choose a replica and enter it, before anything is awaited
-    ticket = queue.left(request)        # of one that entered: None, unless somebody has waited meanwhile
-    queue.settle(ticket, input_tokens, cached_tokens, output_tokens)    # once, whatever became of it
+    queue.leave(request)                # of one that entered
+    ticket = queue.charged.pop(request, None)   # that it got, if somebody has waited meanwhile
+    queue.settle(ticket, input_tokens, cached_tokens, output_tokens)    # where there is one, whatever became of it
 
 A slot is free while a replica that may be tried has fewer requests in flight than it may. Whoever is woken has been
 given one of them: it is kept for the woken one until its task runs, and passed on if that has been cancelled meanwhile.
@@ -72,10 +73,12 @@ class PoolQueue:
         self._queue = FairQueue(self.config)
         self._noted: set[Entrant] = set()
         """In flight, and not charged, because nobody had to wait."""
-        self._charged: dict[Entrant, Ticket] = {}
-        """Those that were noted when somebody had to."""
+        self.charged: dict[Entrant, Ticket] = {}
+        """Those that were noted when somebody had to, until they are over: whoever ends one takes its ticket."""
         self.enter: Callable[[Entrant], None] = self._noted.add
         """A request goes on without a wait."""
+        self.leave: Callable[[Entrant], None] = self._noted.discard
+        """A request that entered is over; what has to be settled of it, if anything, is in `charged`."""
         self._waiting: dict[Ticket, asyncio.Future[_Turn]] = {}
         """Everybody whose `wait` has not ended; a future that is done belongs to a task that is about to run."""
         self._granted: set[Ticket] = set()
@@ -138,14 +141,6 @@ class PoolQueue:
                 self._queue.settle(ticket, 0, 0, 0.0)
                 self._hand_over()
 
-    def left(self, request: Entrant) -> Ticket | None:
-        """A request that entered is over: what has to be settled of it; None where nobody has waited meanwhile."""
-        noted = self._noted
-        if request in noted:
-            noted.remove(request)
-            return None
-        return self._charged.pop(request)
-
     def settle(self, ticket: Ticket, input_tokens: int, cached_tokens: int, output_tokens: float) -> None:
         """What a request took that was charged; zeros for one that no replica served."""
         self._queue.settle(ticket, input_tokens, cached_tokens, output_tokens)
@@ -158,7 +153,7 @@ class PoolQueue:
 
     def _push(self, ticket: Ticket, now: float) -> None:
         for noted in self._noted:
-            charged = self._charged[noted] = noted.ticket()
+            charged = self.charged[noted] = noted.ticket()
             self._queue.charge(charged)
         self._noted.clear()
         try:

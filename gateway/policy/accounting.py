@@ -57,8 +57,9 @@ class Account(msgspec.Struct, eq=False, gc=False):
     def ruled(self, config: str, ruled: msgspec.Raw) -> None:
         """The rules of a model decided (`rules.Decision.ruled`), by a configuration's digest."""
         if self.decided is None:
-            self.decided = Decided(config)
-        self.decided.ruled.append(ruled)
+            self.decided = Decided(config, [ruled])
+        else:
+            self.decided.ruled.append(ruled)
 
     def waited(self, config: str, seconds: float) -> None:
         """It waited for a replica."""

@@ -118,7 +118,7 @@ def _nothing_is_left(world: World) -> None:
     assert all(holder.in_flight == 0 for holder in world.admission.keys.held.values())
     for pool in world.pools.values():
         assert pool.queue is not None
-        kept = (pool.queue._noted, pool.queue._charged, pool.queue._waiting, pool.queue._granted)
+        kept = (pool.queue._noted, pool.queue.charged, pool.queue._waiting, pool.queue._granted)
         assert (pool.queue.depth, [len(each) for each in kept]) == (0, [0, 0, 0, 0])
     assert [engine.running for engine in world.engines] == [0] * len(world.engines), "an engine still works"
     assert [engine.connected for engine in world.engines] == [0] * len(world.engines), "a connection is lost track of"

@@ -83,7 +83,9 @@ class World:
             try:
                 await self._on_a_replica(name, hold)
             finally:
-                if entered is None or self.queue.left(entered) is not None:
+                if entered is not None:
+                    self.queue.leave(entered)
+                if entered is None or self.queue.charged.pop(entered, None) is not None:
                     self.queue.settle(ticket, 10, 0, 3.0)
             self.ends[name] = "served"
         except (QueueFull, QueueTimeout) as error:
@@ -132,7 +134,7 @@ class World:
         """Whether nothing is held: no slot, no place, no debt, no timer of a wait."""
         queue = self.queue
         bands = queue._queue._bands
-        held = queue._waiting or queue._granted or queue._noted or queue._charged or queue.depth or queue._queue._late
+        held = queue._waiting or queue._granted or queue._noted or queue.charged or queue.depth or queue._queue._late
         timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
         held = held or any(not each.cancelled() and each._args[1:] for each in timers)  # type: ignore[attr-defined]
         return not held and not any(each.in_flight for each in self.replicas) and not any(band.open for band in bands)
