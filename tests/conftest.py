@@ -14,10 +14,18 @@ settings.register_profile("house", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
 
+LONGEST = "tests/test_house.py", "tests/faults/", "tests/benchmarks/test_soak.py"
+"""Half a minute and more."""
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """Twice as many as there are cores: tests of gateways, networks and clocks wait as long as they work."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first: nobody is left waiting for it at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -118,7 +118,7 @@ class Book:
         self._default, self._names_region = calendars.default, calendars.header
         self._on_error = on_error
         self._numbers = itertools.count()
-        self._now: dict[str, tuple[float, float, Moment]] = {}
+        self._now = dict.fromkeys(calendars.regions, NEVER)
         self._decisions, self._moments = Memory[Decision](AT_LEAST), Memory[Moment](AT_LEAST)
 
     def remember(self, decisions: int, answers: int) -> None:
@@ -132,12 +132,13 @@ class Book:
         region, names_region = self._default, self._names_region
         if names_region is not None:
             region = self._calendars.region(header(names_region))
-        since, until, moment = self._now.get(region, NEVER)
+        since, until, moment = self._now[region]
         if not since <= now < until:
             moment = self._turn(region, now)
         read = self._read(moment.number, request, principal, header)
-        found = self._decisions.newest.get(read)
-        if found is None:
+        try:
+            found = self._decisions.newest[read]
+        except KeyError:
             found = self._recalled(moment, read)
         for rule in found.errors:
             self._on_error(self.model, rule)
