@@ -18,6 +18,7 @@ LONGEST = "tests/test_house.py", "tests/faults/", "tests/benchmarks/test_soak.py
 """Half a minute and more."""
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Twice as many as there are cores: tests of gateways, networks and clocks wait as long as they work."""
     return 2 * (os.cpu_count() or 1)
