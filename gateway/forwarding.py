@@ -1,7 +1,8 @@
 """Forward: one request to a pool, replica after replica, until one has answered or bytes have reached the client."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.contracts.errors import QueueFull, QueueTimeout, RequestError, UpstreamOverloaded, UpstreamUnavailable
 from gateway.policy.accounting import Account
@@ -12,6 +13,7 @@ from gateway.policy.resolution import Resolved
 from gateway.queueing import PoolQueue
 from gateway.relay import AnotherReplica, EngineLacks, Exchange
 from gateway.serving import ReplicaPool, Serving, told
+from gateway.settings.replicas import AdapterConfig
 from gateway.telemetry import Telemetry
 from gateway.upstreams.adapters import holders, lost
 from gateway.upstreams.base import Upstream
@@ -58,18 +60,18 @@ class Forwarding:
         if queue is None or not queue.capped:
             return await self._attempts(exchange, pool, list(untried), now)
         ticket: Ticket | None = None
-        if queue.ready(now):
+        if queue.ready(now, None if adapter is None else untried):
             queue.enter(exchange)
         else:
             ticket = exchange.ticket(now, now + queue.max_wait)
+            usable = None if adapter is None else partial(_holding, queue, adapter)
             try:
-                await queue.wait(ticket, exchange.client)
+                await queue.wait(ticket, exchange.client, usable)
             except (QueueFull, QueueTimeout) as error:
                 return error
             now = self.monotonic()
             account.waited(exchange.digest, now - ticket.arrived_at)
-            if adapter is None:
-                untried = queue.replicas  # a reload may have changed them meanwhile
+            untried = queue.replicas if usable is None else usable()  # they may have changed meanwhile
         failure: RequestError | None = None
         try:
             failure = await self._attempts(exchange, pool, list(untried), now)
@@ -132,6 +134,11 @@ class Forwarding:
         allowed = pool.retries.withdraw(self.monotonic())
         (self.telemetry.retries if allowed else self.telemetry.retries_denied).labels(pool.name).inc()
         return allowed
+
+
+def _holding(queue: PoolQueue, adapter: AdapterConfig) -> Sequence[Upstream]:
+    """The replicas of a pool that hold an adapter now."""
+    return holders(queue.replicas, [each for each in queue.replicas if isinstance(each, Replica)], adapter)
 
 
 def _settle(queue: PoolQueue, ticket: Ticket | None, account: Account, failure: RequestError | None) -> None:

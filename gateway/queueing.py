@@ -1,6 +1,6 @@
 """Waiting for a slot of a pool: a replica gets so many requests at once, and the next ones wait in a fair queue.
 
-    if queue.ready(now):
+    if queue.ready(now):                # of a request that not every replica can answer: ready(now, those that can)
         queue.enter(request)
     else:
         await queue.wait(ticket, client)
@@ -13,6 +13,9 @@ A slot is free while a replica that may be tried has fewer requests in flight th
 given one of them: it is kept for the woken one until its task runs, and passed on if that has been cancelled meanwhile.
 While anybody waits nobody passes by.
 
+Some requests need what not every replica holds: an adapter. Those go by the room of the replicas that hold it, and
+while these are full others pass by, to replicas that are not.
+
 A pool with room touches no queue. What is in flight there is only noted; it gets a ticket, and is charged, once
 somebody has to wait.
 """
@@ -22,6 +25,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from gateway.client import Client, ClientGone
@@ -42,6 +46,10 @@ class _Turn(Enum):
     SLOT = 1
     LATE = 2
     LEFT = 3
+
+
+Usable = Callable[[], Sequence[Upstream]]
+"""The replicas that can answer what not every one of the pool can."""
 
 
 class Entrant(Protocol):
@@ -81,6 +89,8 @@ class PoolQueue:
         """A request that entered is over; what has to be settled of it, if anything, is in `charged`."""
         self._waiting: dict[Ticket, asyncio.Future[_Turn]] = {}
         """Everybody whose `wait` has not ended; a future that is done belongs to a task that is about to run."""
+        self._usable: dict[str, Usable] = {}
+        """Where tickets of a kind can go, while anybody waits."""
         self._granted: set[Ticket] = set()
         """Those among them who were given a slot that they have not taken yet."""
         self._due = False
@@ -102,23 +112,28 @@ class PoolQueue:
         if self._waiting:
             self._hand_over()
 
-    def ready(self, now: float) -> bool:
-        """Whether a request may go on at once: nobody waits, and a replica that may be tried has room."""
+    def ready(self, now: float, usable: Sequence[Upstream] | None = None) -> bool:
+        """Whether a request may go on at once: nobody waits, and a replica that may be tried has room.
+
+        One of the `usable` ones, where not every replica of the pool can answer it.
+        """
         if self._waiting:
             return not self.capped
-        cap = self.cap
-        for replica in self.replicas:
+        cap, replicas = self.cap, self.replicas if usable is None else usable
+        for replica in replicas:
             if replica.in_flight < cap and replica.vitals.whole_from <= now:
                 return True
-        return self._free(now) > 0
+        return self._free(now, replicas) > 0
 
-    async def wait(self, ticket: Ticket, client: Client) -> None:
-        """Wait for a slot; it is to be taken before anything else is awaited.
+    async def wait(self, ticket: Ticket, client: Client, usable: Usable | None = None) -> None:
+        """Wait for a slot; it is to be taken before anything else is awaited. `usable` tells where a kind can go.
 
         Raises QueueFull, QueueTimeout when the ticket's deadline comes first, and ClientGone when its client leaves.
         """
         begun = self._monotonic()
         self._push(ticket, begun)
+        if usable is not None:
+            self._usable[ticket.kind] = usable
         loop = asyncio.get_running_loop()
         timer = loop.call_later(max(0.0, ticket.deadline - begun), self._end, ticket, _Turn.LATE)
         served = False
@@ -133,6 +148,8 @@ class PoolQueue:
             timer.cancel()
             client.aborts(None)
             del self._waiting[ticket]
+            if not self._waiting:
+                self._usable.clear()
             self._listen()
             self._telemetry.queue_wait.labels(self.pool).observe(self._monotonic() - begun)
             if not served:
@@ -176,7 +193,9 @@ class PoolQueue:
         if turn is _Turn.LEFT or client.gone:
             raise ClientGone
         self._granted.discard(ticket)
-        if self._free(now) > len(self._granted):
+        if self._free(now, self.replicas) > len(self._granted) and self._free(now, self._of(ticket)) > 0:
+            if self._usable:  # what it leaves may be the slot that another one needs
+                self._freed()
             return True
         self._queue.put_back(ticket)  # its replica has gone down since
         return False
@@ -206,8 +225,9 @@ class PoolQueue:
         now = self._monotonic()
         for late in self._queue.expire(now):
             self._end(late, _Turn.LATE)
-        free = self._free(now) if len(self._queue) else 0
-        while free > len(self._granted) and (ticket := self._queue.pop(now)) is not None:
+        free = self._free(now, self.replicas) if len(self._queue) else 0
+        fits = partial(self._fits, now) if self._usable else None
+        while free > len(self._granted) and (ticket := self._queue.pop(now, fits)) is not None:
             future = self._waiting[ticket]
             if future.done():  # its task was cancelled, and has not run yet
                 self._queue.settle(ticket, 0, 0, 0.0)
@@ -215,17 +235,27 @@ class PoolQueue:
                 self._granted.add(ticket)
                 future.set_result(_Turn.SLOT)
 
-    def _free(self, now: float) -> int:
+    def _of(self, ticket: Ticket) -> Sequence[Upstream]:
+        """Where it can go."""
+        usable = self._usable.get(ticket.kind)
+        return self.replicas if usable is None else usable()
+
+    def _fits(self, now: float, kind: str) -> bool:
+        """Whether there is a slot for a kind. One that was given away may turn out to be any."""
+        usable = self._usable.get(kind)
+        return usable is None or self._free(now, usable()) > len(self._granted)
+
+    def _free(self, now: float, replicas: Sequence[Upstream]) -> int:
         """The slots that are not taken, those that were given to somebody among them.
 
         A replica whose breaker is not closed has one: its trial.
         """
         cap = self.cap
-        positions, _ = candidates(self.replicas, now)
+        positions, _ = candidates(replicas, now)
         if not self.capped or not positions:
             return UNBOUNDED
         free = 0
-        for replica in map(self.replicas.__getitem__, positions):
+        for replica in map(replicas.__getitem__, positions):
             room = cap - replica.in_flight
             free += max(0, room if replica.breaker.closed else min(1, room))
         return free
@@ -235,9 +265,9 @@ class PoolQueue:
 
     def _retry_after(self, ticket: Ticket, now: float) -> int:
         """By Little's law (L = λW) a replica with L requests in flight that take W seconds each ends L / W a second."""
-        positions, _ = candidates(self.replicas, now)
-        ending_per_s = 0.0
-        for replica in map(self.replicas.__getitem__, positions):
+        replicas, ending_per_s = self._of(ticket), 0.0
+        positions, _ = candidates(replicas, now)
+        for replica in map(replicas.__getitem__, positions):
             if replica.vitals.request_s:
                 ending_per_s += max(1, replica.in_flight) / replica.vitals.request_s
         return patience(self._queue.ahead(ticket.priority), ending_per_s, self._draws.random())

@@ -92,8 +92,9 @@ class Exchange:
 
     def ticket(self, arrived_at: float = 0.0, deadline: float = math.inf) -> Ticket:
         """Its place in a queue, and what its tenant is charged; times in seconds, those of `monotonic`."""
-        who, demand = self.principal, self.demand
-        return Ticket(who.team, who.priority, who.weight, demand.tokens, 0, demand.output, arrived_at, deadline)
+        who, demand, adapter = self.principal, self.demand, self.account.release.adapter
+        kind = "" if adapter is None else adapter.name
+        return Ticket(who.team, who.priority, who.weight, demand.tokens, 0, demand.output, arrived_at, deadline, kind)
 
     async def on(self, upstream: Upstream) -> None:
         """Relay the answer of one replica. Raises RequestError, AnotherReplica or ClientGone."""

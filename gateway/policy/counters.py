@@ -13,6 +13,7 @@ anybody had to wait has had that much, and they have not.
 """
 
 from collections import deque
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
 import msgspec
@@ -22,13 +23,17 @@ SPARE = 64
 NEW, WAITING, OPEN, OVER = range(4)
 """Where a ticket is: nowhere yet, in the queue, charged and in flight, done with."""
 
+Fits = Callable[[str], bool]
+"""Whether what tickets of a kind need is there now."""
+
 
 class Ticket(msgspec.Struct, eq=False):
     """One request that asks for a slot; a ticket is used once.
 
     `tenant` is who shares, `weight` how large its share is (above 0), `priority` the level of its class, higher first.
     `input_tokens` includes `cached_tokens`, as in `Usage`; `output_tokens` is what is expected. `arrived_at` and
-    `deadline` are in seconds of the queue's clock. The rest is the queue's own.
+    `deadline` are in seconds of the queue's clock. `kind` names what not every slot has, empty where any will do. The
+    rest is the queue's own.
     """
 
     tenant: str
@@ -39,6 +44,7 @@ class Ticket(msgspec.Struct, eq=False):
     output_tokens: float
     arrived_at: float
     deadline: float
+    kind: str = ""
     state: int = NEW
     charged: float = 0.0
     waited: bool = True
@@ -54,26 +60,31 @@ class Account:
     `owed` is what the counter holds for the open ones, `unqueued` the part of that which never waited.
     """
 
-    __slots__ = ("band", "counter", "line", "open", "owed", "unqueued", "version", "waiting")
+    __slots__ = ("band", "counter", "lines", "open", "owed", "unqueued", "version", "waiting")
 
     def __init__(self, band: "Band") -> None:
         self.band = band
         self.counter = self.owed = self.unqueued = 0.0
         self.open = self.waiting = self.version = 0
-        self.line: deque[Ticket] = deque()
-        """In order; those that left it otherwise than as its first are still in it, and belong to it no more."""
+        self.lines: dict[str, deque[Ticket]] = {}
+        """By kind, in order; who left one otherwise than as its first is still in it, and belongs to it no more."""
 
     @property
     def level(self) -> float:
         """What others are lifted to."""
         return self.counter - self.unqueued
 
-    def first(self) -> Ticket:
-        """The ticket that waits longest; there is one."""
-        line = self.line
-        while line[0].account is not self:
-            line.popleft()
-        return line[0]
+    def first(self, fits: Fits | None = None) -> Ticket | None:
+        """The first ticket, of those that fit; None where there is none."""
+        found: Ticket | None = None
+        for kind, line in list(self.lines.items()):
+            while line and line[0].account is not self:
+                line.popleft()
+            if not line:
+                del self.lines[kind]
+            elif (found is None or line[0].number < found.number) and (fits is None or fits(kind)):
+                found = line[0]
+        return found
 
 
 class Band:
@@ -101,6 +112,15 @@ class Band:
             heappop(ranks)
         return None
 
+    def next(self, fits: Fits | None) -> Ticket | None:
+        """The first ticket that fits of the tenant that is next among those who have one."""
+        least = self.least()
+        found = None if least is None else least.first(fits)
+        if found is None and least is not None:  # a walk, but of tenants, and only where something is scarce
+            ranks = sorted(each for each in self.ranks if each[2] == each[3].version)
+            found = next((ticket for *_, account in ranks if (ticket := account.first(fits)) is not None), None)
+        return found
+
     def account(self, tenant: str) -> Account:
         """The account of a tenant, lifted if it comes from idle."""
         account = self.accounts.get(tenant)
@@ -119,10 +139,11 @@ class Band:
         account.waiting += 1
         self.waiting += 1
         ticket.account = account
+        line = account.lines.setdefault(ticket.kind, deque())
         if front:
-            account.line.appendleft(ticket)
+            line.appendleft(ticket)
         else:
-            account.line.append(ticket)
+            line.append(ticket)
         if front or account.waiting == 1:
             self.rank(account)
 
@@ -138,23 +159,25 @@ class Band:
         ticket.account = None
         account.waiting -= 1
         self.waiting -= 1
+        line = account.lines[ticket.kind]
         if not account.waiting:
-            account.line.clear()
+            account.lines.clear()
             account.version = 0
             self.backlogged -= 1
             if not self.backlogged:
                 self.idle = account.level
                 self.ranks.clear()
-        elif account.line[0] is ticket:
-            account.line.popleft()
-        elif len(account.line) > 2 * account.waiting + SPARE:
-            account.line = deque(each for each in account.line if each.account is account)
+        elif line[0] is ticket:
+            line.popleft()
+        elif len(line) > 2 * account.waiting + SPARE:
+            account.lines[ticket.kind] = deque(each for each in line if each.account is account)
 
     def rank(self, account: Account) -> None:
         """Give a tenant that waits its place among the others, by its counter and then by its oldest ticket."""
+        first = account.first()
         self.versions += 1
         account.version = self.versions
-        heappush(self.ranks, (account.counter, account.first().number, account.version, account))
+        heappush(self.ranks, (account.counter, 0 if first is None else first.number, account.version, account))
         if len(self.ranks) > 2 * self.backlogged + SPARE:
             self.ranks = [each for each in self.ranks if each[2] == each[3].version]
             heapify(self.ranks)

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from heapq import heapify, heappop, heappush
 
 from gateway.contracts.errors import QueueFull
-from gateway.policy.counters import NEW, OPEN, OVER, SPARE, WAITING, Band, Ticket
+from gateway.policy.counters import NEW, OPEN, OVER, SPARE, WAITING, Band, Fits, Ticket
 from gateway.settings.queue import QueueConfig
 
 __all__ = ["FairQueue", "Ticket", "patience"]
@@ -77,13 +77,15 @@ class FairQueue:
         self._enter(ticket)
         band.join(ticket, band.account(ticket.tenant))
 
-    def pop(self, now: float) -> Ticket | None:
-        """The next one, charged for what it is expected to take; None when nobody waits whose deadline is to come."""
+    def pop(self, now: float, fits: Fits | None = None) -> Ticket | None:
+        """The next one, charged for what it is expected to take; None when nobody waits whose deadline is to come.
+
+        Of those that fit, where something is scarce that some of them need: the others keep their places.
+        """
         self._pass(now)
         for band in self._bands:
-            account = band.least()
-            if account is not None:
-                ticket = account.first()
+            ticket = band.next(fits)
+            if ticket is not None and (account := ticket.account) is not None:
                 band.leave(ticket, account)
                 self._gone(ticket)
                 band.charge(ticket, account, self._expected(ticket))

@@ -39,7 +39,7 @@ class Adapters:
     """The loads under way in one pool."""
 
     def __init__(self) -> None:
-        self._loading: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._loading: dict[AdapterConfig, asyncio.Task[None]] = {}
 
     async def load(
         self,
@@ -50,8 +50,8 @@ class Adapters:
         request_id: str,
         seconds: float,
     ) -> None:
-        """Have a replica hold an adapter. Requests that need the same load wait for one; an engine knows it by
-        `request_id`, that of the first.
+        """Have a replica hold an adapter. Requests that need the same one wait for one load, whichever replica it is
+        that loads it: a burst after a quiet time fills no more than one. An engine knows it by the first `request_id`.
 
         It goes on when its request ends: the next one will want it. Raises UpstreamUnavailable, and ClientGone as soon
         as the client leaves.
@@ -60,12 +60,11 @@ class Adapters:
             raise UpstreamUnavailable(
                 f"no replica holds the adapter {adapter.name!r}: start an engine with it, or give its `path`"
             )
-        key = replica.url, adapter.name
-        task = self._loading.get(key)
+        task = self._loading.get(adapter)
         if task is None:
             task = asyncio.create_task(_load(replica, adapter, engines, request_id, seconds))
-            self._loading[key] = task
-            task.add_done_callback(self._done(key))
+            self._loading[adapter] = task
+            task.add_done_callback(self._done(adapter))
         waiting = asyncio.shield(task)
 
         def left(_: str) -> None:
@@ -81,9 +80,9 @@ class Adapters:
         finally:
             client.aborts(None)
 
-    def _done(self, key: tuple[str, str]) -> Callable[[asyncio.Task[None]], None]:
+    def _done(self, adapter: AdapterConfig) -> Callable[[asyncio.Task[None]], None]:
         def done(task: asyncio.Task[None]) -> None:
-            self._loading.pop(key, None)
+            self._loading.pop(adapter, None)
             if not task.cancelled():
                 task.exception()  # whoever waited was told, and nobody may have waited
 

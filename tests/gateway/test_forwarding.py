@@ -1,11 +1,13 @@
 """Adapters through the gateway: requests go to who holds one, and a replica is told to load it when none does."""
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
 
 from gateway.config import Deployment
 from gateway.settings.health import Health
+from gateway.settings.queue import QueueConfig
 from gateway.settings.replicas import AdapterConfig
 from tests.engine import raw
 from tests.engine.adapters import LOAD, NOWHERE
@@ -16,11 +18,15 @@ PATH = "/v1/chat/completions"
 BODY = json.dumps({"model": "faq", "messages": [{"role": "user", "content": "one two three"}]}).encode()
 
 
-def deployed(*urls: str, path: str | None = "/adapters/invoices") -> Deployment:
+def deployed(*urls: str, path: str | None = "/adapters/invoices", queue: QueueConfig | None = None) -> Deployment:
     """The model `faq`, which is an adapter of the engines' own."""
     adapter = AdapterConfig(name="invoices", path=path)
     health = Health(period=0.05, fingerprint=False)
-    return deployment({"main": urls}, [replace(release("1"), adapter=adapter)], health=health)
+    made = deployment({"main": urls}, [replace(release("1"), adapter=adapter)], health=health)
+    if queue is None:
+        return made
+    pools = {"main": made.config.pools["main"].model_copy(update={"queue": queue})}
+    return replace(made, config=made.config.model_copy(update={"pools": pools}))
 
 
 async def ask(gateway: Gateway, key: str) -> raw.Answer:
@@ -53,6 +59,23 @@ async def test_a_replica_loads_it_when_none_holds_it(tmp_path: Path) -> None:
         assert [answer.status for answer in answers] == [200] * 4
         assert len(one.received(LOAD) + two.received(LOAD)) == 1, "the others go to the one that has it"
         assert {row.outcome for row in rows} == {"completed"}
+
+
+async def test_a_full_holder_is_waited_for_though_others_have_room(tmp_path: Path) -> None:
+    async with Engine("base") as without, Engine("base", loras="invoices") as holder:
+        deployed_queue = deployed(without.url, holder.url, queue=QueueConfig(max_in_flight=2))
+        async with serving(deployed_queue, tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            holder.hold()
+            asking = [asyncio.create_task(ask(gateway, key)) for _ in range(5)]
+            queue = gateway.app.state.serving.pools["main"].queue
+            assert queue is not None
+            await gateway.until(lambda: queue.depth == 3)
+            assert holder.running == 2
+            holder.resume()
+            answers = await asyncio.gather(*asking)
+        assert [answer.status for answer in answers] == [200] * 5
+        assert without.received(PATH) == []
 
 
 async def test_what_was_unloaded_is_loaded_again(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ async def _watch(world: World, *, quiet: bool) -> None:
             world.queue.tick()
         await pause(0.25)
         await turns(5)
-        free = world.queue._free(now())
+        free = world.queue._free(now(), world.replicas)
         assert not world.queue._granted, "every slot is taken"
         assert not world.queue.depth or free == 0, "nobody waits while a slot is free"
         await pause(0.75)
@@ -128,7 +128,7 @@ def test_the_watch_sees_a_slot_that_is_left_empty() -> None:
         positions, _ = candidates(world.replicas, now())
         assert positions
         assert world.queue.depth == 1
-        assert world.queue._free(now()) == 1
+        assert world.queue._free(now(), world.replicas) == 1
         world.queue.tick()
         await asyncio.gather(*tasks)
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from gateway.client import Client, ClientGone
 from gateway.contracts.errors import QueueFull, QueueTimeout
@@ -50,7 +51,8 @@ class Request:
 class World:
     """A queue over replicas that answer when they are told to. `most` is the largest load that a replica had.
 
-    `skew` is by how many seconds the clock is ahead of the loop's timers.
+    `skew` is by how many seconds the clock is ahead of the loop's timers. `usable` has the replicas of a kind of
+    request that not every one of them can answer.
     """
 
     def __init__(self, *, replicas: int = 1, limits: dict[int, int | None] | None = None, **config: object) -> None:
@@ -59,29 +61,38 @@ class World:
         self.replicas = [Counted(f"r{at}", (at,), Vitals()) for at in range(replicas)]
         self.queue = PoolQueue("main", self.telemetry, lambda: now() + self.skew, random.Random(7))
         self.queue.serve(QueueConfig.model_validate({"max_in_flight": 1, **config}), limits or {}, self.replicas)
+        self.usable: dict[str, Sequence[Counted]] = {}
         self.ends: dict[str, str] = {}
         self.order: list[str] = []
         self.most = 0
 
-    def ticket(self, tenant: str = "a", priority: int = 0) -> Ticket:
+    def ticket(self, tenant: str = "a", priority: int = 0, kind: str = "") -> Ticket:
         """A request that arrives now."""
-        return Ticket(tenant, priority, 1.0, 10, 0, 5.0, now(), now() + self.queue.config.max_wait)
+        return Ticket(tenant, priority, 1.0, 10, 0, 5.0, now(), now() + self.queue.config.max_wait, kind)
 
     def come(
-        self, name: str, hold: float = 1.0, *, tenant: str = "a", priority: int = 0, by: Client | None = None
+        self,
+        name: str,
+        hold: float = 1.0,
+        *,
+        tenant: str = "a",
+        priority: int = 0,
+        kind: str = "",
+        by: Client | None = None,
     ) -> "asyncio.Task[None]":
         """A request, from its arrival to its end. `ends` tells how it ended."""
-        return asyncio.create_task(self._serve(name, hold, self.ticket(tenant, priority), by or client()))
+        return asyncio.create_task(self._serve(name, hold, self.ticket(tenant, priority, kind), by or client()))
 
     async def _serve(self, name: str, hold: float, ticket: Ticket, by: Client) -> None:
-        entered = Request(ticket) if self.queue.ready(now()) else None
+        usable = None if ticket.kind not in self.usable else partial(self.usable.__getitem__, ticket.kind)
+        entered = Request(ticket) if self.queue.ready(now(), usable and usable()) else None
         try:
             if entered is not None:
                 self.queue.enter(entered)
             else:
-                await self.queue.wait(ticket, by)
+                await self.queue.wait(ticket, by, usable)
             try:
-                await self._on_a_replica(name, hold)
+                await self._on_a_replica(name, hold, self.replicas if usable is None else usable())
             finally:
                 if entered is not None:
                     self.queue.leave(entered)
@@ -95,11 +106,11 @@ class World:
         except asyncio.CancelledError:
             self.ends[name] = "cancelled"
 
-    async def _on_a_replica(self, name: str, hold: float) -> None:
-        positions, _ = candidates(self.replicas, now())
+    async def _on_a_replica(self, name: str, hold: float, replicas: Sequence[Counted]) -> None:
+        positions, _ = candidates(replicas, now())
         if not positions:
             return
-        replica = min((self.replicas[at] for at in positions), key=lambda each: each.in_flight)
+        replica = min((replicas[at] for at in positions), key=lambda each: each.in_flight)
         self.order.append(name)
         with replica:
             self.most = max(self.most, replica.in_flight)

@@ -266,5 +266,5 @@ def test_what_is_kept_is_bounded_by_who_waits() -> None:
         queue.cancel(gone)
     held = len(queue._moments) + sum(len(band.ranks) + len(band.accounts) for band in queue._bands)
     assert stays.account is not None
-    assert held + len(stays.account.line) < 1000
+    assert held + len(stays.account.lines[""]) < 1000
     assert queue.pop(0.0) is stays

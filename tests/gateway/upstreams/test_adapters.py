@@ -55,6 +55,17 @@ async def test_requests_that_need_the_same_load_wait_for_one() -> None:
         assert len(engine.received(LOAD)) == 1
 
 
+async def test_requests_that_chose_other_replicas_wait_for_the_load_under_way() -> None:
+    adapters = Adapters()
+    async with Engine("faq", runtime_loras=True) as one, Engine("faq", runtime_loras=True) as two:
+        engines = [_replica("one", one.url), _replica("two", two.url)]
+        await asyncio.gather(
+            *(adapters.load(engines[n % 2], INVOICES, engines, client(), f"tg-{n}", 5.0) for n in range(6))
+        )
+        assert (len(one.received(LOAD)), len(two.received(LOAD))) == (1, 0)
+        assert holders(engines, engines, INVOICES) == engines[:1]
+
+
 async def test_what_the_engine_holds_already_is_held() -> None:
     async with Engine("faq", runtime_loras=True, loras="invoices") as engine:
         replica = _replica("r", engine.url)
