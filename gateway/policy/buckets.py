@@ -10,7 +10,9 @@ Of tokens a request takes at first the most that it may need (`admit`), and when
 back, or more is taken (`settle`). Each reservation has its place in the order in which the bucket is refilled, the
 oldest first, and only what is not refilled yet goes back: a request that held a minute's worth for ten minutes has cost
 its holder one minute's worth, and giving it back afterwards would let ten of them burst together. So the bound above
-holds for true numbers too. More than was reserved leaves the bucket in debt: the next request waits for that as well.
+holds for true numbers too, as long as none takes more than it reserved. More leaves the bucket in debt, and the next
+request waits for that as well: so the bound holds from then on, and what requests that named no limit of their output
+take together beyond their reservations, while they are in flight at once, comes on top of it.
 """
 
 import heapq
