@@ -28,7 +28,7 @@ from gateway.policy.request import parse
 from gateway.policy.resolution import Asked, fallbacks, resolve
 from gateway.relay import Exchange
 from gateway.server.head import line
-from gateway.serving import Serving
+from gateway.serving import ReplicaPool, Serving
 from gateway.sharing import Sharing
 from gateway.stores.spool import Spool
 from gateway.telemetry import Telemetry
@@ -128,9 +128,8 @@ class DataPlane:
             raise
         try:
             client.watch()
-            failure = await self.forwarding.to(exchange, pool)
-            if failure is not None:
-                await self._fallback(exchange, serving, failure)
+            if (failure := await self.forwarding.to(exchange, pool)) is not None:
+                await self._fallback(exchange, serving, pool, failure)
         except ClientGone:
             account.outcome, account.status = CLIENT_CLOSED, 499
             raise
@@ -157,20 +156,22 @@ class DataPlane:
         if exchange.client.trace is not None:
             exchange.client.trace.row = row
 
-    async def _fallback(self, exchange: Exchange, serving: Serving, error: RequestError) -> None:
+    async def _fallback(self, exchange: Exchange, serving: Serving, asked: ReplicaPool, error: RequestError) -> None:
         """By the fallbacks of the release that was asked for; if none of them can, its failure is told and recorded."""
         account, client, model = exchange.account, exchange.client, exchange.account.admitted.model
         first = (account.release, account.replica, account.usage, client.lines, account.dispatched_s)
-        asked = Asked(exchange.request, client.header)
-        for resolved in fallbacks(model, exchange.principal, serving.snapshot, self.clock(), asked):
+        facts = Asked(exchange.request, client.header)
+        for resolved in fallbacks(model, exchange.principal, serving.snapshot, self.clock(), facts):
             pool = self.forwarding.aim(exchange, resolved, serving)
             self.telemetry.fallbacks.labels(model, account.release.name).inc()
             if first[2] is None:
                 first = (*first[:4], None)  # the first attempt is over: it stands among the tries, with its end
             if await self.forwarding.to(exchange, pool) is None:
                 return
-        account.release, account.replica, account.usage, client.lines, account.dispatched_s = first
-        raise error
+        if account.release is not first[0]:
+            account.release, account.replica, account.usage, client.lines, account.dispatched_s = first
+            raise error
+        await self.forwarding.guess(exchange, asked, error)  # there are no fallbacks
 
     async def _reserve(self, serving: Serving, exchange: Exchange) -> tuple[Reservation, Lease | None]:
         """What the request takes of limits, whose state its client is told either way, and may cost of budgets."""
@@ -182,8 +183,7 @@ class DataPlane:
             client.lines += self.admission.told(who, now)
             raise
         if reservation.open:
-            lines = told(reservation.key, reservation.team)
-            exchange.lines += lines
+            exchange.lines += (lines := told(reservation.key, reservation.team))
             client.lines += lines
         if serving.budgets is None:
             return reservation, None

@@ -46,8 +46,8 @@ class Forwarding:
             client.lines += b"x-tollgate-warning: served without a verdict\r\n"
         return pool
 
-    async def to(self, exchange: Exchange, pool: ReplicaPool) -> RequestError | None:
-        """Try replicas, each at most once, when it is the request's turn.
+    async def to(self, exchange: Exchange, pool: ReplicaPool, guess: bool = False) -> RequestError | None:
+        """Try replicas, each at most once, when it is the request's turn; those that are down only with `guess`.
 
         Returns why none of them could answer, if so; raises what no other replica can mend, and every failure after the
         first byte.
@@ -58,7 +58,7 @@ class Forwarding:
             untried = await self._holders(exchange, pool)
         now = self.monotonic()
         if queue is None or not queue.capped:
-            return await self._attempts(exchange, pool, list(untried), now)
+            return await self._attempts(exchange, pool, list(untried), now, guess)
         ticket: Ticket | None = None
         if queue.ready(now, None if adapter is None else untried):
             queue.enter(exchange)
@@ -74,7 +74,7 @@ class Forwarding:
             untried = queue.replicas if usable is None else usable()  # they may have changed meanwhile
         failure: RequestError | None = None
         try:
-            failure = await self._attempts(exchange, pool, list(untried), now)
+            failure = await self._attempts(exchange, pool, list(untried), now, guess)
             return failure
         finally:
             if ticket is None:
@@ -82,13 +82,23 @@ class Forwarding:
             if ticket is not None or queue.charged:
                 _settle(queue, queue.charged.pop(exchange, None) if ticket is None else ticket, account, failure)
 
+    async def guess(self, exchange: Exchange, pool: ReplicaPool, error: RequestError) -> None:
+        """Nobody else can answer: if no replica was asked, since none was worth it, ask one all the same.
+
+        Raises what failed.
+        """
+        unasked = isinstance(error, UpstreamUnavailable) and not exchange.account.attempts
+        failure = await self.to(exchange, pool, guess=True) if unasked else error
+        if failure is not None:
+            raise failure
+
     async def _attempts(
-        self, exchange: Exchange, pool: ReplicaPool, untried: list[Upstream], now: float
+        self, exchange: Exchange, pool: ReplicaPool, untried: list[Upstream], now: float, guess: bool
     ) -> RequestError | None:
         account, demand, trace, failure = exchange.account, exchange.demand, exchange.client.trace, None
         pool.retries.deposit(now)
         for attempt in range(MAX_ATTEMPTS):
-            route = pool.choose(untried, self.monotonic() if attempt else now, demand)
+            route = pool.choose(untried, self.monotonic() if attempt else now, demand, guess)
             if route is None or (attempt and not self._may_retry(pool)):
                 break
             replica, exchange.answered = untried.pop(route.position), route.answered

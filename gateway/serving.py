@@ -135,14 +135,16 @@ class ReplicaPool:
         per_block = trunc(BLOCK_BYTES * estimator.tokens_per_byte)
         return Demand(size, tokens, output, most, blocks, per_block, affinity)
 
-    def choose(self, untried: Sequence[Upstream], now: float, demand: Demand = NO_DEMAND) -> Route | None:
-        """The replica to try next, by the pool's policy; None when those that are left sleep or drain.
+    def choose(
+        self, untried: Sequence[Upstream], now: float, demand: Demand = NO_DEMAND, guess: bool = True
+    ) -> Route | None:
+        """The replica to try next, by the pool's policy; None when there is none, as `health.candidates` says.
 
         Those with as many requests as they may have are left out, unless all of them have. Whoever was let in finds
         one with room. Another attempt of its does not wait again, and may find none: the retry budget bounds by how
         much that exceeds the cap.
         """
-        positions, weights = candidates(untried, now)
+        positions, weights = candidates(untried, now, guess)
         if len(positions) <= 1:
             return Route(positions[0], untried[positions[0]], demand, self.index) if positions else None
         cap, full = UNBOUNDED if self.queue is None else self.queue.cap, 0

@@ -202,12 +202,12 @@ class Watched(Protocol):
     vitals: Vitals
 
 
-def candidates(replicas: Sequence[Watched], now: float) -> tuple[Sequence[int], Sequence[float]]:
+def candidates(replicas: Sequence[Watched], now: float, guess: bool = True) -> tuple[Sequence[int], Sequence[float]]:
     """(positions that may be tried now, the weight of each; no weights when every one has its full share).
 
-    Those that are up, awake, not draining, and have their breaker closed or a trial due. When there are none, those
-    that are down or broken: a guess is better than a certain failure. A replica that sleeps or drains is never among
-    them, so there may be none at all.
+    Those that are up, awake, not draining, and have their breaker closed or a trial due. When there are none, and with
+    `guess`, those that are down or broken: for who has nowhere else to go that is better than a certain failure. A
+    replica that sleeps or drains is never among them, so there may be none at all.
     """
     for replica in replicas:
         if replica.vitals.whole_from > now:
@@ -217,14 +217,19 @@ def candidates(replicas: Sequence[Watched], now: float) -> tuple[Sequence[int], 
     all_vitals = [replica.vitals for replica in replicas]
     accepting = [position for position, vitals in enumerate(all_vitals) if vitals.accepts]
     worthy = [at for at in accepting if all_vitals[at].up and all_vitals[at].breaker.allows(now)]
-    positions = worthy or accepting
+    positions = worthy or (accepting if guess else [])
     return positions, [all_vitals[position].weight(now) for position in positions]
 
 
 def absence(replicas: Sequence[Watched]) -> str:
     """Why none of the replicas may be tried, for a client: names, never addresses."""
-    states = ("draining" if replica.vitals.draining else "asleep" for replica in replicas)
-    return ", ".join(f"{replica.name!r} is {state}" for replica, state in zip(replicas, states, strict=True))
+    return ", ".join(f"{replica.name!r} is {_state(replica.vitals)}" for replica in replicas)
+
+
+def _state(vitals: Vitals) -> str:
+    if vitals.draining or vitals.asleep:
+        return "draining" if vitals.draining else "asleep"
+    return "failing" if vitals.up else "down"
 
 
 def retry_after(replicas: Sequence[Watched], now: float) -> int:

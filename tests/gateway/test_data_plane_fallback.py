@@ -6,13 +6,18 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from gateway.config import Deployment, ModelConfig, Release, ReleaseConfig
 from gateway.contracts.prices import Price, PriceBook
 from gateway.contracts.release import ModelFiles, ReleaseManifest
+from gateway.policy.health import LIMIT
 from tests.engine import raw
 from tests.engine.simulator import Engine, Fault
 from tests.gateway.serving import Gateway, deployment, serving
 
+FAR = 1e12
+"""Seconds: a failure then keeps a breaker open for as long as a test lasts."""
 BODY = {"model": "faq", "messages": [{"role": "user", "content": "one two three"}]}
 PATH = "/v1/chat/completions"
 PRICES = PriceBook(
@@ -58,6 +63,34 @@ async def test_a_dead_pool_is_answered_for_at_the_price_of_who_answers(tmp_path:
     assert row.outcome == "completed"
     assert Decimal(row.cost or 0) == Decimal("0.003")
     assert 'tollgate_fallbacks_total{model="faq",release="backup@7"} 1.0' in page
+
+
+@pytest.mark.parametrize("how", ["down", "failing"])
+async def test_who_is_known_to_be_away_is_not_asked_while_another_model_can_answer(tmp_path: Path, how: str) -> None:
+    """An engine that stands still takes what it is sent, and never answers."""
+    async with Engine("faq") as still, Engine("backup") as spare:
+        async with serving(deployed([still.url], [spare.url]), tmp_path) as (gateway, key, _):
+            still.hold()
+            vitals = gateway.app.state.serving.pools["main"].replicas[0].vitals
+            for _ in range(LIMIT):
+                vitals.missed() if how == "down" else vitals.failed(FAR)
+            answers = [await ask(gateway, key, stream=stream) for stream in (False, True)]
+            rows = await gateway.rows(2)
+        assert [answer.header("x-tollgate-release") for answer in answers] == ["backup@7"] * 2
+        assert still.received(PATH) == []
+        assert {(row.outcome, row.attempts, row.replica) for row in rows} == {("completed", 1, "spare-0")}
+
+
+async def test_when_all_are_away_the_error_says_so_at_once(tmp_path: Path) -> None:
+    async with Engine("faq") as still, Engine("backup") as other:
+        async with serving(deployed([still.url], [other.url]), tmp_path) as (gateway, key, _):
+            for pool in gateway.app.state.serving.pools.values():
+                for _ in range(LIMIT):
+                    pool.replicas[0].vitals.missed()
+            answer = await ask(gateway, key)
+        assert (answer.status, still.received(PATH), other.received(PATH)) == (503, [], [])
+        assert answer.json["error"]["message"] == "no replica takes requests: 'main-0' is down"
+        assert answer.header("retry-after") is not None
 
 
 async def test_a_saturated_pool_is_answered_for_too(tmp_path: Path) -> None:

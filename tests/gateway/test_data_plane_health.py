@@ -48,6 +48,24 @@ async def test_a_sleeping_replica_is_skipped_and_when_all_sleep_it_is_said(tmp_p
         assert (row.outcome, row.attempts, row.replica) == ("upstream_unavailable", 0, None)
 
 
+async def test_one_that_is_down_is_asked_when_there_is_nobody_else_and_never_by_a_retry(tmp_path: Path) -> None:
+    async with (
+        Engine() as one,
+        Engine() as other,
+        serving(deployment({"main": [one.url, other.url]}), tmp_path) as (gateway, key, _),
+    ):
+        for _ in range(2):
+            vitals(gateway, 1).missed()
+        one.faults.append(Fault("error", status=500, times=1))
+        assert (await ask(gateway, key)).status == 502
+        assert other.received(PATH) == []
+        for _ in range(2):
+            vitals(gateway).missed()
+        assert (await ask(gateway, key)).status == 200
+        rows = await gateway.rows(2)
+        assert {(row.outcome, row.attempts) for row in rows} == {("upstream_failed", 1), ("completed", 1)}
+
+
 async def test_a_draining_replica_ends_what_it_has_and_gets_nothing_new(tmp_path: Path) -> None:
     async with (
         Engine() as one,

@@ -83,15 +83,19 @@ def test_a_due_trial_stands_beside_those_that_are_well_with_a_full_weight() -> N
 
 
 def test_a_guess_is_better_than_a_certain_failure_but_not_on_one_that_sleeps_or_drains() -> None:
-    assert positions(down(), asleep(), broken(), draining()) == [0, 2]
+    away = [down(), asleep(), broken(), draining()]
+    assert positions(*away) == [0, 2]
+    assert candidates(away, 0.0, guess=False) == ([], [])
+    assert candidates([*away, well()], 0.0, guess=False) == ([4], [1.0])
 
 
 def test_there_may_be_none() -> None:
     assert positions(asleep(), draining()) == []
     assert positions() == []
-    asked = [asleep(), draining()]
-    asked[0].name, asked[1].name = "a", "b"
-    assert absence(asked) == "'a' is asleep, 'b' is draining"
+    asked = [asleep(), draining(), down(), broken()]
+    for each, name in zip(asked, "abcd", strict=True):
+        each.name = name
+    assert absence(asked) == "'a' is asleep, 'b' is draining, 'c' is down, 'd' is failing"
 
 
 def test_failed_probes_in_a_row_make_it_down_and_one_success_up() -> None:
