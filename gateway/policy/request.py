@@ -68,7 +68,6 @@ _text = msgspec.json.Decoder(str).decode
 _flag = msgspec.json.Decoder(bool | None).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
-_any = msgspec.json.Decoder(Any).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -97,19 +96,28 @@ def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) ->
         options = _read(fields, "stream_options", _object, "an object")
     if options and not stream:
         raise InvalidRequest("`stream_options` go with `stream: true` only", param="stream_options")
-    wants_usage = bool(options and _read(options, "include_usage", _any, "true or false"))
+    usage, continuous = _usage_options(options) if options else (False, False)
     return Request(
         body=body,
         endpoint=endpoint,
         model=_named(_read(fields, "model", _text, "a string")),
         stream=stream,
-        wants_usage=wants_usage,
-        wants_continuous_usage=bool(wants_usage and options and _read(options, "continuous_usage_stats", _any, "true")),
+        wants_usage=usage,
+        wants_continuous_usage=usage and continuous,
         choices=choices,
         limit=limit,
         fields=fields,
         stream_options=options or {},
     )
+
+
+def _usage_options(options: Mapping[str, msgspec.Raw]) -> tuple[bool, bool]:
+    """(include_usage, continuous_usage_stats). No words: vLLM takes "no" for false, and would leave usage untold."""
+    usage, continuous = (
+        name in options and bool(_typed(options[name], f"stream_options.{name}", _flag, "true or false"))
+        for name in _COUNTED_IN_EVERY_CHUNK
+    )
+    return usage, continuous
 
 
 def _parse_form(form: Form, endpoint: Endpoint) -> Request:

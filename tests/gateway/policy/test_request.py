@@ -173,44 +173,6 @@ def test_embeddings_do_not_stream() -> None:
     assert _refused({"stream": True}, EMBED).param == "stream"
 
 
-@pytest.mark.parametrize("value", [[], "x", 1, True])
-def test_stream_options_are_an_object(value: Any) -> None:
-    assert _refused({"stream": True, "stream_options": value}).param == "stream_options"
-
-
-def test_stream_options_go_with_a_stream() -> None:
-    assert _refused({"stream_options": {"include_usage": True}}).param == "stream_options"
-
-
-@pytest.mark.parametrize(
-    ("options", "wants"),
-    [
-        (None, (False, False)),
-        ({}, (False, False)),
-        ({"include_usage": False}, (False, False)),
-        ({"include_usage": True}, (True, False)),
-        ({"include_usage": True, "continuous_usage_stats": False}, (True, False)),
-        ({"include_usage": True, "continuous_usage_stats": True}, (True, True)),
-        # vLLM takes the second only with the first.
-        ({"continuous_usage_stats": True}, (False, False)),
-    ],
-)
-def test_the_engine_is_asked_for_every_count_and_the_client_gets_its_own(
-    options: Any, wants: tuple[bool, bool]
-) -> None:
-    body = {"stream": True, "stream_options": None if options is None else {**options, "extra": [1]}}
-    request = _parse(body)
-    assert (request.wants_usage, request.wants_continuous_usage) == wants
-    asked = _sent(body)["stream_options"]
-    assert (asked["include_usage"], asked["continuous_usage_stats"]) == (True, True)
-    assert options is None or asked["extra"] == [1]
-
-
-def test_other_stream_options_keep_their_bytes() -> None:
-    sent = prepare(_parse(b'{"model":"faq","stream":true,"stream_options":{"extra":1.0e2}}'), PLAIN, "faq")
-    assert b'"extra":1.0e2' in sent
-
-
 def test_the_pools_name_for_the_model_is_the_one_that_is_sent() -> None:
     assert json.loads(prepare(_parse({}), PLAIN, "/models/faq")) == {"model": "/models/faq"}
     # Pinned by name, the engine still hears its own.
