@@ -19,6 +19,13 @@ _ANTHROPIC = {
 }
 
 
+def dialect_of(path: str) -> Dialect:
+    """The dialect of a path, served or not: whoever asks below Anthropic's reads errors as Anthropic writes them."""
+    if path == "/v1/messages" or path.startswith("/v1/messages/"):
+        return "anthropic"
+    return "responses" if path == "/v1/responses" else "openai"
+
+
 def envelope(error: RequestError, dialect: Dialect = "openai", request_id: str | None = None) -> bytes:
     """The JSON body of an error, in the shape that the dialect's clients parse. Only Anthropic's names the request."""
     if dialect != "anthropic":

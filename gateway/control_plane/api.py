@@ -1,6 +1,6 @@
 """The control plane's pages: health, readiness, metrics, the model list, a key's own usage.
 
-A path of nobody's is a 404 in OpenAI's shape.
+A path of nobody's is a 404 in the shape of the API that it looks like.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from gateway import __version__
-from gateway.contracts.envelopes import Dialect, envelope
+from gateway.contracts.envelopes import Dialect, dialect_of, envelope
 from gateway.contracts.errors import InternalError, MethodNotAllowed, ModelNotFound, RequestError, RouteNotFound
 from gateway.control_plane.usage import Wanted, answer, wanted
 from gateway.policy.auth import Principal, authenticate
@@ -155,8 +155,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 def _dialect(request: Request) -> Dialect:
-    """Anthropic's clients send its version with every request."""
-    return "anthropic" if "anthropic-version" in request.headers else "openai"
+    """The path's, and on a path of both APIs Anthropic's for its clients: they send its version with every request."""
+    return "anthropic" if "anthropic-version" in request.headers else dialect_of(request.scope["path"])
 
 
 def _envelope(error: RequestError, dialect: Dialect) -> Response:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from gateway.contracts.envelopes import envelope
+from gateway.contracts.envelopes import dialect_of, envelope
 from gateway.contracts.errors import InvalidRequest, RequestError
 
 Fields = Iterable[tuple[bytes, bytes]]
@@ -95,9 +95,9 @@ def status_line(status: int) -> bytes:
     return found
 
 
-def refusal(refused: Refused, default_headers: Fields) -> bytes:
-    """The whole answer to a request that is refused. It is the connection's last."""
-    body = envelope(refused.error)
+def refusal(refused: Refused, path: str, default_headers: Fields) -> bytes:
+    """The whole answer to a request that is refused, in the dialect of its path. It is the connection's last."""
+    body = envelope(refused.error, dialect_of(path))
     lines, _, _ = fields((*default_headers, (b"content-type", b"application/json")))
     end = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
     return b"".join([status_line(refused.status), *lines, end, body])

@@ -57,7 +57,7 @@ class HttpProtocol(asyncio.Protocol):
         self._held = self._lingering = self.paused = False
         self._arriving = self._current = cast(Cycle | None, None)
         self._waiting: deque[Cycle] = deque()
-        self._refusal: Refused | None = None
+        self._refusal: tuple[Refused, str] | None = None
         self._writable = asyncio.Event()
         self._deadline = Deadline(self._loop, self._late)
 
@@ -218,7 +218,7 @@ class HttpProtocol(asyncio.Protocol):
             return
         self._current, self._reader.last = None, True
         self._waiting.clear()
-        self._refusal = Refused(InternalError("the gateway failed: its log says why"))
+        self._refusal = Refused(InternalError("the gateway failed: its log says why")), cycle.path
         self._next()
 
     def _next(self) -> None:
@@ -230,7 +230,7 @@ class HttpProtocol(asyncio.Protocol):
             self._regulate()
             self._await_body()
         elif self._refusal is not None:
-            self.write(refusal(self._refusal, self.default_headers))
+            self.write(refusal(*self._refusal, self.default_headers))
             self._refusal = None
             self._linger()
         elif not self._reader.last:
@@ -242,7 +242,7 @@ class HttpProtocol(asyncio.Protocol):
         if self._lingering:
             self._end()
             return
-        self._refusal = refused
+        self._refusal = refused, self._reader.path
         broken, self._arriving = self._arriving, None
         if broken is not None and broken is not self._current:
             self._waiting.pop()

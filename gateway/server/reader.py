@@ -88,6 +88,14 @@ class Reader:
         self._fed = self._first = self._overhead = self.heads = 0
         self._expects_continue = self.in_head = self.in_body = self.last = False
 
+    @property
+    def path(self) -> str:
+        """The path of the request that began last, as far as it came; empty where it is none."""
+        try:
+            return _target(self._url)[0]
+        except Refused:
+            return ""
+
     def stop(self) -> None:
         """Read nothing more."""
         self.last, self.in_head, self.in_body = True, False, False

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import ResponseErrorEvent
 
-from gateway.contracts.envelopes import envelope, event
+from gateway.contracts.envelopes import dialect_of, envelope, event
 from gateway.contracts.errors import REQUEST_ERRORS, InvalidRequest, RequestError
 
 
@@ -63,6 +63,14 @@ def test_every_error_has_anthropics_envelope_and_keeps_its_code(kind: type[Reque
     if kind.code in ANTHROPIC:
         assert json.loads(envelope(error, "anthropic")) == told
     assert json.loads(envelope(error, "anthropic", "id-1"))["request_id"] == "id-1"
+
+
+def test_whoever_asks_below_anthropics_path_reads_anthropics_errors() -> None:
+    for path in ("/v1/messages", "/v1/messages/", "/v1/messages/batches", "/v1/messages/batches/1/results"):
+        assert dialect_of(path) == "anthropic"
+    for path in ("", "*", "/", "/v1/messagesx", "/x/v1/messages", "/v1/chat/completions", "/v1/responses/1"):
+        assert dialect_of(path) == "openai"
+    assert dialect_of("/v1/responses") == "responses"
 
 
 def test_a_response_that_fails_whole_fails_as_openais() -> None:

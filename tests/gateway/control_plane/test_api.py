@@ -148,6 +148,14 @@ async def test_a_path_of_nobodys_is_a_404_in_openais_shape(house: House, path: s
     assert _code(await house.get(path, house.may())) == (404, "unknown_url")
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/v1/messages/", "/v1/messages/batches"])
+async def test_below_anthropics_path_a_404_is_in_anthropics_shape(house: House, path: str, method: str) -> None:
+    response = await house.get(path, house.may(), method)
+    assert response.status_code == 404
+    assert (response.json()["type"], response.json()["error"]["type"]) == ("error", "not_found_error")
+
+
 @pytest.mark.parametrize("host", ["[", "x/?", "x/#", "a b", "h:x"])
 async def test_a_path_is_told_as_it_was_asked_for_whatever_the_host_says(house: House, host: str) -> None:
     async def receive() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.contracts.envelopes import dialect_of
 from gateway.policy.endpoints import CHAT, ENDPOINTS
 
 
@@ -53,3 +54,4 @@ def test_an_error_is_told_in_the_dialect_of_the_path() -> None:
     told = {endpoint.dialect: endpoint.wire for endpoint in ENDPOINTS.values() if endpoint.dialect != "openai"}
     assert told == {"responses": "responses", "anthropic": "count_tokens"}
     assert ENDPOINTS["/v1/messages"].dialect == "anthropic"
+    assert {path: dialect_of(path) for path in ENDPOINTS} == {path: each.dialect for path, each in ENDPOINTS.items()}

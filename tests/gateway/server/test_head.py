@@ -112,7 +112,13 @@ def test_a_line_is_what_a_field_is(name: str, value: str) -> None:
 
 def test_a_refusal_is_an_envelope() -> None:
     error = InvalidRequest("no")
-    said = refusal(Refused(error, 431), [(b"date", b"today")])
+    said = refusal(Refused(error, 431), "", [(b"date", b"today")])
     assert said.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\ndate: today\r\n")
     assert said.endswith(b"connection: close\r\n\r\n" + envelope(error))
-    assert refusal(Refused(BodyTooLarge("much")), ()).startswith(b"HTTP/1.1 413 ")
+    assert refusal(Refused(BodyTooLarge("much")), "", ()).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_refusal_is_in_the_dialect_of_its_path() -> None:
+    error = InvalidRequest("no")
+    assert refusal(Refused(error), "/v1/messages/x", ()).endswith(b"\r\n\r\n" + envelope(error, "anthropic"))
+    assert refusal(Refused(error), "/v1/completions", ()).endswith(b"\r\n\r\n" + envelope(error))

@@ -232,6 +232,23 @@ def test_what_is_kept_is_bounded(endless: bytes, more: bytes) -> None:
     assert read.whole == 0
 
 
+@pytest.mark.parametrize(
+    ("said", "path"),
+    [
+        (b"", ""),
+        (b"GET /a", "/a"),
+        (GET + b"GET /b?c=d HTTP/1.1\r\n", "/b"),
+        (post(b"abc", path=b"/b")[:-1], "/b"),
+        (b"GET http://h/b HTTP/1.1\r\ncontent-length: x\r\n\r\n", "/b"),
+        (b"GET http:// HTTP/1.1\r\n", ""),
+        (b"GET http://h/" + b"b" * 70_000, ""),
+        (GET + b"BREW /b HTTP/1.1\r\n", ""),
+    ],
+)
+def test_the_path_is_known_as_far_as_it_came(said: bytes, path: str) -> None:
+    assert _read(said).reader.path == path
+
+
 def test_a_body_is_not_counted() -> None:
     assert _read(*[post(bytes(10 * LIMIT))[at : at + 50] for at in range(0, 10 * LIMIT + 100, 50)]).whole == 1
 
@@ -249,3 +266,4 @@ def test_what_is_stopped_reads_nothing() -> None:
 def test_random_bytes_are_read_or_refused(pieces: list[bytes], before: bytes) -> None:
     read = _read(before, *pieces)
     assert read.whole <= len(read.heads)
+    assert read.reader.path.isascii()
