@@ -31,6 +31,8 @@ REFUSED: dict[str, str] = {
     "guided_grammar": _CONSTRAINED,
     "guided_decoding_backend": _CONSTRAINED,
     "guided_whitespace_pattern": _CONSTRAINED,
+    "structural_tag": "vLLM ignores it in silence; use `structured_outputs.structural_tag` or "
+    "`response_format` with `type: structural_tag`",
 }
 """Fields that do not pass, with the reason that the client is told."""
 EXTRAS = "vllm_xargs"

@@ -107,6 +107,13 @@ def test_a_dangerous_field_does_not_pass(name: str) -> None:
     assert REFUSED[name] in error.message
 
 
+def test_a_structural_tag_passes_where_the_engine_reads_it() -> None:
+    error = _refused({"structural_tag": "{}"})
+    assert (error.param, "`structured_outputs.structural_tag`" in error.message) == ("structural_tag", True)
+    read = {"structured_outputs": {"structural_tag": "{}"}, "response_format": {"type": "structural_tag"}}
+    assert _sent(read) == {"model": "faq", **read}
+
+
 def test_law_10_of_several_refused_fields_always_the_same_one_is_named() -> None:
     assert _refused(dict.fromkeys(reversed(REFUSED), 1)).param == next(iter(REFUSED))
 
