@@ -11,24 +11,39 @@ from gateway.policy.rules import Rulebook
 
 
 @dataclass(frozen=True)
+class RuledAgain:
+    """What a model's rules decide now: the rule that wins, and the release that it names, `live` as such.
+
+    Where the configuration cannot answer, `rule` is why, and `release` None.
+    """
+
+    rule: str
+    release: str | None
+
+    def same(self, ruled: Ruled) -> bool:
+        """Whether that is what was decided. A rule may have kept its id, and name another release by now."""
+        return (self.rule, self.release) == (ruled.rule, ruled.release)
+
+
+@dataclass(frozen=True)
 class Again:
     """What was decided of a request, and what the same inputs come to now.
 
     `rules` has, for each model with rules, what they decided and what they decide; the second is None where no
-    configuration was given, and a text where the configuration cannot answer.
+    configuration was given.
     """
 
     values: Mapping[str, Any]
     decided: Decided[Ruled]
     routes: list[tuple[Routed, Choice]]
-    rules: list[tuple[Ruled, str | None]]
+    rules: list[tuple[Ruled, RuledAgain | None]]
     config: str | None
 
     @property
     def same(self) -> bool:
         """Whether everything that could be decided again came out the same."""
         routed = all(each.position == choice.position for each, choice in self.routes)
-        return routed and all(found in (None, each.rule) for each, found in self.rules)
+        return routed and all(found is None or found.same(each) for each, found in self.rules)
 
 
 def again(values: Mapping[str, Any], rulebook: Rulebook | None, digest: str | None) -> Again:
@@ -39,27 +54,33 @@ def again(values: Mapping[str, Any], rulebook: Rulebook | None, digest: str | No
     return Again(values, decided, routes, rules, digest)
 
 
-def _rule(ruled: Ruled, rulebook: Rulebook) -> str:
+def _rule(ruled: Ruled, rulebook: Rulebook) -> RuledAgain:
     try:
-        return rulebook.replay(ruled.model, ruled.inputs).rule
+        made = rulebook.replay(ruled.model, ruled.inputs)
     except InputError as error:
-        return f"cannot be told: {error}"
+        return RuledAgain(f"cannot be told: {error}", None)
+    return RuledAgain(made.rule, made.release)
 
 
 def as_json(found: Again) -> dict[str, Any]:
     """The same for programs."""
     told = ("request_id", "started_at", "model", "release", "replica", "attempts", "outcome")
-    rules = [
-        {"model": each.model, "rule": each.rule, "release": each.release, "region": each.region, "inputs": each.inputs}
-        for each, _ in found.rules
-    ]
     return {
         **{name: found.values[name] for name in told},
         "config_digest": found.decided.config or None,
         "same": found.same,
-        "rules": [{**each, "again": rule} for each, (_, rule) in zip(rules, found.rules, strict=True)],
+        "rules": [_rule_as_json(each, made) for each, made in found.rules],
         "queued_s": found.decided.queued_s,
         "routes": [_route_as_json(each, choice) for each, choice in found.routes],
+    }
+
+
+def _rule_as_json(ruled: Ruled, made: RuledAgain | None) -> dict[str, Any]:
+    told = ("model", "rule", "release", "region", "inputs")
+    return {
+        **{name: getattr(ruled, name) for name in told},
+        "again": None if made is None else made.rule,
+        "again_release": None if made is None else made.release,
     }
 
 

@@ -2,7 +2,7 @@
 
 import click
 
-from gateway.admin.requests import Again, parts_of
+from gateway.admin.requests import Again, RuledAgain, parts_of
 from gateway.cli.common import moment
 from gateway.cli.tables import console, row, table
 from gateway.policy.decisions import Routed, Ruled
@@ -18,8 +18,8 @@ def show(found: Again) -> None:
     click.echo(f"  {values['model']} → {values['release']} on {values['replica'] or 'no replica'}: {values['outcome']}")
     if decided.queued_s:
         click.echo(f"  waited {decided.queued_s:.3f} s for a replica with room")
-    for each, rule in found.rules:
-        _show_rule(each, rule, found)
+    for each, made in found.rules:
+        _show_rule(each, made, found)
     for number, (route, choice) in enumerate(found.routes, start=1):
         _show_route(number, route, choice)
     alone = values["attempts"] - len(found.routes)
@@ -27,14 +27,15 @@ def show(found: Again) -> None:
         click.echo(f"\n{alone} of {values['attempts']} attempts had one replica to go to: there was nothing to choose")
 
 
-def _show_rule(ruled: Ruled, rule: str | None, found: Again) -> None:
+def _show_rule(ruled: Ruled, made: RuledAgain | None, found: Again) -> None:
     click.echo(f"\nthe rule {ruled.rule!r} of {ruled.model!r} won in {ruled.region}, for {ruled.release}")
     for name, value in sorted(ruled.inputs.items()):
         click.echo(f"    {name} = {value!r}")
-    if rule is None:
+    if made is None:
         click.echo("  --config FILE decides it again")
         return
-    click.echo(f"  {SAME if rule == ruled.rule else f'{OTHER}, but {rule}'}")
+    other = f"{OTHER}, but {made.rule}" + ("" if made.release is None else f", for {made.release}")
+    click.echo(f"  {SAME if made.same(ruled) else other}")
     if found.config != found.decided.config:
         click.echo(f"  (by another configuration: {found.config}, and the request's was {found.decided.config})")
 

@@ -70,7 +70,8 @@ def test_everything_that_was_decided_is_told_and_comes_out_the_same(stores: Stor
 def test_programs_get_every_term(stores: Stores, path: Path) -> None:
     _row(stores, path)
     found = json.loads(_explain("--config", str(path), "--json").stdout)
-    assert (found["same"], found["rules"][0]["again"], found["queued_s"]) == (True, "night", 0.25)
+    assert (found["same"], found["queued_s"]) == (True, 0.25)
+    assert (found["rules"][0]["again"], found["rules"][0]["again_release"]) == ("night", "faq@2")
     (route,) = found["routes"]
     assert (route["chosen"], route["again"]) == ("r1", "r1")
     assert [each["cached"] for each in route["candidates"]] == [0, 512]
@@ -88,8 +89,26 @@ def test_rules_that_changed_since_are_said(stores: Stores, path: Path) -> None:
     _row(stores, path, rule="evening", config="sha256:old")
     result = _explain("--config", str(path))
     assert result.exit_code == 1
-    assert "NOT the same, but night" in result.stdout
+    assert "NOT the same, but night, for faq@2" in result.stdout
     assert "the request's was sha256:old" in result.stdout
+
+
+@pytest.mark.parametrize("recorded", ["faq@1", "live"])
+def test_a_rule_that_names_another_release_by_now_is_said(stores: Stores, path: Path, recorded: str) -> None:
+    """The rule itself is the same one. What `live` stood for then is not compared: the rule named `live`."""
+    _row(stores, path, ruled=[Ruled("faq", "night", recorded, "UTC", {"region": "UTC", "local.hour": 3})])
+    result = _explain("--config", str(path))
+    assert result.exit_code == 1
+    assert "NOT the same, but night, for faq@2" in result.stdout
+    told = _explain("--config", str(path), "--json")
+    (rule,) = json.loads(told.stdout)["rules"]
+    assert (told.exit_code, rule["release"], rule["again"], rule["again_release"]) == (1, recorded, "night", "faq@2")
+
+
+def test_a_rule_that_still_names_what_is_live_is_the_same(stores: Stores, path: Path) -> None:
+    _row(stores, path, ruled=[Ruled("faq", "default", "live", "UTC", {"region": "UTC", "local.hour": 12})])
+    result = _explain("--config", str(path))
+    assert (result.exit_code, result.stdout.count("decided again: the same")) == (0, 2)
 
 
 def test_what_the_new_rules_cannot_be_asked_is_said(stores: Stores, path: Path) -> None:
