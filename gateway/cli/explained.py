@@ -20,6 +20,7 @@ def show(found: Again) -> None:
         click.echo(f"  waited {decided.queued_s:.3f} s for a replica with room")
     for each, made in found.rules:
         _show_rule(each, made, found)
+    # Not of attempts: one with a single replica to go to leaves no choice, and may have come before.
     for number, (route, choice) in enumerate(found.routes, start=1):
         _show_route(number, route, choice)
     alone = values["attempts"] - len(found.routes)
@@ -42,7 +43,7 @@ def _show_rule(ruled: Ruled, made: RuledAgain | None, found: Again) -> None:
 
 def _show_route(number: int, route: Routed, choice: Choice) -> None:
     chosen = route.candidates[route.position].name
-    click.echo(f"\nattempt {number}: policy {route.policy}, {chosen!r} because of {route.reason}")
+    click.echo(f"\nchoice {number}: policy {route.policy}, {chosen!r} because of {route.reason}")
     if route.ask.tokens:
         click.echo(f"  a prompt of about {route.ask.tokens} tokens")
     lines = table("replica", "weight", "in flight", "outstanding", "cached", "KV", "waiting", "score", "")
