@@ -8,7 +8,7 @@ once in `scrape_s` seconds. Left out: failures, retries, the network, and the ga
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from random import Random
 
 import msgspec
@@ -22,6 +22,7 @@ from gateway.settings.profile import EngineProfile
 from gateway.settings.queue import QueueConfig
 from gateway.simulation.engine import NEVER, Engine
 from gateway.simulation.jobs import Job
+from gateway.simulation.scrapes import Scrapes
 from gateway.simulation.traces import Arrival
 
 COMPLETED, QUEUE_FULL, QUEUE_TIMEOUT, TOO_LONG = "completed", "queue_full", "queue_timeout", "context_length_exceeded"
@@ -146,10 +147,7 @@ class _Fleet:
         self._waiting: dict[Ticket, Served] = {}
         self._flights: dict[Job, _Flight] = {}
         self._events: list[tuple[float, int]] = []
-        self._scrapes: list[tuple[float, int]] = []
-        if setup.scrape_s is not None:
-            self._scrapes = [(random.random() * setup.scrape_s, number) for number in range(setup.replicas)]
-            heapify(self._scrapes)
+        self._scrapes = Scrapes(setup.replicas, setup.scrape_s, random)
 
     def until(self, end: float) -> None:
         """Let happen what happens up to a time. What an engine ends at that time has ended."""
@@ -283,12 +281,9 @@ class _Fleet:
             self._queue.settle(flight.ticket, job.input_tokens, job.cached, job.output_tokens)
 
     def _scrape(self, now: float) -> None:
-        scrapes, period = self._scrapes, self._setup.scrape_s
-        while period is not None and scrapes[0][0] <= now:
-            at, number = heappop(scrapes)
+        for number, at in self._scrapes.latest(now):
             replica = self.replicas[number]
             replica.kv_usage, replica.waiting = replica.engine.usage(at), replica.engine.waiting
-            heappush(scrapes, (at + period, number))
 
 
 def _affinity(arrival: Arrival) -> int:

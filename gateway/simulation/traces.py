@@ -25,6 +25,8 @@ BLOCK_TOKENS = 512
 MOST_MISTAKES = 20
 """Told of one file: the rest is likely the same one."""
 MOST_TOKENS = 100_000_000
+MOST_MS = 1e13
+"""Milliseconds since the epoch come to that in 2286; a float still tells microseconds apart there."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
 _Some = Annotated[int, msgspec.Meta(ge=1, le=MOST_TOKENS)]
@@ -112,6 +114,11 @@ def lines(arrivals: Iterable[Arrival]) -> Iterator[str]:
 
 
 def _arrival(line: _Line) -> Arrival:
+    if line.timestamp > MOST_MS:
+        raise ValueError(
+            f"expected a timestamp in milliseconds, at most {MOST_MS:,.0f}, found {line.timestamp:g}: "
+            "microseconds and nanoseconds have to be divided"
+        )
     most = math.ceil(line.input_length / line.block_tokens)
     if len(line.hash_ids) > most:
         raise ValueError(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.policy.routing import POLICIES
 from gateway.settings.profile import EngineProfile, StepTime
 from gateway.settings.queue import QueueConfig
+from gateway.simulation import traces
 from gateway.simulation.fleet import COMPLETED, QUEUE_FULL, QUEUE_TIMEOUT, TOO_LONG, Replay, Setup, replay
 from gateway.simulation.traces import Arrival
 
@@ -80,6 +81,13 @@ def test_what_an_engine_says_counts_once_it_was_scraped() -> None:
     assert [each.replica for each in told] == [0, 1, *[1] * 6]
     silent = run([*busy, *later], policy="score", scrape_s=None).served
     assert {each.replica for each in silent[2:]} == {0, 1}
+
+
+@pytest.mark.parametrize("scrape_s", [1.0, 1e-9])
+def test_a_fleet_that_is_idle_for_centuries_costs_nothing(scrape_s: float) -> None:
+    found = run([ask(0.0), ask(traces.MOST_MS / 1000)], scrape_s=scrape_s).served
+    assert [each.outcome for each in found] == [COMPLETED] * 2
+    assert found[1].finished_at - found[1].arrival.at == pytest.approx(found[0].finished_at, rel=1e-3)
 
 
 def test_no_replica_gets_more_than_it_may() -> None:

@@ -53,6 +53,19 @@ def test_every_mistake_is_told_with_its_line() -> None:
     assert "hash_ids, tenant, model, class, priority, block_tokens" in told[3]
 
 
+@pytest.mark.parametrize("timestamp", [1.1e13, 1.7e15, 1e300])
+def test_a_time_that_is_none_in_milliseconds_is_a_mistake(timestamp: float) -> None:
+    ((line, message),) = _mistakes(_line(timestamp=1.7e12), _line(timestamp=timestamp))
+    assert line == 2
+    assert "in milliseconds, at most 10,000,000,000,000, found" in message
+
+
+@pytest.mark.parametrize("timestamp", ["1e400", "NaN", "Infinity", "-1"])
+def test_a_time_that_is_no_number_is_a_mistake(timestamp: str) -> None:
+    ((line, _),) = _mistakes(MOONCAKE.replace("27482", timestamp))
+    assert line == 1
+
+
 def test_more_hashes_than_the_prompt_has_blocks_are_a_mistake() -> None:
     ((line, message),) = _mistakes(_line(hash_ids=[1, 2, 3]))
     assert line == 1
