@@ -44,8 +44,9 @@ def trace(
     """Write the ledger's traffic as a trace: one JSON object a line, as Mooncake has them and `gateway simulate` reads.
 
     Times start at 0, teams are t0, t1, …, and prefixes are numbers that say what began alike, and not how. Prefixes are
-    known of requests that had replicas to choose from by the policy `score`. Left out, and counted on stderr, are
-    requests whose tokens no engine has told.
+    known of requests that had replicas to choose from by the policy `score`. The ledger keeps no classes: `class` is
+    "" and `priority` 0 on every line, so a replay has one class until you fill in `priority`. Left out, and counted on
+    stderr, are requests whose tokens no engine has told.
 
     \b
     Examples:

@@ -5,9 +5,9 @@ One JSON object a line, in the format of Mooncake (FAST 2025), which other tools
     {"timestamp": 1200, "input_length": 1300, "output_length": 52, "hash_ids": [46, 47, 2353]}
 
 `timestamp` in milliseconds from the start; `hash_ids` one number for each block of 512 tokens of the prompt, chained,
-so that an equal number means that everything up to there is equal; the last block may be a part of one. Tollgate's own
-export adds, all of them optional, `tenant`, `model`, `class`, `priority` (the level of the class, higher first) and
-`block_tokens`, where a block is another size.
+so that an equal number means that everything up to there is equal; the last block may be a part of one. A line may add
+`tenant`, `model`, `class`, `priority` (the level of the class, higher first) and `block_tokens`, where a block is
+another size. Tollgate's own export does, but the ledger keeps no classes: there `class` is "" and `priority` 0.
 """
 
 import math

@@ -61,6 +61,13 @@ def test_requests_without_tokens_and_the_gateways_own_are_left_out(stores: Store
     assert "1 requests written, 1 without tokens left out" in result.stderr
 
 
+def test_classes_are_not_in_the_ledger_and_the_help_says_so(stores: Stores) -> None:
+    stores.ledger.insert([_row(0)])
+    line = json.loads(_trace().stdout)
+    assert (line["class"], line["priority"]) == ("", 0)
+    assert "The ledger keeps no classes" in " ".join(_trace("--help").stdout.split())
+
+
 def test_a_model_and_a_time_can_be_picked(stores: Stores) -> None:
     stores.ledger.insert([_row(0), _row(1, model="other"), _row(200_000)])
     assert len(_trace("--model", "other").stdout.splitlines()) == 1

@@ -32,7 +32,7 @@ def test_a_line_of_mooncake() -> None:
     assert found == Arrival(at=0.0, input_tokens=1300, output_tokens=52, blocks=(46, 47), block_tokens=512)
 
 
-def test_a_line_of_the_gateways_own_export() -> None:
+def test_a_line_with_all_that_it_may_add() -> None:
     fields = {"tenant": "9f", "model": "faq", "class": "batch", "priority": -10, "block_tokens": 128}
     (found,) = traces.parse([_line(**fields)], "trace.jsonl")
     assert found == Arrival(0.0, 1024, 5, (1, 2), 128, "9f", "faq", "batch", -10)
