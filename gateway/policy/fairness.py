@@ -33,12 +33,15 @@ class FairQueue:
     """The requests that wait for one pool, and the counters of those that it serves.
 
     `limits` says how many requests of a class may wait: level to number, None for no limit of its own. It names every
-    class that there is: a request rises through each of them. A level that it does not name is known once it is seen.
+    class that there is: a request rises through each of them. A level that it does not name is known once it is seen;
+    one that it names no more is none to rise to, once nobody of that class waits.
     """
 
     def __init__(self, config: QueueConfig, limits: Mapping[int, int | None] | None = None) -> None:
         self._bands: list[Band] = []
         self._by_level: dict[int, Band] = {}
+        self._limits: Mapping[int, int | None] = {}
+        self._removed: set[int] = set()
         self._of_class: defaultdict[int, int] = defaultdict(int)
         self._moments: list[tuple[float, int, Ticket]] = []
         self._late: list[Ticket] = []
@@ -48,7 +51,9 @@ class FairQueue:
 
     def configure(self, config: QueueConfig, limits: Mapping[int, int | None] | None = None) -> None:
         """Go on by other settings. Who waits keeps its place and its deadline."""
-        self._config, self._limits = config, limits or {}
+        named = limits or {}
+        self._removed = (self._removed | self._limits.keys()) - named.keys() if named else set()
+        self._config, self._limits = config, named
         for level in self._limits:
             self._band(level)
 
@@ -184,13 +189,16 @@ class FairQueue:
         if account is None:
             return
         below = account.band
-        place = self._bands.index(below)
-        if place:
-            above = self._bands[place - 1]
+        above = next(filter(self._is_rung, reversed(self._bands[: self._bands.index(below)])), None)
+        if above is not None:
             below.part(ticket, account)
             above.join(ticket, above.account(ticket.tenant))
         ticket.rises_at += self._config.ageing
         self._await(ticket)
+
+    def _is_rung(self, band: Band) -> bool:
+        """Whether others rise to it. Who waits of a class that was removed keeps its place before those below."""
+        return band.level not in self._removed or self._of_class[band.level] > 0
 
 
 def patience(ahead: int, ending_per_s: float, draw: float) -> int:
