@@ -108,6 +108,7 @@ def _rules(proofs: Mapping[str, Proof], since: float) -> dict[str, Any]:
                 "until": _moment(since + RULE_HOURS * HOUR_S),
                 "moments": proof.moments,
                 "moments_that_differ": proof.distinct,
+                "minutes_left_out": proof.left_out,
                 "requests": len(tried.requests),
                 "combinations": tried.of,
                 "values": {
@@ -148,6 +149,8 @@ def _warnings(proofs: Mapping[str, Proof]) -> Iterator[str]:
         if not tried.whole:
             counts = f"{len(tried.requests)} of {tried.of} combinations of values were tried"
             yield f"{model}: {counts}: what is told as never winning may win with another"
+        if proof.left_out:
+            yield f"{model}: {proof.left_out} minutes of an hour were not tried: a rule may win in one of them"
         for dead in proof.dead:
             behind = f"where it holds, these win: {', '.join(dead.behind)}" if dead.behind else "it never holds"
             yield f"{model}: the rule {dead.rule!r} never wins: {dead.hint or behind}"

@@ -60,6 +60,11 @@ class Calendar:
         """Seconds since the epoch of a wall time; the earlier one where it comes twice."""
         return wall.replace(tzinfo=self._zone).timestamp()
 
+    def offset(self, now: float) -> float:
+        """Seconds that the wall clock is ahead of UTC."""
+        wall = datetime.fromtimestamp(now, self._zone)
+        return (wall.utcoffset() or timedelta()).total_seconds()
+
     def prepare(self, now: float) -> None:
         """Work out this year and the next, so that no request waits for it."""
         year = datetime.fromtimestamp(now, self._zone).year

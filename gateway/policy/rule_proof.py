@@ -1,14 +1,16 @@
 """What the rules of a configuration do over years of hours in every region: who wins, who never does, who meets whom.
 
-Each hour is tried, and each moment at which a window or the time of a rule begins or ends, with the requests of
-`rule_samples`. What a model's rules cannot tell apart is tried once and counted as often as it comes. Every rule is
-asked each time, not only those before the winner, so that rules that hold together are found.
+Each hour of a region's own clock is tried, each moment at which a window or the time of a rule begins or ends, and each
+minute that rules which read minutes can tell apart, with the requests of `rule_samples`. What a model's rules cannot
+tell apart is tried once and counted as often as it comes. Every rule is asked each time, not only those before the
+winner, so that rules that hold together are found.
 """
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from gateway.policy.calendar import MINUTE_S, Calendar
@@ -16,6 +18,7 @@ from gateway.policy.rule_cases import Cases, Example, Failure, Seen, Tally, bits
 from gateway.policy.rule_samples import Samples, samples
 from gateway.policy.rules import Book, Rulebook
 from gateway.settings import tokens
+from gateway.settings.conditions import Condition
 
 HOUR_S = 3600
 CELLS = 2_000_000
@@ -27,8 +30,10 @@ EVALUATIONS = 10_000_000
 """Rules that are evaluated, of all models together, shared in the same way."""
 REQUESTS = 20_000
 """Requests that one model is tried with, at most."""
-MINUTES = 8
-"""Minutes of an hour that are tried for rules that read them, at most."""
+MOMENTS = 160_000
+"""Moments within an hour that rules that read minutes are tried at, for each region: as many minutes as that gives."""
+LEAST = 8
+"""Minutes of an hour that are tried even so."""
 PAIRS = 100
 """Pairs of rules that hold together, of one model, that are told one by one."""
 
@@ -56,7 +61,8 @@ class Proof:
     """What the rules of one model did. `moments` are those of all regions, `distinct` those that differ for them.
 
     `wins` count moments times requests, and their sum is that of all: one rule wins each time. `pairs` is the number of
-    overlaps, of which `overlaps` has the first ones.
+    overlaps, of which `overlaps` has the first ones. `left_out` minutes of an hour were not tried, of those that rules
+    may tell apart.
     """
 
     moments: int
@@ -67,6 +73,7 @@ class Proof:
     overlaps: list[Overlap]
     pairs: int
     failures: list[Failure]
+    left_out: int = 0
 
 
 def prove(
@@ -74,19 +81,20 @@ def prove(
 ) -> dict[str, Proof]:
     """The proof of every model that has rules, from an hour to another. `step` is called `steps(rulebook)` times."""
     seen: dict[str, dict[Any, Seen]] = {model: {} for model in rulebook.books}
-    totals, named = dict.fromkeys(rulebook.books, 0), set[str]()
+    totals, left_out, named = dict.fromkeys(rulebook.books, 0), dict.fromkeys(rulebook.books, 0), set[str]()
     for region, calendar in rulebook.calendars.regions.items() if rulebook.books else ():
         common = [(at, calendar.at(at)) for at in _instants(calendar, since, until)]
         named |= {name for _, local in common for name in local["holidays"]}
-        like: dict[Any, tuple[int, dict[Any, Seen]]] = {}
+        like: dict[Any, _Moments] = {}
         for model, book in rulebook.books.items():
             kind = (tuple(book.of_moment), tuple(book.spans.bounds), tuple(_minutes(book)))
             if kind not in like:
-                own = set(_own_instants(kind[1], kind[2], since, until)).difference(at for at, _ in common)
-                extra = [(at, calendar.at(at)) for at in sorted(own)]
-                like[kind] = len(common) + len(extra), _distinct(book, region, [*common, *extra])
-            totals[model] += like[kind][0]
-            seen[model] |= like[kind][1]
+                own = {at for at in kind[1] if since <= at < until}.difference(at for at, _ in common)
+                instants = sorted([*common, *((at, calendar.at(at)) for at in own)], key=itemgetter(0))
+                like[kind] = _distinct(book, region, instants, until)
+            totals[model] += like[kind].count
+            seen[model] |= like[kind].seen
+            left_out[model] = max(left_out[model], like[kind].left_out)
         step()
     proofs = {}
     for model, book in rulebook.books.items():
@@ -94,7 +102,8 @@ def prove(
         share = max(0.01, 1 / len(rulebook.books))
         most = min(REQUESTS, int(cells * share) // tried.cost, int(EVALUATIONS * share) // max(1, tried.rules))
         requests = samples(model, book, max(1, most))
-        proofs[model] = _proof(book, tried.try_all(requests.requests), totals[model], len(seen[model]), requests, named)
+        proof = _proof(book, tried.try_all(requests.requests), totals[model], len(seen[model]), requests, named)
+        proofs[model] = replace(proof, left_out=left_out[model])
         step()
     return proofs
 
@@ -105,43 +114,112 @@ def steps(rulebook: Rulebook) -> int:
 
 
 def _instants(calendar: Calendar, since: float, until: float) -> list[float]:
-    """Every hour, and the beginning and the end of every window."""
-    first = since // HOUR_S * HOUR_S
-    found = {first + hour * HOUR_S for hour in range(int(until - first) // HOUR_S)}
+    """When something begins by the wall clock: every hour, every window, and what comes after one.
+
+    A window is looked at once a minute, so it begins and ends with one.
+    """
     years = range(datetime.fromtimestamp(since, UTC).year - 1, datetime.fromtimestamp(until, UTC).year + 2)
-    turns = (calendar.instant(wall) for year in years for wall in calendar.turns(year))
-    return sorted(found | {at for at in turns if since <= at < until})
+    turns = (-(-calendar.instant(wall) // MINUTE_S) * MINUTE_S for year in years for wall in calendar.turns(year))
+    return sorted({since, *_hours(calendar, since, until), *(at for at in turns if since <= at < until)})
+
+
+def _hours(calendar: Calendar, since: float, until: float) -> Iterator[float]:
+    """When an hour of the wall clock begins, and when the clock is changed: by half an hour, in some places."""
+    begin, offset = since, calendar.offset(since)
+    while begin < until:
+        end = min(begin + HOUR_S, until)
+        after = calendar.offset(end)
+        change = end if after == offset else _change(calendar, begin, end)
+        if after != offset and change < until:
+            yield change
+        for first, last, ahead in ((begin, change, offset), (change, end, after)):
+            full = first + -(first + ahead) % HOUR_S
+            if full < last:
+                yield full
+        begin, offset = end, after
+
+
+def _change(calendar: Calendar, begin: float, end: float) -> float:
+    """The second between two moments at which the clock is changed."""
+    before, low, high = calendar.offset(begin), int(begin), int(end)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if calendar.offset(middle) == before else (low, middle)
+    return high
 
 
 def _minutes(book: Book) -> list[int]:
-    """The minutes of an hour that rules tell apart, where they read them."""
-    minutes = set[int]()
+    """The minutes of an hour at which something may change for rules that read them, those that they name first.
+
+    Between what it compares with, a rule is as it was; one that does something else may be another in each minute.
+    """
+    named, every = set[int](), False
     for name in {"local.minute", "local.minute_of_day"}.intersection(book.of_moment):
         for member in book.members:
             if member.condition is not None and name in member.condition.reads:
-                cuts = member.condition.cuts.get(name, frozenset({15, 30, 45}))
-                minutes |= {(cut + near) % 60 for cut in cuts for near in (-1, 0, 1)}
-    return sorted(minutes)[:MINUTES]
+                cuts = member.condition.cuts.get(name)
+                every = every or cuts is None
+                named |= {cut % 60 for cut in cuts or _literals(member.condition, name)}
+    after = ((minute + 1) % 60 for minute in sorted(named))
+    return list(dict.fromkeys([*sorted(named), *after, *(range(60) if every else ())]))
 
 
-def _own_instants(bounds: Sequence[float], minutes: Sequence[int], since: float, until: float) -> Iterator[float]:
-    """When rules begin and end to have their time, and minutes of every hour."""
-    yield from (at for at in bounds if since <= at < until)
-    first = since // HOUR_S * HOUR_S
-    for hour in range(int(until - first) // HOUR_S):
-        yield from (first + hour * HOUR_S + minute * MINUTE_S for minute in minutes)
+def _literals(condition: Condition, name: str) -> Iterator[int]:
+    """The whole numbers that a condition has where it reads a member."""
+    for reference, names in condition.named():
+        if name in names:
+            found = map(tokens.whole, tokens.compared(condition.words, reference))
+            yield from (each for each in found if each is not None)
 
 
-def _distinct(book: Book, region: str, instants: Sequence[tuple[float, Mapping[str, Any]]]) -> dict[Any, Seen]:
-    found: dict[Any, Seen] = {}
-    for at, local in instants:
+@dataclass
+class _Part:
+    """A time in which a region's local time stays as it is but for its minutes, and how often one like it comes."""
+
+    at: float
+    until: float
+    local: Mapping[str, Any]
+    count: int = 0
+
+    def minutes(self, minutes: Sequence[int]) -> Iterator[tuple[float, dict[str, Any]]]:
+        """Those of them that come in it, after its first."""
+        first, local = self.at // MINUTE_S * MINUTE_S, self.local
+        for more in sorted(minute - local["minute"] for minute in minutes if minute > local["minute"]):
+            if first + more * MINUTE_S < self.until:
+                moved = {name: local[name] + more for name in ("minute", "minute_of_day")}
+                yield first + more * MINUTE_S, {**local, **moved}
+
+
+@dataclass
+class _Moments:
+    """The moments of one region that differ for the rules of a model, how many there are, and minutes left out."""
+
+    seen: dict[Any, Seen]
+    count: int
+    left_out: int
+
+
+def _distinct(book: Book, region: str, instants: Sequence[tuple[float, Mapping[str, Any]]], until: float) -> _Moments:
+    """Parts that rules cannot tell apart are gone through by the minute once."""
+    found, parts, count, minutes = dict[Any, Seen](), dict[Any, _Part](), len(instants), _minutes(book)
+
+    def add(at: float, local: Mapping[str, Any], times: int) -> Any:
         moment = book.seen(region, at, local)
         key = (region, moment.span, *moment.values.values())
-        if key in found:
-            found[key].count += 1
-        else:
-            found[key] = Seen(moment, 1, at)
-    return found
+        found.setdefault(key, Seen(moment, 0, at)).count += times
+        return key
+
+    ends = [*(at for at, _ in instants[1:]), until]
+    for (at, local), end in zip(instants, ends, strict=True):
+        key = add(at, local, 1)
+        if minutes:
+            parts.setdefault((key, local["minute"], end - at), _Part(at, end, local)).count += 1
+    tried = minutes[: max(LEAST, MOMENTS // max(1, len(parts)))]
+    for part in parts.values():
+        for at, local in part.minutes(tried):
+            add(at, local, part.count)
+            count += part.count
+    return _Moments(found, count, len(minutes) - len(tried))
 
 
 def _proof(book: Book, tally: Tally, moments: int, distinct: int, tried: Samples, holidays: set[str]) -> Proof:

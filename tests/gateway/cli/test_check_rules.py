@@ -106,3 +106,8 @@ def test_where_not_all_combinations_were_tried_it_is_said(tmp_path: Path) -> Non
         in result.stderr
     )
     assert "never wins:" not in result.stderr
+
+
+def test_where_minutes_were_left_out_it_is_said(tmp_path: Path) -> None:
+    path = _written(tmp_path, 'now < timestamp("2027-01-01T00:00:00Z")', "local.minute % 2 == 1")
+    assert " minutes of an hour were not tried: a rule may win in one of them" in _check(path).stderr

@@ -168,3 +168,9 @@ def test_regions_have_clocks_of_their_own() -> None:
     assert calendars.at("BR-SP", now + 29.9) is calendars.at("BR-SP", now)
     assert calendars.at("BR-SP", now + 60)["minute"] == 31
     assert calendars.at("BR-SP", now)["minute"] == 30
+
+
+@given(st.sampled_from(ZONES), MOMENTS)
+def test_the_wall_clock_is_ahead_of_utc_by_its_offset(zone: str, now: int) -> None:
+    local, shown = _calendar(zone).at(now), datetime.fromtimestamp(now + _calendar(zone).offset(now), UTC)
+    assert (local["date"], local["hour"], local["minute"]) == (shown.date().isoformat(), shown.hour, shown.minute)

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,40 @@ def test_rules_that_read_minutes_are_tried_in_those_that_they_name() -> None:
     proof = _proof("local.minute == 17", "local.minute_of_day > 1438", hours=48)
     assert [dead.rule for dead in proof.dead] == []
     assert _proof("local.minute % 2 == 1", hours=48).dead == []
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Sao_Paulo"])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "local.minute < 15 && local.hour == 4",
+        "local.minute_of_day == 610",
+        'local.hour == 10 && "short" in local.windows && local.minute < 15',
+        " || ".join(f"local.minute == {minute}" for minute in range(1, 60, 7)),
+        "local.minute in [7, 11] && local.hour == 1",
+        "local.minute_of_day % 77 == 3",
+        'local.date == "2027-04-04" && local.hour < 3 && local.minute != 30',
+    ],
+)
+def test_what_is_tried_is_all_that_any_minute_can_be(zone: str, condition: str) -> None:
+    """Three days, in whose second night the clock of Lord Howe goes back by half an hour, by brute force."""
+    window = {"rrule": "FREQ=DAILY;BYHOUR=9;BYMINUTE=45;BYSECOND=30", "duration": "PT30M"}
+    regions = {"calendars": {"IN": {"timezone": zone}}, "default": "IN"}
+    since = datetime(2027, 4, 2, tzinfo=UTC).timestamp()
+    book = Rulebook(ruled(condition, windows={"short": window, "peak": PEAK}, regions=regions))
+    found, calendar = book.books["faq"], book.calendars.regions["IN"]
+    every = [found.seen("IN", since + at * 60, calendar.at(since + at * 60)) for at in range(72 * 60)]
+    proof = prove(book, since, since + 72 * HOUR_S, lambda: None)["faq"]
+    assert proof.left_out == 0
+    holds = {found.settle("IN", 0, each.values).rule for each in every}
+    assert {rule for rule, won in proof.wins.items() if won} == holds == {"r0", "default"}
+
+
+def test_minutes_are_left_out_where_each_moment_is_another_and_this_is_told() -> None:
+    proof = _proof('now < timestamp("2027-01-01T00:00:00Z")', "local.minute % 2 == 1", "local.minute == 50")
+    assert 0 < proof.left_out < 60
+    assert proof.dead == []
+    assert _proof("local.minute % 2 == 1", hours=48).left_out == 0
 
 
 def test_rules_that_never_win_are_found_with_the_reason() -> None:
