@@ -22,7 +22,7 @@ from gateway.contracts.errors import DocumentError, Mistake
 from gateway.costs.fleet import unpriced
 from gateway.policy.gating import judge
 from gateway.policy.rule_cases import Example
-from gateway.policy.rule_proof import HOUR_S, Proof, prove, steps
+from gateway.policy.rule_proof import HOUR_S, Dead, Proof, prove, steps
 from gateway.policy.rules import Rulebook
 from gateway.stores.verdicts import read_verdicts
 
@@ -51,7 +51,7 @@ def check(
     """Validate CONFIG and everything it names, and print what it resolves to.
 
     Rules are tried in every hour of two years in every region. One that cannot be evaluated in some case is a mistake;
-    one that never wins, and two that hold at once, are told as warnings.
+    one that never wins, or in no case that was tried, and two that hold at once, are told as warnings.
 
     Exit code 0 when it is valid, 1 with every mistake and its line when it is not.
 
@@ -117,7 +117,10 @@ def _rules(proofs: Mapping[str, Proof], since: float) -> dict[str, Any]:
                 },
             },
             "wins": proof.wins,
-            "dead": [{"rule": each.rule, "behind": list(each.behind), "hint": each.hint} for each in proof.dead],
+            "dead": [
+                {"rule": each.rule, "behind": list(each.behind), "hint": each.hint, "proven": each.proven}
+                for each in proof.dead
+            ],
             "overlapping_pairs": proof.pairs,
             "overlaps": [
                 {"winner": each.winner, "other": each.other, "example": _example(each.example)}
@@ -148,16 +151,26 @@ def _warnings(proofs: Mapping[str, Proof]) -> Iterator[str]:
         tried = proof.samples
         if not tried.whole:
             counts = f"{len(tried.requests)} of {tried.of} combinations of values were tried"
-            yield f"{model}: {counts}: what is told as never winning may win with another"
+            yield f"{model}: {counts}: a rule that won with none of them may win with another"
         if proof.left_out:
             yield f"{model}: {proof.left_out} minutes of an hour were not tried: a rule may win in one of them"
         for dead in proof.dead:
-            behind = f"where it holds, these win: {', '.join(dead.behind)}" if dead.behind else "it never holds"
-            yield f"{model}: the rule {dead.rule!r} never wins: {dead.hint or behind}"
+            yield f"{model}: the rule {dead.rule!r} {_lost(dead)}"
         for each in proof.overlaps:
             yield f"{model}: {each.winner!r} wins over {each.other!r}, which holds too, {_told(each.example)}"
         if more := proof.pairs - len(proof.overlaps):
             yield f"{model}: {more} more pairs of rules hold at once"
+
+
+def _lost(dead: Dead) -> str:
+    """That a rule never wins, where this is proven; else what was seen, and where to ask further."""
+    if dead.hint is not None:
+        return f"never wins: {dead.hint}"
+    behind = f"where it holds, these win: {', '.join(dead.behind)}" if dead.behind else "it never holds"
+    if dead.proven:
+        return f"never wins: {behind}"
+    seen = f"where it held, these won: {', '.join(dead.behind)}" if dead.behind else "it held in none of them"
+    return f"won in none of the cases that were tried ({seen}): ask `gateway explain` about one that it is for"
 
 
 def _refuse(config_path: Path, proofs: Mapping[str, Proof]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.policy.calendar import MINUTE_S, Calendar
 from gateway.policy.rule_cases import Cases, Example, Failure, Seen, Tally, bits
-from gateway.policy.rule_samples import Samples, samples
+from gateway.policy.rule_samples import Samples, exact, samples
 from gateway.policy.rules import Book, Rulebook
 from gateway.settings import tokens
 from gateway.settings.conditions import Condition
@@ -34,17 +34,22 @@ MOMENTS = 160_000
 """Moments within an hour that rules that read minutes are tried at, for each region: as many minutes as that gives."""
 LEAST = 8
 """Minutes of an hour that are tried even so."""
+MINUTELY = frozenset({"local.minute", "local.minute_of_day"})
 PAIRS = 100
 """Pairs of rules that hold together, of one model, that are told one by one."""
 
 
 @dataclass(frozen=True)
 class Dead:
-    """A rule that never won. `behind` are rules that won where it held; without any it never held."""
+    """A rule that never won. `behind` are rules that won where it held; without any it never held.
+
+    `proven` is whether that is so for every request and every minute, not only for those that were tried.
+    """
 
     rule: str
     behind: tuple[str, ...]
     hint: str | None = None
+    proven: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,8 @@ def prove(
         most = min(REQUESTS, int(cells * share) // tried.cost, int(EVALUATIONS * share) // max(1, tried.rules))
         requests = samples(model, book, max(1, most))
         proof = _proof(book, tried.try_all(requests.requests), totals[model], len(seen[model]), requests, named)
-        proofs[model] = replace(proof, left_out=left_out[model])
+        dead = [replace(each, proven=_proven(book, each, requests, left_out[model])) for each in proof.dead]
+        proofs[model] = replace(proof, dead=dead, left_out=left_out[model])
         step()
     return proofs
 
@@ -154,7 +160,7 @@ def _minutes(book: Book) -> list[int]:
     Between what it compares with, a rule is as it was; one that does something else may be another in each minute.
     """
     named, every = set[int](), False
-    for name in {"local.minute", "local.minute_of_day"}.intersection(book.of_moment):
+    for name in MINUTELY.intersection(book.of_moment):
         for member in book.members:
             if member.condition is not None and name in member.condition.reads:
                 cuts = member.condition.cuts.get(name)
@@ -249,6 +255,20 @@ def _proof(book: Book, tally: Tally, moments: int, distinct: int, tried: Samples
         pairs=len(overlaps),
         failures=[tally.failures[at] for at in sorted(tally.failures)],
     )
+
+
+def _proven(book: Book, dead: Dead, tried: Samples, left_out: int) -> bool:
+    """Whether what was tried stands for all: for the rule alone where it never holds, else for those before it too."""
+    place = next(at for at, rule in enumerate(book.rules) if rule.id == dead.rule)
+    asked = [each.condition for each in book.members[0 if dead.behind else place : place + 1]]
+    return tried.whole and all(_exact(each, left_out) for each in asked if each is not None)
+
+
+def _exact(condition: Condition, left_out: int) -> bool:
+    """Whether no moment and no request that was not tried makes another of it. `now` is tried at some moments only."""
+    if "now" in condition.reads or (left_out and not MINUTELY.isdisjoint(condition.reads)):
+        return False
+    return exact(condition)
 
 
 def _hint(book: Book, place: int, holidays: set[str]) -> str | None:

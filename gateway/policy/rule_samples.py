@@ -52,6 +52,25 @@ def samples(model: str, book: Book, most: int) -> Samples:
     return Samples(tried, list(itertools.islice(distinct.values(), most)), count, False)
 
 
+def exact(condition: Condition) -> bool:
+    """Whether some value that is tried stands for any that its members may have: it only compares them.
+
+    Of a member without `OTHER` among its values this is not said: what nothing names is not tried there.
+    """
+    read = ((each, name) for each, names in condition.named() for name in names)
+    return all(_exact(condition, each, name) for each, name in read if name.startswith(("req.", "key.", "headers.")))
+
+
+def _exact(condition: Condition, reference: tokens.Reference, name: str) -> bool:
+    if reference.member is None:
+        return False
+    if name == "req.stream":
+        return True
+    if isinstance(conditions.sample(()).get(name, ""), int):
+        return tokens.cut(condition.words, reference) is not None
+    return OTHER in (_usual(name, ""), *_others(name)) and tokens.among(condition.words, reference)
+
+
 def _combined(values: dict[str, list[Any]], usual: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The combinations of one rule's own values, with each of its members also as it usually is."""
     several = [[*own, usual[name], *_others(name)] for name, own in values.items()]

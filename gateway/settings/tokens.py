@@ -134,6 +134,22 @@ def cut(words: Sequence[Token], read: Reference) -> int | None:
     return whole(words[literal]) if literal < len(words) and word(words, after) in _AFTER else None
 
 
+def among(words: Sequence[Token], read: Reference) -> bool:
+    """Whether a member is compared with plain texts there, by `==`, `!=` or `in [...]`, and nothing else is done."""
+    before, end = read.start - 1, read.end
+    if word(words, end) in ("==", "!="):
+        texts, after = words[end + 1 : end + 2], end + 2
+    elif word(words, before) in ("==", "!="):
+        texts, before, after = words[max(0, before - 1) : before], before - 2, end
+    elif word(words, end) == "in" and word(words, end + 1) == "[":
+        listed = list(itertools.takewhile(lambda token: token.text != "]", words[end + 2 :]))
+        texts, after = listed[::2], end + len(listed) + 3
+    else:
+        return False
+    plainly = bool(texts) and all(plain(token) is not None for token in texts)
+    return plainly and word(words, before) in _BEFORE and word(words, after) in _AFTER
+
+
 def _conjuncts(words: Sequence[Token]) -> Iterator[tuple[int, int]]:
     """The ranges between the `&&` of the outermost level; none where it has another operator that binds less."""
     depth, ends = 0, []

@@ -60,6 +60,23 @@ def test_a_rule_behind_another_is_told_with_it(tmp_path: Path) -> None:
     assert "the rule 'r1' never wins: where it holds, these win: r0" in result.stderr
 
 
+def test_a_rule_that_may_win_with_a_request_that_was_not_tried_is_not_called_dead(tmp_path: Path) -> None:
+    tier = 'headers["x-tier"]'
+    path = _written(
+        tmp_path, 'key.team.matches("^acme-.*")', f'{tier}.startsWith("go") && {tier}.endsWith("ld")',
+        'key.team == "a" || key.team.matches("^b+$")', 'key.team == "a"', 'req.max_tokens > 9 && req.max_tokens < 5',
+    )  # fmt: skip
+    result = _check(path)
+    told = "won in none of the cases that were tried (it held in none of them): ask `gateway explain` about one"
+    assert [f"the rule '{rule}' {told}" in result.stderr for rule in ("r0", "r1")] == [True, True]
+    assert "'r3' won in none of the cases that were tried (where it held, these won: r2): ask" in result.stderr
+    assert "the rule 'r4' never wins: it never holds" in result.stderr
+    dead = json.loads(_check(path, "--json").stdout)["rules"]["faq"]["dead"]
+    assert [(each["rule"], each["proven"]) for each in dead] == [
+        ("r0", False), ("r1", False), ("r3", False), ("r4", True)
+    ]  # fmt: skip
+
+
 def test_a_rule_that_cannot_be_evaluated_is_a_mistake_with_its_line_and_an_example(tmp_path: Path) -> None:
     path = _written(tmp_path, 'key.team == "a" && int(headers["x-tier"]) > 3')
     result = _check(path, "--json")
@@ -102,7 +119,7 @@ def test_where_not_all_combinations_were_tried_it_is_said(tmp_path: Path) -> Non
     result = _check(_written(tmp_path, *conditions))
     assert result.exit_code == 0
     assert (
-        "of 201720 combinations of values were tried: what is told as never winning may win with another"
+        "of 201720 combinations of values were tried: a rule that won with none of them may win with another"
         in result.stderr
     )
     assert "never wins:" not in result.stderr

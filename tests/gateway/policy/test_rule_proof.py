@@ -91,6 +91,21 @@ def test_rules_that_never_win_are_found_with_the_reason() -> None:
     ]  # fmt: skip
 
 
+def test_what_is_proven_is_told_apart_from_what_was_not_seen() -> None:
+    proof = _proof(
+        'now == timestamp("2027-01-01T00:20:00Z")',
+        'local.hour > 24 && key.team == "a"',
+        'key.team.matches("^acme-")',
+        "req.stream && local.hour == 3",
+        'req.stream && local.hour == 3 && key.team == "a"',
+    )
+    assert [(dead.rule, dead.proven) for dead in proof.dead] == [
+        ("r0", False), ("r1", True), ("r2", False), ("r4", False)
+    ]  # fmt: skip
+    proof = _proof('key.team == "a"', 'key.team == "a" && local.hour == 3')
+    assert [(dead.rule, dead.behind, dead.proven) for dead in proof.dead] == [("r1", ("r0",), True)]
+
+
 def test_rules_whose_time_is_over_are_dead_and_those_to_come_are_not() -> None:
     rules = [
         {"id": "over", "until": "2026-11-01T00:00Z", "release": "faq@2"},

@@ -1,7 +1,10 @@
 """The requests that rules are tried with: what they compare with, and something else, always the same."""
 
-from gateway.policy.rule_samples import OTHER, samples
+import pytest
+
+from gateway.policy.rule_samples import OTHER, exact, samples
 from gateway.policy.rules import Rulebook
+from gateway.settings.conditions import condition
 from tests.gateway.ruled import ruled
 
 
@@ -52,3 +55,21 @@ def test_of_many_combinations_each_rule_gets_its_own_first() -> None:
 def test_rules_that_read_no_request_need_one() -> None:
     found = samples("faq", Rulebook(ruled("local.hour == 3")).books["faq"], 10)
     assert (found.requests, found.of) == ([{}], 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('key.team == "a" && headers["x-tier"] in ["gold", "silver"] && req.max_tokens > 5', True),
+        ('local.hour > 24 || req.stream || "b" != key.id', True),
+        ('key.team.matches("^a")', False),
+        ('size(headers["x-tier"]) == 5', False),
+        ('headers["x-tier"] == key.team', False),
+        ("req.max_tokens % 7 == 3", False),
+        ('req.endpoint != "/v1/chat/completions"', False),
+        ('key.scope != "serve"', False),
+        ("key.size() == 3", False),
+    ],
+)
+def test_what_only_compares_is_tried_with_all_that_makes_a_difference(text: str, expected: bool) -> None:
+    assert exact(condition(text, ("x-tier",))) is expected

@@ -153,6 +153,28 @@ def test_what_a_member_is_compared_with(text: str, texts: list[str]) -> None:
     assert [each.text for each in tokens.compared(words, reference)] == texts
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('key.team == "a"', True),
+        ('("a" != key.team) && req.stream', True),
+        ('key.team in ["a", "b"] || req.stream', True),
+        ("key.team in []", False),
+        ("key.team == req.model", False),
+        ('key.team in ["a", req.model]', False),
+        ('"x" + key.team == "xa"', False),
+        ('key.team == "a" + req.model', False),
+        ('key.team.startsWith("a")', False),
+        ('key.team == "\\u0061"', False),
+        ('key.team < "a"', False),
+    ],
+)
+def test_a_member_is_only_compared_with_texts(text: str, expected: bool) -> None:
+    words = tokens.tokens(text)
+    reference = next(each for each in tokens.references(words, ROOTS, SCALARS) if each.member == "team")
+    assert tokens.among(words, reference) is expected
+
+
 def test_a_member_of_a_member_is_told() -> None:
     assert list(tokens.references(tokens.tokens("region.name"), ROOTS, SCALARS)) == [
         Reference("region", "region", 0, 1, "name")
