@@ -31,6 +31,17 @@ _COMMANDS = {
     "data": ("evals.cli.data", "data", "Check, show, compare, split and convert data sets."),
 }
 
+_DECIDING = ("gate", "selftest", "verify")
+"""Their exit codes 1 and 2 are answers."""
+
+
+class _Stopped(click.ClickException):
+    exit_code = 130
+
+
+class _Undecided(_Stopped):
+    exit_code = 3
+
 
 class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -40,7 +51,11 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, name, _ = _COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), name)
+        try:
+            command: click.Command = getattr(importlib.import_module(module), name)
+        except KeyboardInterrupt:
+            stopped = _Undecided if cmd_name in _DECIDING else _Stopped
+            raise stopped("stopped before it began: run the same command again") from None
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

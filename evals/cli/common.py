@@ -2,9 +2,10 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, TextIO
 
 import click
 from rich.console import Console
@@ -35,9 +36,16 @@ def api_key(variable: str) -> str | None:
 
 
 class Broken(click.ClickException):
-    """An expected error: one message on stderr."""
+    """An expected error: one message on stderr. Its exit code stands where nobody reads the message, too."""
 
     exit_code = BROKEN
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it."""
+        try:
+            super().show(file)
+        except BrokenPipeError:
+            _hush(sys.stderr)
 
 
 class Interrupted(click.ClickException):
@@ -46,14 +54,12 @@ class Interrupted(click.ClickException):
     exit_code = 130
 
 
-class BrokenUsage(click.UsageError):
+class BrokenUsage(Broken, click.UsageError):
     """Wrong flags of a command whose exit code 2 means something else."""
-
-    exit_code = BROKEN
 
 
 class Command(click.Command):
-    """A command whose expected errors are one message on stderr and exit code 3."""
+    """A command whose expected errors are one message on stderr and exit code 3; one that was stopped ends with 130."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it. An unexpected exception propagates."""
@@ -61,10 +67,16 @@ class Command(click.Command):
             return super().invoke(ctx)
         except TollgateError as error:
             raise Broken(str(error)) from error
+        except KeyboardInterrupt:
+            raise self.stopped() from None
+
+    def stopped(self) -> click.ClickException:
+        """What it says where it was stopped and has said nothing yet."""
+        return Interrupted("stopped before it was done: run the same command again")
 
 
 class GateCommand(Command):
-    """A command whose exit codes 1 and 2 mean something: every breakage, wrong flags and crashes too, is 3."""
+    """A command whose exit codes 1 and 2 mean something: all that kept it from telling one, crashes too, is 3."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the flags."""
@@ -83,15 +95,30 @@ class GateCommand(Command):
             raise
         except click.UsageError as error:
             raise BrokenUsage(error.format_message(), error.ctx) from error
+        except (BrokenPipeError, SystemExit):  # rich makes SystemExit(1) of a closed pipe
+            _hush(sys.stdout)
+            raise Broken("nobody read the output to its end, so nothing counts as told: leave the pipe open") from None
         sys.excepthook = previous
         return result
+
+    def stopped(self) -> click.ClickException:
+        """130 would do for people; a pipeline knows four codes."""
+        return Broken("stopped before it told what it decided: run the same command again")
+
+
+def _hush(stream: TextIO) -> None:
+    """Let what is left for a closed pipe go nowhere: Python would write it at the end, fail, and exit with 120."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _exit_broken(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Python ends a crashed program with 1, which a gate's caller would read as `fail`."""
-    sys.__excepthook__(kind, error, trace)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.__excepthook__(kind, error, trace)
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(BROKEN)
 
 

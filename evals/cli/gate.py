@@ -109,7 +109,8 @@ def gate(
     """Decide whether a release may be served.
 
     Writes RELEASE.verdict.json, RELEASE.html, RELEASE.md, RELEASE.junit.xml and, with --sign-with, RELEASE.dsse.json.
-    Exit codes: 0 pass or waived, 1 fail, 2 inconclusive, 3 invalid or anything that kept the gate from deciding.
+    Exit codes: 0 pass or waived, 1 fail, 2 inconclusive, 3 invalid or anything that kept the gate from deciding, or
+    from telling it: an interrupt and a closed pipe too.
 
     \b
     Examples:

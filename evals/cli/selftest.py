@@ -15,7 +15,7 @@ from rich.table import Table
 
 from evals import judge_floor, run_log
 from evals.cli import tables
-from evals.cli.common import DEFAULT_KEY, GateCommand, Interrupted, api_key, console
+from evals.cli.common import DEFAULT_KEY, Broken, GateCommand, api_key, console
 from evals.cli.progress import Repetitions, RunProgress, told_by
 from evals.composition import Plan, Target, harness, suite_from
 from evals.evidence import Evidence, arm_as, gather
@@ -58,7 +58,8 @@ def selftest(gate_file: Path, repeats: int | None, seed: int, quiet: bool, as_js
     --suite every repetition asks the model for fresh answers in both arms. A regression is exactly as large as the
     condition allows at most, so that it may pass no more often than alpha.
 
-    Exit code 0: as often wrong as designed; 1: more often; 2: too weak to pass what is equal; 3: broken input.
+    Exit code 0: as often wrong as designed; 1: more often; 2: too weak to pass what is equal; 3: broken input, or
+    stopped before it could tell.
 
     \b
     Examples:
@@ -133,7 +134,7 @@ def _live(
     try:
         tally = uvloop.run(repeated(setup, repeats))
     except KeyboardInterrupt:
-        raise Interrupted(f"stopped; the same command goes on with the logs in {str(folder)!r}") from None
+        raise Broken(f"stopped; the same command goes on with the logs in {str(folder)!r}") from None
     planted = f"answers of {flags['broken']}" if flags["broken"] else "answers to other samples"
     return tally, (f"fresh answers of {flags['model']} in both arms, {len(data.samples)} samples; planted: {planted}",)
 

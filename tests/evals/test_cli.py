@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 
@@ -51,6 +52,16 @@ def test_a_command_is_called_what_the_list_calls_it(name: str) -> None:
 
 def test_an_unknown_command_is_a_usage_error() -> None:
     assert CliRunner().invoke(main, ["gaet"]).exit_code == 2
+
+
+@pytest.mark.parametrize(("name", "code"), [("gate", 3), ("selftest", 3), ("verify", 3), ("run", 130)])
+def test_one_that_is_stopped_while_it_loads_says_so(monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> None:
+    def interrupted(module: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib, "import_module", interrupted)
+    result = CliRunner().invoke(main, [name])
+    assert (result.exit_code, "stopped before it began" in result.stderr) == (code, True)
 
 
 def test_help_loads_nothing_heavy() -> None:

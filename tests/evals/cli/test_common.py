@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,18 @@ def crash():
     raise ZeroDivisionError("a defect")
 
 crash([])
+"""
+
+TELL = """
+import click
+from evals.cli.common import GateCommand, console
+
+@click.command(cls=GateCommand)
+def told():
+    {say}("passed")
+    raise click.exceptions.Exit(0)
+
+told({flags})
 """
 
 
@@ -57,6 +70,42 @@ def test_a_defect_shows_its_traceback_and_is_never_a_verdict(kind: str, code: in
     done = subprocess.run([sys.executable, "-c", CRASH.format(kind=kind)], capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert "ZeroDivisionError: a defect" in done.stderr
+
+
+@pytest.mark.parametrize(("kind", "code"), [(Command, 130), (GateCommand, 3)])
+def test_a_command_that_is_stopped_says_so_and_its_code_is_no_answer(kind: type[click.Command], code: int) -> None:
+    @click.command(cls=kind)
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    result = CliRunner().invoke(stopped, [])
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith("Error: stopped before it ")
+
+
+@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize(
+    ("say", "flags", "error"),
+    [
+        ("click.echo", "[]", "nobody read the output"),
+        ("console().print", "[]", "nobody read the output"),
+        ("missing", "[]", "NameError"),
+        ("click.echo", "['--nope']", "No such option"),
+    ],
+)
+def test_an_answer_that_a_closed_pipe_swallowed_is_none(say: str, flags: str, error: str, *, heard: bool) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", TELL.format(say=say, flags=flags)],
+        stdout=writer,
+        stderr=subprocess.PIPE if heard else writer,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert done.returncode == 3
+    assert not heard or error in done.stderr
 
 
 def test_tables_have_room_where_there_is_no_terminal() -> None:

@@ -121,6 +121,16 @@ def test_a_run_without_a_release_leaves_reports_but_no_verdict(evals, logs: Path
     assert sorted(path.name for path in Path("verdicts").iterdir()) == ["flags.html", "flags.junit.xml", "flags.md"]
 
 
+def test_a_gate_that_is_stopped_has_decided_nothing(evals, gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evals.cli.gate.decide", interrupted)
+    result = evals("gate", gate, "--baseline", "base.jsonl", "--candidate", "bad.jsonl")
+    assert (result.exit_code, "stopped before it told what it decided" in result.stderr) == (3, True)
+    assert not Path("verdicts").exists()
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [

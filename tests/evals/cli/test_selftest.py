@@ -148,6 +148,20 @@ def test_fresh_answers_for_every_repetition(evals, live_gate: Path, serve, parro
     assert len(asked) == 3 * 2 * 30, "what was asked once is not asked again"
 
 
+@pytest.mark.parametrize("source", [("--run", "aa.jsonl"), ("--suite", "suite.yaml", "--model", "m")])
+@pytest.mark.usefixtures("twice")
+def test_one_that_is_stopped_has_found_nothing(
+    evals, live_gate: Path, gate: Path, monkeypatch: pytest.MonkeyPatch, source: tuple[str, ...]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evals.cli.selftest.Offline", interrupted)
+    monkeypatch.setattr("evals.cli.selftest.repeated", interrupted)
+    result = evals("selftest", gate if "--run" in source else live_gate, *source)
+    assert (result.exit_code, "stopped" in result.stderr) == (3, True)
+
+
 def test_a_worse_model_can_be_what_is_planted(evals, live_gate: Path, serve, parrot) -> None:
     asked = []
 
