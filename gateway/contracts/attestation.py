@@ -28,7 +28,8 @@ takes 9 MB and a sixth of a second."""
 def generate_keys(private: Path, public: Path) -> str:
     """Write a new ed25519 pair as PEM, the private half readable by its owner alone. Returns the key id.
 
-    Raises VerdictError when a file exists already: a lost signing key cannot be made again.
+    Raises VerdictError when a file exists already: a lost signing key cannot be made again. One that cannot be written
+    leaves the other unwritten.
     """
     if private == public:
         raise VerdictError(f"the private and the public key cannot both be {str(private)!r}")
@@ -36,14 +37,32 @@ def generate_keys(private: Path, public: Path) -> str:
         if path.exists():
             raise VerdictError(f"{str(path)!r} exists: choose another name, or remove it yourself")
     key = Ed25519PrivateKey.generate()
-    private.touch(mode=0o600)
-    private.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public.write_bytes(
-        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
+    told = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    _write_new(private, secret, mode=0o600)
+    try:
+        _write_new(public, told, mode=0o666)
+    except VerdictError:
+        private.unlink()
+        raise
     return _key_id(key.public_key())
+
+
+def _write_new(path: Path, content: bytes, *, mode: int) -> None:
+    """Write a file that is not there yet, whole or not at all. Raises VerdictError."""
+    made = False
+    try:
+        path.touch(mode, exist_ok=False)
+        made = True
+        path.write_bytes(content)
+    except OSError as error:
+        if made:
+            path.unlink()
+        raise VerdictError(
+            f"{str(path)!r} cannot be written: {error.strerror}; name a file in a folder that is there"
+        ) from error
 
 
 def _key_id(public: Ed25519PublicKey) -> str:

@@ -33,3 +33,12 @@ def test_keys_are_never_overwritten(evals, tmp_path: Path) -> None:
     before = Path("a.pem").read_bytes()
     assert evals("keys", "--private", "a.pem", "--public", "c.pub").exit_code == 3
     assert Path("a.pem").read_bytes() == before
+
+
+@pytest.mark.parametrize(("private", "public"), [("no/a.pem", "a.pub"), ("a.pem", "no/a.pub")])
+def test_half_a_pair_is_not_left_behind(evals, private: str, public: str) -> None:
+    result = evals("keys", "--private", private, "--public", public)
+    assert result.exit_code == 3
+    named = max(private, public, key=len)
+    assert f"'{named}' cannot be written: No such file or directory; name a file in a folder" in result.stderr
+    assert not list(Path().iterdir())
