@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -63,11 +64,18 @@ def trace(
             "no request of the ledger is of that time and model, and has its tokens told: nothing to write"
         )
     written = 0
-    with nullcontext(sys.stdout) if out is None else out.open("w", encoding="utf-8") as target:
+    with nullcontext(sys.stdout) if out is None else _opened(out) as target:
         for line in chain([first], found):
             target.write(line + "\n")
             written += 1
     click.echo(f"{written} requests written, {left_out[0]} without tokens left out", err=True)
+
+
+def _opened(out: Path) -> TextIO:
+    try:
+        return out.open("w", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--out: {str(out)!r} cannot be written: {error.strerror}; name another file") from error
 
 
 def _arrivals(

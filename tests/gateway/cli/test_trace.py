@@ -83,6 +83,13 @@ def test_nothing_to_write_is_an_error_and_no_file(stores: Stores) -> None:
     assert not Path("t.jsonl").exists()
 
 
+def test_a_file_that_cannot_be_written_is_told(stores: Stores) -> None:
+    stores.ledger.insert([_row(0)])
+    result = _trace("--out", "no/t.jsonl")
+    assert result.exit_code == 1
+    assert "--out: 'no/t.jsonl' cannot be written: No such file or directory" in result.stderr
+
+
 def test_the_simulator_takes_what_was_written(stores: Stores) -> None:
     stores.ledger.insert([_row(number, [1, 2 + number % 3]) for number in range(40)])
     assert _trace("--out", "t.jsonl").exit_code == 0
