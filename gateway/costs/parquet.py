@@ -14,7 +14,8 @@ SCALE = 9
 def write(path: Path, columns: Mapping[str, Kind], rows: Iterable[Mapping[str, Any]], scale: int = SCALE) -> None:
     """Write rows, with these columns in this order; `scale` is how many places amounts have.
 
-    Raises InputError when pyarrow is missing, and when a value does not fit: it is not rounded.
+    Raises InputError when pyarrow is missing, when a value does not fit (it is not rounded), and when the file cannot
+    be written.
     """
     try:
         import pyarrow
@@ -34,4 +35,8 @@ def write(path: Path, columns: Mapping[str, Kind], rows: Iterable[Mapping[str, A
         sheet = pyarrow.Table.from_pydict({name: [row[name] for row in held] for name in columns}, schema=schema)
     except (pyarrow.ArrowInvalid, OverflowError) as error:
         raise InputError(f"{str(path)!r} cannot hold these amounts: {error}") from error
-    pyarrow.parquet.write_table(sheet, path)
+    try:
+        pyarrow.parquet.write_table(sheet, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{str(path)!r} cannot be written: {reason}; name another file with --out") from error

@@ -38,6 +38,11 @@ def test_what_does_not_fit_is_refused_and_not_rounded(tmp_path: Path, row: dict[
         parquet.write(tmp_path / "x.parquet", COLUMNS, [{**dict.fromkeys(COLUMNS), **row}])
 
 
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no/x\.parquet' cannot be written: .*--out"):
+        parquet.write(tmp_path / "no" / "x.parquet", COLUMNS, [])
+
+
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=r"pip install 'tollgate\[parquet\]'"):
