@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -115,12 +116,20 @@ def check_same(found: Manifest, wanted: Manifest, path: Path) -> None:
 class Writer:
     """Appends records to a log; one writer at a time (the file is locked). Use as a context manager."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
-        """Start a log, or resume the one that is there. Raises InputError when it belongs to another run."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: Path, manifest: Manifest, *, told_as: Path | None = None) -> None:
+        """Start a log, or resume the one that is there; `told_as` is what an error calls it.
+
+        Raises InputError when it belongs to another run, and when it cannot be written.
+        """
         self.path = path
         self.existing: tuple[Record, ...] = ()
-        self._file = path.open("ab", buffering=0)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not path.is_file():  # a device may have no end
+                raise InputError(f"{str(told_as or path)!r} is not a file: name another with --out")
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise _unwritable(told_as or path, error) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -131,6 +140,9 @@ class Writer:
         self._previous, self._count, self._unsynced, self._sealed = "", 0, 0, False
         try:
             self._start(manifest)
+        except OSError as error:
+            self._file.close()
+            raise _unwritable(told_as or path, error) from error
         except InputError:
             self._file.close()
             raise
@@ -184,12 +196,19 @@ def write_whole(path: Path, manifest: Manifest, records: Iterable[Record]) -> No
     """Write a sealed log of results that are all there, whole or not at all. Raises InputError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with Writer(beside, manifest) as writer:
+        with Writer(beside, manifest, told_as=path) as writer:
             for record in records:
                 writer.write(record)
             writer.seal()
         beside.replace(path)
     except OSError as error:
-        raise InputError(f"--out: {str(path)!r} cannot be written: {error.strerror}") from error
+        raise _unwritable(path, error) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # of a folder that is none: why nothing was written is told by then
+            beside.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    is_file = isinstance(error, FileExistsError | NotADirectoryError)
+    reason = "what its path names as a folder is a file" if is_file else error.strerror
+    return InputError(f"the log {str(path)!r} cannot be written: {reason}; name another file with --out")

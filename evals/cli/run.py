@@ -45,7 +45,7 @@ class _Money(click.ParamType[Decimal]):
 
 def _forget_empty(path: Path) -> None:
     """Remove a log that holds its manifest and nothing else: it would stand in a later run's way."""
-    if path.exists() and path.read_bytes().count(b"\n") <= 1:
+    if path.is_file() and path.read_bytes().count(b"\n") <= 1:
         path.unlink()
 
 

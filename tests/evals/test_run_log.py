@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from evals.lines import Manifest, Record
-from evals.run_log import LogDamaged, Writer, check_same, read
+from evals.run_log import LogDamaged, Writer, check_same, read, write_whole
 from evals.schema import Score
 from gateway.contracts.errors import InputError
 
@@ -183,6 +183,34 @@ def test_two_runs_cannot_write_one_log(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     with Writer(path, manifest()), pytest.raises(InputError, match="another run"):
         Writer(path, manifest())
+
+
+def test_a_log_below_a_file_is_told_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    expected = r"/file/run.jsonl' cannot be written: what its path names as a folder is a file; name another file"
+    with pytest.raises(InputError, match=expected):
+        Writer(tmp_path / "file" / "run.jsonl", manifest())
+    with pytest.raises(InputError, match=expected):
+        write_whole(tmp_path / "file" / "run.jsonl", manifest(), [record("a")])
+    assert (tmp_path / "file").is_file()
+
+
+def test_what_is_no_file_is_no_log(tmp_path: Path) -> None:
+    for path in (Path("/dev/full"), tmp_path):
+        with pytest.raises(InputError, match=f"'{path}' is not a file"):
+            Writer(path, manifest())
+    with pytest.raises(InputError, match=f"'{tmp_path}' cannot be written: Is a directory"):
+        write_whole(tmp_path, manifest(), [record("a")])
+    assert not list(tmp_path.parent.glob(".*"))
+
+
+def test_a_log_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(InputError, match="cannot be written: Permission denied"):
+        Writer(tmp_path / "run.jsonl", manifest())
 
 
 def test_a_record_is_on_file_when_write_returns(tmp_path: Path) -> None:

@@ -152,6 +152,16 @@ def test_an_interrupted_run_says_how_to_go_on(evals, suite: Path, serve, parrot)
     assert evals("run", suite, "--base-url", serve(parrot), "--model", "m").exit_code == 0
 
 
+def test_what_is_no_log_is_told_and_stays(evals, suite: Path, serve, parrot) -> None:
+    Path("file").write_text("")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind("other")
+        for out, expected in (("other", "is not a file"), ("file/x", "names as a folder is a file")):
+            result = evals("run", suite, "--base-url", serve(parrot), "--model", "m", "--out", out)
+            assert (result.exit_code, expected in result.stderr) == (3, True), result.output
+        assert Path("other").is_socket()
+
+
 def test_nothing_at_the_address_is_one_clear_message(evals, suite: Path) -> None:
     result = evals("run", suite, "--base-url", "http://127.0.0.1:9/v1", "--model", "m")
     assert result.exit_code == 3
