@@ -6,7 +6,7 @@ from typing import Any
 import click
 import yaml
 
-from gateway.cli.fitting import Fitted, Looks, fitted_to, look, looking_options, show
+from gateway.cli.fitting import Fitted, Looks, check_writable, fitted_to, look, looking_options, show
 from gateway.contracts.errors import InputError
 from gateway.settings.profile import save
 
@@ -80,6 +80,7 @@ def calibrate(
     asked = Looks(url=engine_url, **looks)
     if asked.pages_path is not None and asked.model is None:
         raise click.UsageError("saved looks do not tell whose they are: name the model with --model")
+    check_writable(out_path, "--out")
     found = look(asked, "ENGINE_URL")
     fitted = fitted_to(
         found,

@@ -122,6 +122,7 @@ def fit_command(
       gateway simulate fit --url http://10.0.0.7:8000 --watch 600 --save pages.txt --out h100.yaml
       gateway simulate fit --pages pages.txt --out h100.yaml
     """
+    check_writable(out_path, "--out")
     sizes = {"max_num_seqs": max_num_seqs, "max_num_batched_tokens": max_num_batched_tokens, "gpus": gpus}
     fitted = fitted_to(look(Looks(**looks), "--url URL"), name=name, **sizes)
     show(fitted)
@@ -140,10 +141,31 @@ def look(looks: Looks, engine: str) -> Found:
         text = documents.read_text(looks.pages_path)
         return _of_pages(text, f"fitted to {looks.pages_path.name}", looks.model)
     key = None if looks.key_env is None else Secret(env=looks.key_env).read()
+    check_writable(looks.save_path, "--save")
     found = asyncio.run(_ask(_replica(str(looks.url), key, engine), looks))
     if looks.save_path is not None:
-        looks.save_path.write_text(found.pages, encoding="utf-8")
+        try:
+            looks.save_path.write_text(found.pages, encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(looks.save_path, "--save", error) from error
     return found
+
+
+def check_writable(path: Path | None, option: str) -> None:
+    """Raise InputError for a file that cannot be written: told now, it costs no minutes of a GPU."""
+    if path is None:
+        return
+    new = not path.exists()
+    try:
+        path.open("ab").close()
+        if new:
+            path.unlink()
+    except OSError as error:
+        raise _unwritable(path, option, error) from error
+
+
+def _unwritable(path: Path, option: str, error: OSError) -> InputError:
+    return InputError(f"{option}: {str(path)!r} cannot be written: {error.strerror}; name another file")
 
 
 def fitted_to(found: Found, **fields: Any) -> Fitted:

@@ -127,6 +127,9 @@ def find(name: str) -> EngineProfile:
 
 
 def save(profile: EngineProfile, path: Path) -> None:
-    """Write a profile as the YAML that `find` reads."""
+    """Write a profile as the YAML that `find` reads. Raises InputError."""
     text = yaml.safe_dump(profile.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
-    path.write_text(text, encoding="utf-8")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be written: {error.strerror}; name another file") from error

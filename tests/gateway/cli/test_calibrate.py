@@ -104,6 +104,12 @@ def test_what_is_asked_wrongly_is_told(tmp_path: Path, options: tuple[str, ...],
     assert message in result.output
 
 
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    error: Any = run(tmp_path / "no" / "x.yaml", "http://127.0.0.1:1").exception
+    assert isinstance(error, InputError)
+    assert str(error).startswith(f"--out: '{tmp_path}/no/x.yaml' cannot be written: No such file or directory")
+
+
 def test_an_address_that_is_none_is_told(tmp_path: Path) -> None:
     error: Any = run(tmp_path / "x.yaml", "h:1").exception
     assert isinstance(error, InputError)

@@ -59,6 +59,29 @@ def test_looks_are_saved_and_an_idle_engine_tells_nothing(tmp_path: Path) -> Non
     assert "expected 6 windows with load or more, found 0" in told("--pages", str(path))
 
 
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    for option in ("--save", "--out"):
+        found = told("--url", "http://127.0.0.1:1", "--watch", "600", option, str(tmp_path / "no" / "x"))
+        assert f"{option}: '{tmp_path}/no/x' cannot be written: No such file or directory; name another file" in found
+    out, pages = tmp_path / "engine.yaml", tmp_path / "pages.txt"
+    pages.write_text("kept")
+    assert "http://127.0.0.1:1: " in told(
+        "--url", "http://127.0.0.1:1", "--watch", "600", "--out", str(out), "--save", str(pages)
+    )
+    assert (out.exists(), pages.read_text()) == (False, "kept")
+
+
+def test_looks_that_can_no_longer_be_saved_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with beside(Modelled().answer) as url:
+        monkeypatch.setattr("gateway.cli.fitting.passing", lambda pages: [])
+        monkeypatch.setattr(Path, "write_text", full)
+        found = told("--url", url, "--watch", "1", "--every", "0.2", "--save", str(tmp_path / "pages.txt"))
+    assert "cannot be written: No space left on device" in found
+
+
 def test_an_engine_is_asked_for_its_model_and_its_context() -> None:
     with beside(Modelled().answer) as url:
         assert "no burst fits the model's context of 4096 tokens" in told("--url", url, "--prompt-tokens", "5000")

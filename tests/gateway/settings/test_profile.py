@@ -83,6 +83,11 @@ def test_a_profile_keeps_of_what_it_holds_and_since_when(tmp_path: Path) -> None
     assert found.flags["enforce-eager"] is True
 
 
+def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no/engine\.yaml' cannot be written: No such file"):
+        profile.save(profile.H100, tmp_path / "no" / "engine.yaml")
+
+
 def test_a_date_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="timezone"):
         EngineProfile.model_validate({**profile.H100.model_dump(), "fitted_at": "2026-11-25T04:00:00"})
