@@ -82,7 +82,7 @@ def render(content: Content) -> str:
     teams = report(("team",), content.lines)
     asked = [row for row in teams.rows if row.centre == SERVE]
     centres = {name: teams.centre(name) for name in (SERVE, QUALITY, OVERHEAD_CENTRE, IDLE_CENTRE)}
-    paid = teams.total.line.allocated
+    paid = _paid(teams.total.line)
     return environment.from_string(text).render(
         content=content,
         period=_period(content.first, content.last),
@@ -108,6 +108,12 @@ def render(content: Content) -> str:
         allocated=allocated,
         loaded=loaded,
     )
+
+
+def _paid(total: CostLine) -> Decimal | None:
+    """What GPUs cost; None where no replica-hour is known: nothing was allocated, and not because GPUs are free."""
+    free = total.requests > 0 and not total.unallocated
+    return total.allocated if total.allocated or free else None
 
 
 def money(amount: Decimal | None) -> str:

@@ -91,6 +91,19 @@ def test_what_is_unknown_is_said_and_is_no_zero() -> None:
     assert "of 1 requests, 1 have no list price" in text
 
 
+@pytest.mark.parametrize("known", [[], [cost_line("0", team="refused")]])
+def test_where_no_replica_hour_is_known_no_amount_of_a_gpu_is_zero(known: list[CostLine]) -> None:
+    lost = cost_line("0", team="lost", unallocated=1)
+    found = _page([lost, *known], forecast=None, month_days=(), spent_by_day=())
+    text = _text(found)
+    assert "Paid for GPUs unknown Used by teams unknown Idle unknown By the price list" in text
+    assert "lost 1 0.50 unknown unknown unknown unknown" in text
+    assert "Idle (paid, and not used) 0 0.00 unknown unknown Total" in text
+    assert re.search(r"Total \d [\d.]+ unknown unknown", text)
+    free = _text(_page([cost_line("0")], forecast=None, month_days=(), spent_by_day=()))
+    assert "Paid for GPUs 0.00 Used by teams 0.00 Idle 0.00" in free
+
+
 @pytest.mark.parametrize("lines", [[], [nobody("__idle__", "5")]])
 def test_a_period_in_which_nothing_was_asked_is_a_page_too(lines: list[CostLine]) -> None:
     text = _text(_page(lines, forecast=None, month_days=(), spent_by_day=()))
