@@ -19,7 +19,7 @@ from gateway.costs import closing, fleet, focus, focus_prices, focus_rules, fore
 from gateway.costs.report import Report
 from gateway.costs.sheets import Kind
 from gateway.stores.bundle import Stores
-from gateway.stores.cost_lines import HOUR_S, TAG
+from gateway.stores.cost_lines import HOUR_S, TAG, CostLine
 
 HISTORY_WEEKS = 8
 """How far a forecast looks back."""
@@ -131,6 +131,7 @@ def _open_hours(found: Report) -> str | None:
 def hourly(ask: Asked, by: Sequence[str], column: str) -> dict[tuple[str, ...], dict[int, Decimal]]:
     """Amounts of a column by group and by hour, of the last weeks up to the hour that is not over.
 
+    A group is there without an hour where all of its amounts are unknown: requests without a price, or GPUs.
     Months whose hours have been put together are left out: nobody knows any more when in them something was spent.
     """
     since = max(forecast.month_of(ask.now)[0] - HISTORY_WEEKS * forecast.WEEK, ask.stores.costs.summed_until())
@@ -139,10 +140,20 @@ def hourly(ask: Asked, by: Sequence[str], column: str) -> dict[tuple[str, ...], 
     for line in ask.stores.costs.lines((*by, "hour"), since * HOUR_S, until, ask.where, ask.books):
         *group, label = line.group.values()
         hour = int(datetime.strptime(label, "%Y-%m-%dT%H:00Z").replace(tzinfo=UTC).timestamp()) // HOUR_S
-        amount = line.list_cost if column == "list" else getattr(line, column)
+        amount = _known(line, column)
         if amount is not None:
             found.setdefault(tuple(group), {})[hour] = amount
+        elif line.requests:
+            found.setdefault(tuple(group), {})
     return found
+
+
+def _known(line: CostLine, column: str) -> Decimal | None:
+    """An amount of a line, None where it is unknown."""
+    if column == "list":
+        return line.list_cost
+    amount: Decimal = getattr(line, column)
+    return None if line.unallocated and not amount else amount
 
 
 def observed(amounts: Mapping[int, Decimal], now: float) -> tuple[int, int]:

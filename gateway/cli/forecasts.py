@@ -34,7 +34,7 @@ def forecasts(ask: Asked, money: str) -> list[dict[str, Any]]:
         for group, amounts in hourly(ask, ask.by, money).items()
         if ask.by
     ]
-    rows.sort(key=lambda found: (-(found["expected"] or found["spent"]), *(found[name] for name in ask.by)))
+    rows.sort(key=lambda found: (-(found["expected"] or found["spent"] or 0), *(found[name] for name in ask.by)))
     return [*rows, {**dict.fromkeys(ask.by, ""), **_values(month_end(every, seen, month))}]
 
 

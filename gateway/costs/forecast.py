@@ -46,9 +46,9 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class NoForecast:
-    """There is too little to say anything; `spent` is known all the same."""
+    """There is too little to say anything; `spent` is known all the same, unless no hour has an amount."""
 
-    spent: Decimal
+    spent: Decimal | None
     reason: str
 
 
@@ -64,15 +64,19 @@ def month_end(
 ) -> Forecast | NoForecast:
     """The amount at the end of `month`, given the `amounts` of the hours that were `observed`.
 
-    Hours are counted since the epoch; both ranges exclude their end. An observed hour without an amount cost nothing.
+    Hours are counted since the epoch; both ranges exclude their end. An observed hour without an amount cost nothing,
+    unless none has one: then nothing is known.
     """
     first, until = observed
+    if not amounts:
+        known = "no amount of any hour is known" if until - first >= ENOUGH else _too_few(until - first)
+        return NoForecast(None, known)
     spent = sum((amount for hour, amount in amounts.items() if month[0] <= hour < min(month[1], until)), Decimal(0))
     hours, left = until - first, month[1] - max(month[0], until)
     if left <= 0:
         return Forecast(spent, spent, spent, spent, "over", hours, 0)
     if hours < ENOUGH:
-        return NoForecast(spent, f"{max(0, hours)} hours are on the books: a forecast needs {ENOUGH}")
+        return NoForecast(spent, _too_few(hours))
     weekly = hours >= WEEKLY
     means = _means(amounts, first, until, WEEK if weekly else 1)
     expected = spent + sum((means[hour % len(means)] for hour in range(month[1] - left, month[1])), Decimal(0))
@@ -86,6 +90,10 @@ def month_end(
         hours,
         left,
     )
+
+
+def _too_few(hours: int) -> str:
+    return f"{max(0, hours)} hours are on the books: a forecast needs {ENOUGH}"
 
 
 def _means(amounts: Mapping[int, Decimal], first: int, until: int, period: int) -> list[Decimal]:

@@ -48,6 +48,20 @@ def test_too_little_gives_no_forecast_and_says_why(stores: Stores) -> None:
     assert forecasts(_ask(stores, team="nobody"), "loaded")[-1]["reason"].startswith("0 hours")
 
 
+@pytest.mark.parametrize("money", ["loaded", "allocated", "list"])
+def test_what_has_no_price_is_unknown_and_no_zero(stores: Stores, money: str) -> None:
+    at = [NOW - 3600 * hours for hours in range(1, 60)]
+    stores.ledger.insert(
+        [settled(f"{each}", cost=None, started_at=each, replica="main-0", dispatched_s=0.1) for each in at]
+    )
+    found = forecasts(_ask(stores), money)
+    assert [row["team"] for row in found] == ["search", ""]
+    assert [(row["spent"], row["expected"], row["method"]) for row in found] == [(None, None, "none")] * 2
+    shown = CliRunner().invoke(main, ["costs", "forecast", "--money", money]).stdout
+    assert "unknown" in shown
+    assert "0.00" not in shown
+
+
 def test_currencies_are_not_added_up(stores: Stores) -> None:
     stores.ledger.insert(
         [settled("a", cost="1", started_at=NOW - 10), settled("b", cost="1", currency="EUR", started_at=NOW - 9)]

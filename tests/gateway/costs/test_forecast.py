@@ -72,6 +72,14 @@ def test_less_than_two_days_are_too_little(hours: int) -> None:
     assert found.spent == (5 if hours else 0)
 
 
+@pytest.mark.parametrize(("hours", "why"), [(0, "0 hours"), (72, "no amount of any hour"), (HOURS, "no amount")])
+def test_hours_without_any_amount_are_unknown_and_not_free(hours: int, why: str) -> None:
+    found = month_end({}, (FIRST, FIRST + hours), MONTH)
+    assert isinstance(found, NoForecast)
+    assert found.spent is None
+    assert found.reason.startswith(why)
+
+
 def test_a_month_that_is_over_needs_no_forecast() -> None:
     found = _forecast({FIRST: Decimal(3), AFTER: Decimal(100)}, HOURS + 5)
     assert (found.method, found.spent, found.expected, found.remaining_hours) == ("over", 3, 3, 0)
