@@ -4,7 +4,7 @@ A score that is known is an interval of one point. Missing evidence is [0, 1]. A
 candidate; for a baseline it is [0, 1] as well: a baseline that failed must not make room for a worse candidate.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from evals.dataset import whole_digest
@@ -162,7 +162,7 @@ def _complete(log: Log, chosen: dict[tuple[str, int], Record], digests: dict[str
     return problems
 
 
-def _identity(records: Iterable[Record], problems: list[str], source: Source | None) -> tuple[str | None, str | None]:
+def _identity(records: Sequence[Record], problems: list[str], source: Source | None) -> tuple[str | None, str | None]:
     """The release and digest that the answers agree on; an error may come without either, a scored answer may not.
 
     Of imported results it is what the person who imported them says, if anything: without it there is no verdict.
@@ -180,8 +180,11 @@ def _identity(records: Iterable[Record], problems: list[str], source: Source | N
     if source is not None and not releases and not digests:
         return source.release, source.release_digest
     if not releases or not digests:
+        answered = any(record.answer and (record.answer.text or record.answer.tool_calls) for record in records)
         problems.append(
             "the answers name no release and digest: run the suite through the gateway, which puts both on every answer"
+            if answered
+            else "no answer arrived, so that nothing says which release was asked"
         )
         return None, None
     if len(releases) > 1 or len(digests) > 1 or unnamed:

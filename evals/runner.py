@@ -40,7 +40,7 @@ HOPELESS = 10
 """So many samples that found nobody who serves them, and no answer at all: then it is not the samples."""
 UNANIMOUS = 20
 """So many answers that nobody could judge, and none that anybody could: then it is the judge, and its tokens cost."""
-_NOBODY = frozenset({"unreachable", "timeout"})
+_NOBODY = frozenset({"unreachable", "timeout", "not_found"})
 UNJUDGED = frozenset({"judge_failed", "not_measured", "scorer_crashed"})
 """Failures after which there is an answer all the same."""
 _SCORER_ERRORS = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
@@ -118,7 +118,7 @@ class Run:
         if self._hopeless >= HOPELESS:
             raise InputError(
                 f"the first {self._hopeless} samples found nobody who serves them; the last: {self._last}: start what "
-                "is down, then run again with --fresh"
+                "is down, or name a model and an address that are there, then run again with --fresh"
             )
         if self._doubts >= UNANIMOUS:
             raise InputError(

@@ -176,6 +176,8 @@ def _print_arm(evidence: Evidence) -> None:
     screen.print(tables.run_table(measure_all(evidence)))
     for line in tables.account_lines(compare.account(evidence)):
         screen.print(line, markup=False)
+    for line in tables.failure_lines(record for unit in evidence.units.values() for record in unit.records):
+        screen.print(line, markup=False, soft_wrap=True)
     if (whole := projection(evidence)) is not None:
         screen.print(f"the whole suite would cost {tables.projected(whole)}", markup=False)
     for name, split in noises(evidence).items():

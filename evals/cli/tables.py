@@ -1,6 +1,6 @@
 """Tables for people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Context
 
 from rich import box
@@ -10,6 +10,7 @@ from rich.table import Table
 from evals.compare import Account, Measure
 from evals.cross_check import CrossCheck
 from evals.decision import Decision, Slice
+from evals.lines import Record
 from evals.report.markdown import asked, bounds, estimate, number, tells
 from evals.resampling import Resampled
 from evals.spending import Projection
@@ -168,6 +169,17 @@ def account_lines(account: Account) -> list[str]:
     if account.from_cache:
         lines.append(f"cache: {account.from_cache} answers were not asked for: no latency and no cost in them")
     return [*lines, f"tokens: {tokens}; cost: {cost}"]
+
+
+def failure_lines(records: Iterable[Record]) -> list[str]:
+    """One message of each kind of failure: how many there are stands elsewhere."""
+    first: dict[str, str] = {}
+    for record in records:
+        if record.failure is not None:
+            first.setdefault(
+                record.failure.kind, f"{record.failure.kind}, such as {record.id}: {record.failure.message}"
+            )
+    return [first[kind] for kind in sorted(first)]
 
 
 def projected(found: Projection) -> str:

@@ -144,3 +144,14 @@ def test_what_is_no_score_is_missing_evidence_and_a_problem(make_evidence) -> No
         run = make_evidence({"a": value})
         assert run.units["a"].score("exact", "candidate") == UNKNOWN
         assert "sample 'a' has a score outside [0, 1]" in run.problems
+
+
+@pytest.mark.parametrize("answer", [None, Answer(text="")])
+def test_where_no_answer_arrived_nobody_is_sent_to_the_gateway(make_evidence, answer: Answer | None) -> None:
+    def lost(records):
+        failure = Failure("not_found", "404")
+        return [msgspec.structs.replace(r, outcome="harness_error", failure=failure, answer=answer) for r in records]
+
+    assert with_records(make_evidence, lost).problems == (
+        "no answer arrived, so that nothing says which release was asked",
+    )

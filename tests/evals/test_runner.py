@@ -158,7 +158,8 @@ async def test_a_resumed_run_tells_epochs_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"), [("unreachable", "refused"), ("server_error", "503 upstream_unavailable")]
+    ("kind", "message"),
+    [("unreachable", "refused"), ("server_error", "503 upstream_unavailable"), ("not_found", "404: no such")],
 )
 async def test_where_nobody_serves_the_run_ends(kind: str, message: str) -> None:
     bench = Bench(lambda question, attempt: Result(failure=Failure(kind, message), retryable=True))

@@ -85,6 +85,17 @@ def test_missing_evidence_is_exit_code_3_and_the_next_run_fetches_it(evals, suit
     assert f"resuming 'runs/numbers-faq-2.jsonl': {missing} of 30 results left" in second.stderr
 
 
+def test_a_model_that_is_not_there_is_named_in_the_gateways_words(evals, suite: Path, serve) -> None:
+    said = "no model 'gpt' here; this key may use 'faq'"
+    url = serve(lambda body: (404, {"error": {"message": said, "code": "model_not_found"}}))
+    few = evals("run", suite, "--base-url", url, "--model", "gpt", "--limit", 2)
+    assert few.exit_code == 3
+    assert few.stdout.count(f"404 model_not_found: {said}") == 1
+    every = evals("run", suite, "--base-url", url, "--model", "gpt", "--out", "all.jsonl")
+    assert (every.exit_code, said in every.stderr) == (3, True)
+    assert len(run_log.read(Path("all.jsonl")).records) < 20
+
+
 def test_errors_of_the_system_are_evidence(evals, suite: Path, serve) -> None:
     result = evals("run", suite, "--base-url", serve(lambda body: (500, {})), "--model", "faq@2")
     assert result.exit_code == 0

@@ -4,9 +4,19 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from evals.cli.tables import account_lines, answer, decision_table, reason_lines, run_table, slice_table
+from evals.cli.tables import (
+    account_lines,
+    answer,
+    decision_table,
+    failure_lines,
+    reason_lines,
+    run_table,
+    slice_table,
+)
 from evals.compare import Account, absolute
 from evals.decision import Decision, Slice
+from evals.lines import Record
+from evals.schema import Failure
 from gateway.contracts.verdict import MetricResult
 
 
@@ -100,3 +110,12 @@ def test_truncated_answers_are_mentioned() -> None:
 def test_each_verdict_has_a_colour_of_its_own(word: str) -> None:
     others = {"pass", "fail", "inconclusive", "invalid", "waived"} - {word}
     assert answer(word).split("]")[0] not in {answer(other).split("]")[0] for other in others}
+
+
+def test_each_kind_of_failure_is_told_once_by_its_first_message() -> None:
+    kinds = ["not_found", None, "limited", "not_found"]
+    records = [
+        Record(id=f"s{at}", digest="d", outcome="scored", failure=kind and Failure(kind, f"[b]no {at}"))
+        for at, kind in enumerate(kinds)
+    ]
+    assert failure_lines(records) == ["limited, such as s2: [b]no 2", "not_found, such as s0: [b]no 0"]
