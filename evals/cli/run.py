@@ -27,6 +27,8 @@ from evals.summary import compare_all, measure_all, noises, noises_between, proj
 from gateway.contracts.errors import InputError
 from gateway.contracts.prices import load as load_prices
 
+_PASSES = frozenset({"unreachable", "timeout", "limited", "deadline", "retrieval_failed", "judge_failed"})
+"""Failures that may be over by the next run, with nothing changed."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -188,8 +190,13 @@ def _print_arm(evidence: Evidence) -> None:
         screen.print(f"release: {evidence.release} {evidence.release_digest}", markup=False, soft_wrap=True)
     for problem in evidence.problems:
         screen.print(f"note: {problem}", markup=False)
-    if any(unit.missing for unit in evidence.units.values()):
-        screen.print("evidence is missing: the same command asks for those samples again", markup=False)
+    if missing := [unit for unit in evidence.units.values() if unit.missing]:
+        kinds = {record.failure.kind for unit in missing for record in unit.records if record.failure}
+        again = kinds & _PASSES or any(len(unit.records) < unit.epochs for unit in missing)
+        what = (
+            "the same command asks for those samples again" if again else "the same command again would not change that"
+        )
+        screen.print(f"evidence is missing: {what}", markup=False)
 
 
 def _quoted(costs: Quote) -> str:

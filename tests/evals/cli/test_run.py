@@ -77,7 +77,7 @@ def test_missing_evidence_is_exit_code_3_and_the_next_run_fetches_it(evals, suit
 
     first = evals("run", suite, "--base-url", serve(limited), "--model", "faq@2")
     assert first.exit_code == 3
-    assert "evidence is missing" in first.stdout
+    assert "evidence is missing: the same command asks for those samples again" in first.stdout
     missing = sum(r.outcome == "harness_error" for r in run_log.read(Path("runs/numbers-faq-2.jsonl")).records)
     assert missing > 0
     second = evals("run", suite, "--base-url", serve(parrot), "--model", "faq@2")

@@ -119,6 +119,8 @@ def test_a_cap_stops_the_run_as_invalid_and_a_higher_one_goes_on(evals, suite: P
     first = evals(*args, "--max-cost", "0.12")
     assert first.exit_code == 3
     assert "stopped: 0.12 spent of --max-cost 0.12" in first.stderr
+    assert "asks for those samples again" not in first.stdout
+    assert "evidence is missing: the same command again would not change that" in first.stdout
     assert "over_budget 18" in first.stdout
     assert "the whole suite would cost about 0.3 [0.3, 0.3]" in first.stdout
     gate = evals("gate", "--at-least", "0.1", "--candidate", "run.jsonl", "--json")
