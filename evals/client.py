@@ -130,6 +130,11 @@ class Client:
                 f"nothing usable answers at {self.base_url!r} ({detail}): is the gateway running? "
                 "`gateway serve` starts it, --base-url names another address"
             ) from error
+        if response.status == 401 and "Authorization" not in self._headers:
+            raise InputError(
+                f"{self.base_url!r} asks for a key (401), and none was sent: export a virtual key as TOLLGATE_API_KEY, "
+                "or as the variable that --api-key-env names (`gateway keys create` makes one)"
+            )
         if response.status == 401:
             raise InputError(
                 f"{self.base_url!r} does not take this key (401): put a virtual key into the variable "

@@ -200,6 +200,12 @@ async def test_nothing_at_the_address_is_unreachable() -> None:
             await client.reach(5.0)
 
 
+async def test_reach_says_that_no_key_was_sent() -> None:
+    async with endpoint(always(401, {}), key=None) as client:
+        with pytest.raises(InputError, match=r"none was sent: export a virtual key as TOLLGATE_API_KEY"):
+            await client.reach(5.0)
+
+
 async def test_reach_refuses_a_key_that_is_not_taken() -> None:
     async with endpoint(always(401, "{}")) as client:
         with pytest.raises(InputError, match="--api-key-env"):
