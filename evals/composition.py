@@ -97,6 +97,8 @@ def suite_from(suite: Path | None, flags: dict[str, Any]) -> tuple[SuiteConfig, 
         _check_scorers(specs)
     if config.dataset_sha256 not in (None, data.digest):
         raise InputError(f"{str(data.path)!r} is {data.digest}, and the suite says {config.dataset_sha256}: other data")
+    if lacking := scorers.unfit(scorers.build_all(config.scorers), data.samples):
+        raise InputError(f"{str(data.path)!r}: {'; '.join(lacking)}: nothing was sent")
     changed = {key: flags[key] for key in ("concurrency", "epochs") if flags[key] is not None}
     return SuiteConfig.model_validate(config.model_dump(by_alias=True, exclude_none=True) | changed), data
 

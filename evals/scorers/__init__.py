@@ -15,11 +15,12 @@ What it needs of others, a judge or embeddings, it asks of `services`.
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import ValidationError
 
 from evals.config import ScorerSpec
+from evals.schema import Sample
 from evals.scorers.base import Scorer
 
 
@@ -50,6 +51,16 @@ def build(spec: ScorerSpec) -> Scorer:
 def build_all(specs: Sequence[ScorerSpec]) -> dict[str, Scorer]:
     """The scorers of a suite by the name of their metric."""
     return {spec.metric: build(spec) for spec in specs}
+
+
+def unfit(built: Mapping[str, Scorer], samples: Iterable[Sample]) -> list[str]:
+    """What each scorer needs and samples lack, in sentences that name both."""
+    held, said = list(samples), []
+    for metric, scorer in built.items():
+        if lacking := [repr(sample.id) for sample in held if scorer.lacks(sample)]:
+            more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+            said.append(f"scorer {metric!r} needs `{scorer.needs}`, and {', '.join(lacking[:5])}{more} have none")
+    return said
 
 
 def _explain(kind: type[Scorer], error: str, location: tuple[int | str, ...], message: str) -> str:

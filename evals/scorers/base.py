@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from evals.client import Result
 from evals.schema import Answer, Sample, Score, Unjudged
@@ -47,10 +47,17 @@ class Examined:
 class Scorer(documents.Frozen):
     """Judges one answer to one sample. Options are fields; a wrong option is a mistake in the suite, with its line.
 
-    `example` holds options that show its use; they are needed where an option has no default.
+    `example` holds options that show its use; they are needed where an option has no default. `needs` is the field
+    without which a sample cannot be judged: such a sample is refused before anybody is asked.
     """
 
     example: ClassVar[Mapping[str, Any]] = {}
+    needs: ClassVar[Literal["reference", "expected_calls", "relevant"] | None] = None
+
+    def lacks(self, sample: Sample) -> bool:
+        """Whether a sample is without what this scorer needs. No calls at all are an expectation too."""
+        found = None if self.needs is None else getattr(sample, self.needs)
+        return self.needs is not None and (found is None or (self.needs != "expected_calls" and found in ([], {})))
 
     async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
         """A value in [0, 1].

@@ -50,6 +50,8 @@ class Rouge(Scorer):
     script. `stem` cuts English suffixes. rougeLsum takes lines for sentences; texts of one word have no rouge2.
     """
 
+    needs = "reference"
+
     model_config = _CONFIG
     example: ClassVar[Mapping[str, Any]] = {"as": "rougeL", "variant": "rougeL", "words": "unicode"}
 
@@ -103,6 +105,8 @@ class Bleu(Scorer):
     samples is not corpus BLEU.
     """
 
+    needs = "reference"
+
     model_config = _CONFIG
 
     tokenize: Literal["13a", "intl", "char", "zh", "none"] = "13a"
@@ -130,6 +134,8 @@ class Chrf(Scorer):
 
     Popović 2015, by sacrebleu; n-grams up to six characters, and recall weighs `beta` times as much as precision.
     """
+
+    needs = "reference"
 
     model_config = _CONFIG
     words: ClassVar[int] = 0

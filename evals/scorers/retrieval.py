@@ -52,6 +52,8 @@ def grades(sample: Sample, separator: str | None) -> dict[str, float]:
 
 
 class _Retrieval(Scorer):
+    needs = "relevant"
+
     separator: str | None = Field(default="#", min_length=1)
 
     async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:

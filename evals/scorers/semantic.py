@@ -21,6 +21,8 @@ class SemanticSimilarity(Scorer):
     model. `model` names an embedding model; the suite's own without it.
     """
 
+    needs = "reference"
+
     model: str | None = None
     at_least: Annotated[float, Field(gt=0, le=1)] | None = None
 

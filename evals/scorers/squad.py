@@ -12,6 +12,8 @@ from evals.scorers.text import normalise
 
 
 class _Squad(Scorer):
+    needs = "reference"
+
     no_answer: tuple[str, ...] = ()
 
     def _said(self, answer: Answer) -> str:

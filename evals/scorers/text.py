@@ -29,6 +29,8 @@ def normalise(text: str) -> str:
 class Exact(Scorer):
     """1 when the answer is one of the references."""
 
+    needs = "reference"
+
     normalise: bool = True
 
     async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
@@ -40,6 +42,8 @@ class Exact(Scorer):
 
 class Includes(Scorer):
     """1 when one of the references occurs in the answer; of normalised text, as whole words."""
+
+    needs = "reference"
 
     normalise: bool = True
 
@@ -86,6 +90,8 @@ class Numeric(Scorer):
     `tolerance` is absolute, in the number's own unit; `relative` is a share of the reference. The wider one counts.
     Thousands may have commas. The last number, because models reason first and conclude last.
     """
+
+    needs = "reference"
 
     example: ClassVar[Mapping[str, Any]] = {"as": "price", "tolerance": 0.01}
 

@@ -25,6 +25,8 @@ class ToolCalls(Scorer):
     their recall where extra ones are allowed. Arguments that are no JSON object are wrong whatever is asked for.
     """
 
+    needs = "expected_calls"
+
     example: ClassVar[Mapping[str, Any]] = {"arguments": "subset", "ignore": ["request_id"], "credit": "partial"}
 
     order: Literal["any", "exact"] = "any"

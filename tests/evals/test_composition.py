@@ -55,3 +55,15 @@ def test_a_fresh_log_takes_a_name_that_is_free(tmp_path: Path) -> None:
     assert log_path(first, "s", "m", fresh=True) == tmp_path / "run-3.jsonl"
     assert log_path(first, "s", "m", fresh=False) == first
     assert log_path(None, "faq", "my/model:1", fresh=False) == Path("runs/faq-my-model-1.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("scorer", "field"), [("exact", "reference"), ("tool_calls", "expected_calls"), ("mrr", "relevant")]
+)
+def test_a_sample_that_a_scorer_cannot_judge_is_refused_before_it_is_asked(
+    tmp_path: Path, scorer: str, field: str
+) -> None:
+    path = tmp_path / "bare.jsonl"
+    path.write_text('{"id": "q7", "input": "why?"}\n')
+    with pytest.raises(InputError, match=f"scorer '{scorer}' needs `{field}`, and 'q7' have none"):
+        suite_from(None, FLAGS | {"dataset": str(path), "scorer": (scorer,)})

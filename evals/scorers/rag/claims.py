@@ -78,6 +78,8 @@ class FactualCorrectness(_Supported):
     `atomicity` and `coverage` are those of ragas' examples: how finely claims are cut, and how many are kept.
     """
 
+    needs = "reference"
+
     mode: Literal["f1", "precision", "recall"] = "f1"
     beta: float = Field(default=1.0, gt=0, le=100)
     atomicity: Literal["low", "high"] = "low"

@@ -63,6 +63,8 @@ class ContextPrecision(_Ranked):
     One passage of use at the top is a 1, however much is missing below: look at recall too.
     """
 
+    needs = "reference"
+
     async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
         """The best over the references. 0 without passages."""
         asked, found = question(sample), contexts(sample, answer)
@@ -91,6 +93,8 @@ class ContextRecall(RagScorer):
     the sentences are ours, the same for every system, and each must have its verdict.
     """
 
+    needs = "reference"
+
     ASKS: ClassVar[Mapping[str, type[Reply]]] = {"attribution": Attributions}
 
     async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
@@ -118,6 +122,8 @@ class ContextEntityRecall(RagScorer):
 
     An entity counts as found when the judge lists it for the passages and it stands there, in any letter case.
     """
+
+    needs = "reference"
 
     ASKS: ClassVar[Mapping[str, type[Reply]]] = {"entities": Entities}
 

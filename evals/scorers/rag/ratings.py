@@ -55,6 +55,8 @@ class ResponseGroundedness(RagScorer):
 class AnswerAccuracy(RagScorer):
     """How far answer and reference agree: the mean of two ratings, 0, 2 or 4, the second with both exchanged."""
 
+    needs = "reference"
+
     ASKS: ClassVar[Mapping[str, type[Reply]]] = {"accuracy_1": Quarter, "accuracy_2": Quarter}
 
     async def score(self, sample: Sample, answer: Answer, services: Services) -> Score:
