@@ -47,6 +47,8 @@ def _object(data: bytes, where: str, what: str) -> dict[str, Any]:
 
 def archived(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Names and JSON objects of a zip archive's `.json` entries. Raises InputError."""
+    if not path.is_file():
+        raise InputError(f"there is no file {str(path)!r}: name {what}")
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
             for entry in archive.infolist():

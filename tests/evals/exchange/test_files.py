@@ -29,6 +29,11 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         read_object(tmp_path / "a.json", "a log")
 
 
+def test_an_archive_that_is_not_there_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no file '.*nope\.eval': name a log"):
+        list(archived(tmp_path / "nope.eval", "a log"))
+
+
 def test_lines_are_read_and_a_bad_one_named(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"a": 1}\n\n{"a": 2}\n')
