@@ -92,7 +92,7 @@ def read(path: Path, choice: Choice) -> Imported:
 
 def _where(results: Path, task: _Task) -> str:
     left = "".join(f"; {name}: {reason}" for name, reason in task.left_out.items())
-    return f"{str(results)!r}: --metric: task {task.name!r}{left};"
+    return f"{str(results)!r}: --metric: task {task.name!r}" + (f"{left};" if left else "")
 
 
 def _files(path: Path) -> tuple[Path, dict[str, Path]]:

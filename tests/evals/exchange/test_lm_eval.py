@@ -143,3 +143,9 @@ def test_files_of_something_else_are_refused(good: Path, tmp_path: Path) -> None
     (tmp_path / "samples_a_1.jsonl").write_text("{}\n")
     with pytest.raises(InputError, match=r"expected its results_DATE\.json beside it"):
         lm_eval.read(tmp_path / "samples_a_1.jsonl", Choice())
+
+
+@pytest.mark.parametrize(("left", "said"), [({}, "task 'numbers'"), ({"f1": "old"}, "task 'numbers'; f1: old;")])
+def test_a_metric_that_is_not_there_is_told_in_one_sentence(left: dict[str, str], said: str) -> None:
+    task = lm_eval._Task("numbers", [], (), left, frozenset(), (), 0, 0)
+    assert lm_eval._where(Path("r.json"), task).endswith(said)
