@@ -86,7 +86,7 @@ def read(path: Path, *, torn_tail: bool = False) -> Log:
             case _:
                 raise LogDamaged(f"{str(path)!r}, line {number}: this line does not belong here; {_ADVICE}")
     if manifest is None:
-        raise LogDamaged(f"{str(path)!r}: the log has no manifest line; {_ADVICE}")
+        raise LogDamaged(f"{str(path)!r} is no run log: it has no first line. `evals run` writes one")
     digest = "sha256:" + hashlib.sha256(data).hexdigest()
     return Log(path, manifest, tuple(records), sealed, digest, previous, len(whole) + len(newline))
 
@@ -98,6 +98,10 @@ def _decode(path: Path, number: int, text: bytes, previous: str) -> Line:
     try:
         line: Line = _line.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if number == 1:
+            raise LogDamaged(
+                f"{str(path)!r} is no run log: its first line is no manifest ({error}). `evals run` writes one"
+            ) from error
         raise LogDamaged(f"{str(path)!r}, line {number}: not a line of a run log ({error}); {_ADVICE}") from error
     if line.prev != previous:
         raise LogDamaged(f"{str(path)!r}, line {number}: it does not follow from line {number - 1}; {_ADVICE}")

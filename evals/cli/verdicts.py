@@ -11,7 +11,7 @@ from evals.cli.common import Command, GateCommand, console
 from evals.decision import Decision
 from evals.gate import EXIT_CODES
 from gateway.contracts import attestation
-from gateway.contracts.errors import InputError
+from gateway.contracts.errors import InputError, VerdictError
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -56,7 +56,11 @@ def verify(file: Path, trusted: tuple[Path, ...], split: str | None, **files: Pa
         content = file.read_bytes()
     except OSError as error:
         raise InputError(f"{str(file)!r}: cannot be read: {error.strerror}") from error
-    verdict = attestation.verify(content, [attestation.load_public(path) for path in trusted])
+    keys = [attestation.load_public(path) for path in trusted]
+    try:
+        verdict = attestation.verify(content, keys)
+    except VerdictError as error:
+        raise VerdictError(f"{str(file)!r}: {error}") from error
     predicate, now = verdict.predicate, datetime.now(UTC)
     counts = verdict_rests.dated(predicate, now)
     differ = verdict_rests.differences(verdict, verdict_rests.Files(split=split, **files))

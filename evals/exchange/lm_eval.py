@@ -97,6 +97,10 @@ def _where(results: Path, task: _Task) -> str:
 
 def _files(path: Path) -> tuple[Path, dict[str, Path]]:
     """The results file, and the samples files of the same date by task."""
+    if not path.exists():
+        raise InputError(
+            f"{str(path)!r}: there is no such file or folder: name a run's folder, or its results_DATE.json"
+        )
     if path.is_dir():
         found = sorted(path.rglob("results_*.json"))
         if len(found) != 1:

@@ -129,7 +129,10 @@ def verify(data: bytes, trusted: Sequence[Ed25519PublicKey]) -> Verdict:
     try:
         envelope = Envelope.from_dict(msgspec.json.decode(data))
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, AttributeError, RecursionError, FormatError) as error:
-        raise VerdictError(f"not a DSSE envelope: {error}") from error
+        found = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise VerdictError(
+            f"no signed verdict (a DSSE envelope; {found}): `evals gate --sign-with` writes one, RELEASE.dsse.json"
+        ) from error
     if envelope.payload_type != PAYLOAD_TYPE:
         raise VerdictError(f"expected payload type {PAYLOAD_TYPE!r}, found {envelope.payload_type!r}")
     try:

@@ -28,6 +28,15 @@ def test_a_signature_of_a_stranger_is_refused(evals, gate: Path) -> None:
     assert "no trusted key" in result.stderr
 
 
+def test_a_verdict_that_is_not_signed_is_told_from_one_that_is(evals, gate: Path) -> None:
+    evals("keys", "--private", "a.pem", "--public", "a.pub")
+    Path("faq@2.verdict.json").write_text('{"verdict": "pass"}')
+    result = evals("verify", "faq@2.verdict.json", "--key", "a.pub")
+    assert result.exit_code == 3
+    assert "'faq@2.verdict.json': no signed verdict (a DSSE envelope; no 'payload')" in result.stderr
+    assert "RELEASE.dsse.json" in result.stderr
+
+
 def test_keys_are_never_overwritten(evals, tmp_path: Path) -> None:
     assert evals("keys", "--private", "a.pem", "--public", "a.pub").exit_code == 0
     before = Path("a.pem").read_bytes()

@@ -138,6 +138,9 @@ def test_files_of_something_else_are_refused(good: Path, tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"expected one results_\*\.json of lm-eval below it, found none"):
         lm_eval.read(tmp_path / "empty", Choice())
+    with pytest.raises(InputError, match="there is no such file or folder"):
+        lm_eval.read(tmp_path / "other.json", Choice())
+    (tmp_path / "other.json").write_text("{}")
     with pytest.raises(InputError, match=r"expected lm-eval's results_DATE.json"):
         lm_eval.read(tmp_path / "other.json", Choice())
     (tmp_path / "samples_a_1.jsonl").write_text("{}\n")

@@ -39,7 +39,7 @@ LOGS: dict[str, tuple[Callable[[Lines], Lines], str]] = {
         "line 2: it does not follow from line 1",
     ),
     "a line of another log": (lambda lines: [*lines[:-1], b'{"kind":"end","prev":"","records":0}\n'], "not follow"),
-    "no log at all": (lambda lines: [b"{}\n"], "not a line of a run log"),
+    "no log at all": (lambda lines: [b"{}\n"], "is no run log"),
 }
 
 
