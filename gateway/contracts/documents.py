@@ -4,7 +4,6 @@ Refused: unknown keys (by the models), duplicate keys, aliases (a small file can
 `MAX_BYTES`. Numbers and dates stay what YAML's safe schema makes of them.
 """
 
-import difflib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,13 +14,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from gateway.contracts.errors import DocumentError, Mistake
+from gateway.contracts.expectations import Location as Location
+from gateway.contracts.expectations import explained
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64
 """Of mappings and lists in each other. YAML's scanner looks at all that are open again at each word."""
 LATER = "(what the file refers to is looked at once these are mended)"
-
-Location = tuple[str | int, ...]
 
 
 class Frozen(BaseModel):
@@ -225,41 +224,4 @@ def _follows(detail: Any, error: ValidationError) -> bool:
 
 def _mistake(reader: _Reader, detail: Any, model: type[BaseModel]) -> Mistake:
     at = reader.in_file(tuple(detail["loc"]))
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    if detail["type"] == "extra_forbidden":
-        message = f"unknown key {at[-1]!r}" + _suggestion(str(at[-1]), at, model)
-    elif detail["type"] == "missing":
-        message = f"missing key {at[-1]!r}: it is required here"
-    elif detail["type"] == "literal_error":
-        message = f"expected {detail['ctx']['expected']}, found {detail['input']!r}"
-    return Mistake(reader.line_of(at), _dotted(at), message)
-
-
-def _suggestion(key: str, at: Location, model: type[BaseModel]) -> str:
-    """The known keys beside an unknown one, the nearest first."""
-    known = _fields_at(model, at[:-1])
-    near = difflib.get_close_matches(key, known, n=1)
-    if near:
-        return f": did you mean {near[0]!r}?"
-    return f": the keys known here are {', '.join(sorted(known))}" if known else ""
-
-
-def _fields_at(model: type[BaseModel], at: Location) -> list[str]:
-    current: Any = model
-    for part in at:
-        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
-            current = _inner(current.model_fields[str(part)].annotation)
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return [field.alias or name for name, field in current.model_fields.items()]
-    return []
-
-
-def _inner(annotation: Any) -> Any:
-    """The model inside `dict[str, M]`, `tuple[M, ...]`, `M | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _inner(argument)
-        if isinstance(found, type) and issubclass(found, BaseModel):
-            return found
-    return annotation
+    return Mistake(reader.line_of(at), _dotted(at), explained(detail, at, model))

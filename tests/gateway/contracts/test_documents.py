@@ -87,7 +87,7 @@ def test_a_check_of_the_whole_model_names_lines_too(tmp_path: Path) -> None:
         ("name: a\nlimits:\n  burst: 2\n", 2, "limits.rate", "missing key 'rate': it is required here"),
         ("name: a\nitems:\n  - rate: 1\n  - burst: 2\n", 4, "items.1.rate", "missing key 'rate'"),
         ("limits: {rate: 1}\n", 1, "name", "missing key 'name'"),
-        ("name: a\nlimits:\n  rate: fast\n", 3, "limits.rate", "valid integer"),
+        ("name: a\nlimits:\n  rate: fast\n", 3, "limits.rate", "expected a whole number, found 'fast'"),
         ("name: a\nname: b\n", 2, "name", "duplicate key 'name': keep one of the two"),
         ("name: a\nlimits:\n  rate: 1\n  rate: 2\n", 4, "limits.rate", "duplicate key 'rate'"),
         ("name: a\nlimits: {rate: 1, rate: 1}\n", 2, "limits.rate", "duplicate key 'rate'"),
