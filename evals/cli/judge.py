@@ -16,6 +16,7 @@ from evals import judge_card, judge_correct, judges, labels, run_log
 from evals.cli import judge_tables
 from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, api_key, console
 from evals.cli.progress import RunProgress
+from evals.cli.tables import failure_lines
 from evals.client import Client
 from evals.composition import harness, unused
 from evals.durations import span
@@ -85,6 +86,8 @@ def measure(file: Path, label_file: Path, out: Path, metric: str | None, as_json
         judge_tables.print_card(card, datetime.now(UTC), bill)
         console().print(f"card: {out} {card.digest()}\nlog: {path}", markup=False, soft_wrap=True)
     if card.labels.failures:
+        for line in failure_lines(run_log.read(path).records):
+            console(stderr=True).print(line, markup=False, soft_wrap=True)
         raise click.exceptions.Exit(BROKEN)
 
 

@@ -75,6 +75,7 @@ def test_a_judge_that_fails_is_said_to_and_asked_again(serve: Callable[..., str]
     first = measure(folder, url)
     assert first.exit_code == 3
     assert "failures: 5 samples got no verdict; they count as wrong" in first.output
+    assert "judge_failed, such as " in first.stderr
     weak = judge_card.load(folder / "card.yaml")
     again = measure(folder, url)
     assert (again.exit_code, len(seen)) == (0, 85)
