@@ -71,7 +71,7 @@ async def test_a_full_holder_is_waited_for_though_others_have_room(tmp_path: Pat
             queue = gateway.app.state.serving.pools["main"].queue
             assert queue is not None
             await gateway.until(lambda: queue.depth == 3)
-            assert holder.running == 2
+            await holder.wait_for(lambda engine: engine.running == 2)
             holder.resume()
             answers = await asyncio.gather(*asking)
         assert [answer.status for answer in answers] == [200] * 5
