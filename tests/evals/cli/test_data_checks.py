@@ -154,7 +154,7 @@ def test_other_fractions_are_refused_while_something_is_frozen(evals, file: Path
         (ABOUT, (), "names no split of 'd.jsonl': give --fraction NAME=SHARE twice, and --salt"),
         (ABOUT, ("--salt", "s"), "--fraction and --salt go together"),
         (ABOUT, ("--salt", "s", "--fraction", "a=0.5", "--fraction", "b=0.1"), "1 together, found 0.6"),
-        (ABOUT, ("--salt", "s", "--fraction", "a", "--fraction", "b=0.1"), "valid number"),
+        (ABOUT, ("--salt", "s", "--fraction", "a", "--fraction", "b=0.1"), "expected a number, found ''"),
         (ABOUT + "file: other.jsonl\n", FRACTIONS, "the card is about 'other.jsonl', not 'd.jsonl'"),
         ("{name: q, owner: me, licence: x, made: y}", FRACTIONS, "cannot be changed without losing its layout"),
         (ABOUT, ("--salt", "s", "--fraction", "a=0.999999", "--fraction", "b=0.000001"), "split 'b' has no samples"),
