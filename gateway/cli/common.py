@@ -1,6 +1,7 @@
 """What the commands share: errors as one clear message, options that name the configuration or the database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,6 +54,15 @@ def database_of(config_path: Path | None, database: str | None, *, create: bool 
     if not create and file is not None and not file.exists():
         raise InputError(f"no database {str(file)!r}: run this where the gateway runs, or name --config or --database")
     return database, spool
+
+
+@contextmanager
+def writing(path: Path, option: str = "--out") -> Iterator[None]:
+    """Where a file that an option names is written. Raises InputError when it cannot be."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{option}: {str(path)!r} cannot be written: {error.strerror}; name another file") from error
 
 
 def moment(seconds: float | None) -> str:

@@ -12,7 +12,7 @@ import click
 
 from gateway import config as configuration
 from gateway.admin.costs import Asked
-from gateway.cli.common import check_period
+from gateway.cli.common import check_period, writing
 from gateway.contracts import prices
 from gateway.contracts.errors import InputError
 from gateway.costs import closing, fleet, focus, focus_prices, focus_rules, forecast, page, parquet, sheets
@@ -188,10 +188,8 @@ def _text(text: str, out: Path | None) -> None:
     if out is None:
         click.echo(text, nl=False)
         return
-    try:
+    with writing(out):
         out.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise InputError(f"{str(out)!r} cannot be written: {error.strerror}") from error
 
 
 def _file(out: Path | None) -> Path:

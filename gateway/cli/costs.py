@@ -14,7 +14,7 @@ from gateway import config as configuration
 from gateway.admin.costs import Asked
 from gateway.cli import break_evens, cost_files
 from gateway.cli.calibrate import calibrate
-from gateway.cli.common import Day, config_option, database_option, stores_of
+from gateway.cli.common import Day, config_option, database_option, stores_of, writing
 from gateway.cli.forecasts import forecast_command, where_of
 from gateway.cli.reconcile import reconcile
 from gateway.cli.tables import PIPE_WIDTH, console, fitting, row, table
@@ -167,12 +167,9 @@ def _show(ask: Asked, methods: bool, out: Path | None) -> None:
         click.echo(foot, nl=False)
         return
     sheet = _sheet(found, columns)
-    try:
-        with out.open("w", encoding="utf-8") as stream:
-            Console(file=stream, width=PIPE_WIDTH).print(sheet)
-            stream.write(foot)
-    except OSError as error:
-        raise InputError(f"{str(out)!r} cannot be written: {error.strerror}") from error
+    with writing(out), out.open("w", encoding="utf-8") as stream:
+        Console(file=stream, width=PIPE_WIDTH).print(sheet)
+        stream.write(foot)
 
 
 def _money(found: Report) -> list[str]:

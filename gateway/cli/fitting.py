@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 from rich.progress import Progress
 
+from gateway.cli.common import writing
 from gateway.cli.tables import console, row, table
 from gateway.contracts import documents
 from gateway.contracts.documents import Secret
@@ -144,10 +145,8 @@ def look(looks: Looks, engine: str) -> Found:
     check_writable(looks.save_path, "--save")
     found = asyncio.run(_ask(_replica(str(looks.url), key, engine), looks))
     if looks.save_path is not None:
-        try:
+        with writing(looks.save_path, "--save"):
             looks.save_path.write_text(found.pages, encoding="utf-8")
-        except OSError as error:
-            raise _unwritable(looks.save_path, "--save", error) from error
     return found
 
 
@@ -156,16 +155,10 @@ def check_writable(path: Path | None, option: str) -> None:
     if path is None:
         return
     new = not path.exists()
-    try:
+    with writing(path, option):
         path.open("ab").close()
         if new:
             path.unlink()
-    except OSError as error:
-        raise _unwritable(path, option, error) from error
-
-
-def _unwritable(path: Path, option: str, error: OSError) -> InputError:
-    return InputError(f"{option}: {str(path)!r} cannot be written: {error.strerror}; name another file")
 
 
 def fitted_to(found: Found, **fields: Any) -> Fitted:

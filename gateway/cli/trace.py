@@ -9,7 +9,7 @@ from typing import TextIO
 
 import click
 
-from gateway.cli.common import Day, config_option, database_option, stores_of
+from gateway.cli.common import Day, config_option, database_option, stores_of, writing
 from gateway.contracts.errors import InputError
 from gateway.policy.decisions import decode
 from gateway.simulation.traces import BLOCK_TOKENS, Arrival, lines
@@ -72,10 +72,8 @@ def trace(
 
 
 def _opened(out: Path) -> TextIO:
-    try:
+    with writing(out):
         return out.open("w", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--out: {str(out)!r} cannot be written: {error.strerror}; name another file") from error
 
 
 def _arrivals(
