@@ -21,6 +21,8 @@ ENGINES = 2
 WORDS = 50
 """What the engine says while a gateway starts."""
 QUESTION = json.dumps({"model": "bench", "messages": [{"role": "user", "content": "hello"}]})
+SETTLE_S = 1.5
+"""After a load, until a gateway has stored what it notes of its requests: that is paid for too."""
 
 
 class Failed(Exception):

@@ -7,8 +7,8 @@
 All of them run at once on one core, and only the one whose turn it is has anything to do. A shared machine is fast and
 slow by the minute; within a turn of a few seconds it hardly changes, so each turn gives ratios to the first gateway.
 What is told is the median of rounds, in each of which the gateways are started anew, with an interval that holds the
-true one in 95 of 100 runs of six rounds or more. CPU time is that until half a second after the load's end: rows that
-are stored later than their answer are paid for.
+true one in 95 of 100 runs of six rounds or more. CPU time is that until a while after the load's end: rows that are
+stored later than their answer are paid for.
 """
 
 import argparse
@@ -25,11 +25,10 @@ from math import comb
 from pathlib import Path
 
 from benchmarks import install, machine
-from benchmarks.bench import Engine, Failed, Running, load_command, result_of, running
+from benchmarks.bench import SETTLE_S, Engine, Failed, Running, load_command, result_of, running
 from benchmarks.cells import CELLS, WARM_UP, Cell
 from benchmarks.gateways import GATEWAYS, Place
 
-DRAIN_S = 0.5
 CONFIDENCE = 0.95
 WHAT = {"rate": "per second", "cpu_us": "CPU µs of one", "p50_us": "p50 µs", "p99_us": "p99 µs"}
 """Answers (of streams: chunks) a second, CPU for one, and the time until an answer (of streams: its first token)."""
@@ -85,7 +84,7 @@ def measure(engine: Engine, cell: Cell, gateway: Running, core: int) -> dict[str
     with engine.on(load_core):
         load = machine.Process(load_command(cell, gateway, answer_bytes), load_core, folder=install.CACHE)
         result = result_of(load, cell.seconds + cell.grace_s + 40, gateway)
-    time.sleep(DRAIN_S)
+    time.sleep(SETTLE_S)
     spent = cpu_s(gateway.process) - before
     done = result["words" if cell.stream else "good"]
     if not done or any(result["failed"].values()):

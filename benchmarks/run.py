@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import install, machine, table
-from benchmarks.bench import Engine, Failed, Running, load_command, result_of, running
+from benchmarks.bench import SETTLE_S, Engine, Failed, Running, load_command, result_of, running
 from benchmarks.cells import CELLS, WARM_UP, Cell
 from benchmarks.gateways import GATEWAYS, Place
 
@@ -152,9 +152,10 @@ class Session:
             wall = time.monotonic() - since
             spent = [read() - before for read, before in zip(own, used, strict=True)]
             cores = [after - before for after, before in zip(self._busy(), busy, strict=True)]
+            time.sleep(SETTLE_S)
         foreign = max(0.0, (sum(cores) - sum(spent) - result["cpu_s"]) / wall)
         result |= {
-            "gateway_cpu_s": round(spent[0], 3),
+            "gateway_cpu_s": round(gateway.cpu_s() - used[0], 3),
             "engine_cpu_s": round(spent[1], 3),
             "foreign": round(foreign, 3),
         }

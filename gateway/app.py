@@ -89,8 +89,8 @@ def build(
 ) -> Application:
     """Build the application: recover what a dead gateway left, open this one's spool. Connections open on demand.
 
-    `drain_s`: seconds between two drains of settled rows into the database; `closes`: whether, of the processes of one
-    machine, it closes past hours and lets old rows go. Over PostgreSQL it is one of all gateways.
+    `drain_s`: seconds between two drains of settled rows into the database, and two looks at queues; `closes`: whether,
+    of the processes of one machine, it closes past hours and lets old rows go. Over PostgreSQL one of all does.
     """
     telemetry, new_id = Telemetry(), new_id or _request_ids(clock).__next__
     current = Current(deployment, stores, telemetry, clock, monotonic)
@@ -115,7 +115,8 @@ def build(
     count = _counting(current, stores, telemetry, clock)
     leading = Leading(stores, telemetry, clock, current, chosen=closes)
     work: list[Work] = [
-        (drain_s, drain),
+        (drain_s, lambda: loops.rounds(drain, spool)),
+        (drain_s, current.tick),
         (counting.LOOK_S, count),
         (WATCH_S, lambda: budgeting.watch(current.state.serving.budgets)),
         *leading.work(),
@@ -161,8 +162,6 @@ def _drain(
     async def drain() -> None:
         async with draining:
             await loops.drain(spool, stores.ledger, telemetry, current.replicas)
-        current.part()
-        current.tick()
 
     return drain
 

@@ -123,15 +123,12 @@ class Current:
         self._stores.rentals.declare(gateway, self._clock(), rented(found))
         return found
 
-    def tick(self) -> None:
-        """Have the queues look for room that nobody told them of."""
-        self._fleet.tick()
-
-    def part(self) -> None:
-        """Let go of replicas that were replaced and are done."""
+    async def tick(self) -> None:
+        """Let go of replicas that were replaced and are done; have queues look for room that nobody told them of."""
         parted = self._fleet.part()
         for name in {replica.name for replica in parted} - {replica.name for replica in self.replicas}:
             self._telemetry.gone(name)
+        self._fleet.tick()
 
     def close(self) -> None:
         """Close every idle connection to a replica."""

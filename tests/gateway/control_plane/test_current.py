@@ -54,7 +54,7 @@ async def test_everything_is_replaced_together(tmp_path: Path) -> None:
     assert (set(after.pools), set(after.snapshot.releases), after.prices) == ({"other"}, {"faq@2"}, DEARER)
     assert (after.snapshot.live, after.timeouts.idle) == ({"faq": "faq@2"}, 5.0)
     assert current.digest == changes.digest(new)
-    current.part()
+    await current.tick()
     assert [replica.name for replica in current.replicas] == ["other-0"]
 
 

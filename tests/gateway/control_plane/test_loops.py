@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.contracts.errors import InputError, LedgerFull
-from gateway.control_plane.loops import attempt, drain, every, fold, last, look, refresh
+from gateway.control_plane.loops import MANY_ROWS, attempt, drain, every, fold, last, look, refresh, rounds
 from gateway.control_plane.state import State
 from gateway.stores import retention
 from gateway.stores.counters import Counters, Snapshot
@@ -74,6 +74,22 @@ async def test_a_drain_shows_what_is_open_and_in_flight(house: House) -> None:
     house.spool.settle(settled("open"))
     await house.drain()
     assert house.stored == ["a", "open"]
+
+
+@pytest.mark.parametrize(("rows", "rests"), [(MANY_ROWS - 1, False), (MANY_ROWS, True)])
+async def test_a_round_with_many_rows_is_followed_by_a_rest(house: House, rows: int, rests: bool) -> None:
+    house.settles(*map(str, range(rows)))
+    drained = asyncio.Event()
+
+    async def drain() -> None:
+        await house.drain()
+        drained.set()
+
+    task = asyncio.create_task(rounds(drain, house.spool))
+    await drained.wait()
+    await asyncio.wait([task], timeout=0.05)
+    assert (task.done(), house.spool.lag) == (not rests, 0)
+    task.cancel()
 
 
 async def test_rows_wait_while_the_ledger_fails(house: House) -> None:
