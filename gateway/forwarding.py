@@ -7,7 +7,7 @@ from functools import partial
 from gateway.contracts.errors import QueueFull, QueueTimeout, RequestError, UpstreamOverloaded, UpstreamUnavailable
 from gateway.policy.accounting import Account
 from gateway.policy.fairness import Ticket
-from gateway.policy.health import absence, retry_after
+from gateway.policy.health import away, retry_after
 from gateway.policy.request import prepare
 from gateway.policy.resolution import Resolved
 from gateway.queueing import PoolQueue
@@ -63,11 +63,15 @@ class Forwarding:
         if queue.ready(now, None if adapter is None else untried):
             queue.enter(exchange)
         else:
-            ticket = exchange.ticket(now, now + queue.max_wait)
+            waited_s = account.decided.queued_s if guess and account.decided is not None else 0.0
+            ticket = exchange.ticket(now, now + queue.max_wait - waited_s)
             usable = None if adapter is None else partial(_holding, queue, adapter)
             try:
-                await queue.wait(ticket, exchange.client, usable)
+                await queue.wait(ticket, exchange.client, usable, guess)
             except (QueueFull, QueueTimeout) as error:
+                return error
+            except UpstreamUnavailable as error:
+                account.waited(exchange.digest, self.monotonic() - ticket.arrived_at)
                 return error
             now = self.monotonic()
             account.waited(exchange.digest, now - ticket.arrived_at)
@@ -121,9 +125,10 @@ class Forwarding:
                     account.dispatched_s = None
                 else:
                     account.failed(self.monotonic() - exchange.started)
-        error = failure or UpstreamUnavailable(f"no replica takes requests: {absence(pool.replicas)}")
-        error.retry_after = retry_after(pool.replicas, self.monotonic())
-        return error
+        if failure is None:
+            return away(pool.replicas, self.monotonic())
+        failure.retry_after = retry_after(pool.replicas, self.monotonic())
+        return failure
 
     async def _holders(self, exchange: Exchange, pool: ReplicaPool) -> list[Upstream]:
         """The replicas that hold the release's adapter; where none does, one is told to load it."""

@@ -31,7 +31,7 @@ from typing import Protocol
 from gateway.client import Client, ClientGone
 from gateway.contracts.errors import QueueFull, QueueTimeout
 from gateway.policy.fairness import FairQueue, Ticket, patience
-from gateway.policy.health import candidates
+from gateway.policy.health import away, candidates
 from gateway.settings.queue import QueueConfig
 from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream
@@ -46,6 +46,7 @@ class _Turn(Enum):
     SLOT = 1
     LATE = 2
     LEFT = 3
+    AWAY = 4
 
 
 Usable = Callable[[], Sequence[Upstream]]
@@ -91,6 +92,8 @@ class PoolQueue:
         """Everybody whose `wait` has not ended; a future that is done belongs to a task that is about to run."""
         self._usable: dict[str, Usable] = {}
         """Where tickets of a kind can go, while anybody waits."""
+        self._guessing: set[Ticket] = set()
+        """Those that wait for a replica though it is down or failing, for they have nowhere else to go."""
         self._granted: set[Ticket] = set()
         """Those among them who were given a slot that they have not taken yet."""
         self._due = False
@@ -125,15 +128,18 @@ class PoolQueue:
                 return True
         return self._free(now, replicas) > 0
 
-    async def wait(self, ticket: Ticket, client: Client, usable: Usable | None = None) -> None:
+    async def wait(self, ticket: Ticket, client: Client, usable: Usable | None = None, guess: bool = False) -> None:
         """Wait for a slot; it is to be taken before anything else is awaited. `usable` tells where a kind can go.
 
-        Raises QueueFull, QueueTimeout when the ticket's deadline comes first, and ClientGone when its client leaves.
+        Raises QueueFull, QueueTimeout when the ticket's deadline comes first, ClientGone when its client leaves, and
+        UpstreamUnavailable, without `guess`, once every replica that it could go to is down or failing.
         """
         begun = self._monotonic()
         self._push(ticket, begun)
         if usable is not None:
             self._usable[ticket.kind] = usable
+        if guess:
+            self._guessing.add(ticket)
         loop = asyncio.get_running_loop()
         timer = loop.call_later(max(0.0, ticket.deadline - begun), self._end, ticket, _Turn.LATE)
         served = False
@@ -148,6 +154,7 @@ class PoolQueue:
             timer.cancel()
             client.aborts(None)
             del self._waiting[ticket]
+            self._guessing.discard(ticket)
             if not self._waiting:
                 self._usable.clear()
             self._listen()
@@ -190,6 +197,8 @@ class PoolQueue:
                 f"every replica of this model was busy for {busy_s:.1f} s, and nobody waits longer: ask again later",
                 retry_after=self._retry_after(ticket, now),
             )
+        if turn is _Turn.AWAY:
+            raise away(self._of(ticket), now)
         if turn is _Turn.LEFT or client.gone:
             raise ClientGone
         self._granted.discard(ticket)
@@ -225,6 +234,7 @@ class PoolQueue:
         now = self._monotonic()
         for late in self._queue.expire(now):
             self._end(late, _Turn.LATE)
+        self._send_on(now)
         free = self._free(now, self.replicas) if len(self._queue) else 0
         fits = partial(self._fits, now) if self._usable else None
         while free > len(self._granted) and (ticket := self._queue.pop(now, fits)) is not None:
@@ -234,6 +244,14 @@ class PoolQueue:
             else:
                 self._granted.add(ticket)
                 future.set_result(_Turn.SLOT)
+
+    def _send_on(self, now: float) -> None:
+        """Have nobody wait for replicas that are down or failing while another model may answer."""
+        reach = {"": self.replicas, **{kind: usable() for kind, usable in self._usable.items()}}
+        lost = {kind for kind, replicas in reach.items() if not candidates(replicas, now, guess=False)[0]}
+        if lost:
+            for ticket in [each for each in self._waiting if each.kind in lost and each not in self._guessing]:
+                self._end(ticket, _Turn.AWAY)
 
     def _of(self, ticket: Ticket) -> Sequence[Upstream]:
         """Where it can go."""

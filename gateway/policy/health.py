@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.contracts.errors import UpstreamUnavailable
 from gateway.settings.health import Health
 
 LIMIT = 3
@@ -221,9 +222,10 @@ def candidates(replicas: Sequence[Watched], now: float, guess: bool = True) -> t
     return positions, [all_vitals[position].weight(now) for position in positions]
 
 
-def absence(replicas: Sequence[Watched]) -> str:
+def away(replicas: Sequence[Watched], now: float) -> UpstreamUnavailable:
     """Why none of the replicas may be tried, for a client: names, never addresses."""
-    return ", ".join(f"{replica.name!r} is {_state(replica.vitals)}" for replica in replicas)
+    states = ", ".join(f"{replica.name!r} is {_state(replica.vitals)}" for replica in replicas)
+    return UpstreamUnavailable(f"no replica takes requests: {states}", retry_after=retry_after(replicas, now))
 
 
 def _state(vitals: Vitals) -> str:

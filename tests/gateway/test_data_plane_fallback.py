@@ -1,5 +1,6 @@
 """Another model answers in the place of one whose pool cannot: who, when, at whose price, and what the ledger says."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,9 +13,11 @@ from gateway.config import Deployment, ModelConfig, Release, ReleaseConfig
 from gateway.contracts.prices import Price, PriceBook
 from gateway.contracts.release import ModelFiles, ReleaseManifest
 from gateway.policy.health import LIMIT
+from gateway.settings.queue import QueueConfig
 from tests.engine import raw
 from tests.engine.simulator import Engine, Fault
 from tests.gateway.serving import Gateway, deployment, serving
+from tests.polling import until
 
 FAR = 1e12
 """Seconds: a failure then keeps a breaker open for as long as a test lasts."""
@@ -79,6 +82,36 @@ async def test_who_is_known_to_be_away_is_not_asked_while_another_model_can_answ
         assert [answer.header("x-tollgate-release") for answer in answers] == ["backup@7"] * 2
         assert still.received(PATH) == []
         assert {(row.outcome, row.attempts, row.replica) for row in rows} == {("completed", 1, "spare-0")}
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+async def test_nobody_waits_for_the_turn_of_a_replica_that_went_away_while_another_model_can_answer(
+    tmp_path: Path, fallback: bool
+) -> None:
+    async with Engine("faq") as still, Engine("backup") as spare:
+        made = deployed([still.url], [spare.url])
+        main = made.config.pools["main"].model_copy(update={"queue": QueueConfig(max_in_flight=1, max_wait=1.0)})
+        faq = made.config.models["faq"].model_copy(update={"fallback": ("backup",) if fallback else ()})
+        changed = {"pools": {**made.config.pools, "main": main}, "models": {**made.config.models, "faq": faq}}
+        made = replace(made, config=made.config.model_copy(update=changed))
+        async with serving(made, tmp_path) as (gateway, key, _):
+            still.hold()
+            pool = gateway.app.state.serving.pools["main"]
+            hangs = asyncio.create_task(ask(gateway, key))
+            await until(lambda: still.received(PATH))
+            waits = asyncio.create_task(ask(gateway, key))
+            await until(lambda: pool.queue is not None and pool.queue.depth == 1)
+            for _ in range(LIMIT):
+                pool.replicas[0].vitals.missed()
+            answers = [await waits, await ask(gateway, key)]
+            still.resume()
+            await hangs
+            rows = await gateway.rows(3)
+    if fallback:
+        assert [answer.header("x-tollgate-release") for answer in answers] == ["backup@7"] * 2
+    else:  # it is guessed at when its turn comes, within the time that anybody waits
+        assert [answer.json["error"]["code"] for answer in answers] == ["queue_timeout"] * 2
+        assert sorted(round(row.duration_s, 1) for row in rows)[:2] == [1.0, 1.0]
 
 
 async def test_when_all_are_away_the_error_says_so_at_once(tmp_path: Path) -> None:

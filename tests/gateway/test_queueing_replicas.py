@@ -114,3 +114,41 @@ def test_replicas_are_heard_while_somebody_waits_and_they_are_of_the_pool() -> N
         assert world.at_rest
 
     run(work)
+
+
+def test_nobody_waits_for_replicas_that_are_away_but_who_has_nowhere_else_to_go() -> None:
+    async def work() -> None:
+        world = World()
+        tasks = [world.come("a", hold=10.0), world.come("b", guess=False), world.come("c")]
+        await pause(1.0)
+        for _ in range(2):  # a second miss makes it down, once or again
+            world.befall(0, "down")
+        world.queue.tick()
+        await turns(2)
+        assert (world.ends, world.queue.depth) == ({"b": "upstream_unavailable"}, 1)
+        tasks.append(world.come("d", guess=False))
+        await turns(3)
+        assert world.ends["d"] == "upstream_unavailable"
+        await asyncio.gather(*tasks)
+        assert (world.order, now(), world.most) == (["a", "c"], 11.0, 1)
+        assert world.at_rest
+
+    run(work)
+
+
+def test_who_waits_for_a_holder_that_is_away_is_sent_on_while_others_wait_for_those_that_are_not() -> None:
+    async def work() -> None:
+        world = World(replicas=2)
+        world.usable["adapter"] = world.replicas[:1]
+        tasks = [world.come("a", hold=10.0), world.come("b", hold=10.0)]
+        await turns(2)
+        tasks += [world.come("c", kind="adapter", guess=False), world.come("d", guess=False)]
+        await pause(1.0)
+        world.befall(0, "break")
+        world.queue.tick()
+        await turns(2)
+        assert (world.ends, world.queue.depth) == ({"c": "upstream_unavailable"}, 1)
+        await asyncio.gather(*tasks)
+        assert (world.order, world.at_rest) == (["a", "b", "d"], True)
+
+    run(work)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.client import Client, ClientGone
-from gateway.contracts.errors import QueueFull, QueueTimeout
+from gateway.contracts.errors import QueueFull, QueueTimeout, UpstreamUnavailable
 from gateway.policy.fairness import Ticket
 from gateway.policy.health import LIMIT, Vitals, candidates
 from gateway.queueing import PoolQueue
@@ -79,18 +79,19 @@ class World:
         priority: int = 0,
         kind: str = "",
         by: Client | None = None,
+        guess: bool = True,
     ) -> "asyncio.Task[None]":
         """A request, from its arrival to its end. `ends` tells how it ended."""
-        return asyncio.create_task(self._serve(name, hold, self.ticket(tenant, priority, kind), by or client()))
+        return asyncio.create_task(self._serve(name, hold, self.ticket(tenant, priority, kind), by or client(), guess))
 
-    async def _serve(self, name: str, hold: float, ticket: Ticket, by: Client) -> None:
+    async def _serve(self, name: str, hold: float, ticket: Ticket, by: Client, guess: bool) -> None:
         usable = None if ticket.kind not in self.usable else partial(self.usable.__getitem__, ticket.kind)
         entered = Request(ticket) if self.queue.ready(now(), usable and usable()) else None
         try:
             if entered is not None:
                 self.queue.enter(entered)
             else:
-                await self.queue.wait(ticket, by, usable)
+                await self.queue.wait(ticket, by, usable, guess)
             try:
                 await self._on_a_replica(name, hold, self.replicas if usable is None else usable())
             finally:
@@ -99,7 +100,7 @@ class World:
                 if entered is None or self.queue.charged.pop(entered, None) is not None:
                     self.queue.settle(ticket, 10, 0, 3.0)
             self.ends[name] = "served"
-        except (QueueFull, QueueTimeout) as error:
+        except (QueueFull, QueueTimeout, UpstreamUnavailable) as error:
             self.ends[name] = error.code if error.retry_after else "without a Retry-After"
         except ClientGone:
             self.ends[name] = "left"
@@ -145,7 +146,15 @@ class World:
         """Whether nothing is held: no slot, no place, no debt, no timer of a wait."""
         queue = self.queue
         bands = queue._queue._bands
-        held = queue._waiting or queue._granted or queue._noted or queue.charged or queue.depth or queue._queue._late
+        held = (
+            queue._waiting
+            or queue._guessing
+            or queue._granted
+            or queue._noted
+            or queue.charged
+            or queue.depth
+            or queue._queue._late
+        )
         timers: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
         held = held or any(not each.cancelled() and each._args[1:] for each in timers)  # type: ignore[attr-defined]
         return not held and not any(each.in_flight for each in self.replicas) and not any(band.open for band in bands)

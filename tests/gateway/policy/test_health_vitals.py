@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.health import COLD_WEIGHT, FIRST_S, LIMIT, Vitals, absence, candidates, retry_after
+from gateway.policy.health import COLD_WEIGHT, FIRST_S, LIMIT, Vitals, away, candidates, retry_after
 from gateway.settings.health import Health
 
 SETTINGS = Health(period=7, failures=2, slow_start=10)
@@ -83,10 +83,10 @@ def test_a_due_trial_stands_beside_those_that_are_well_with_a_full_weight() -> N
 
 
 def test_a_guess_is_better_than_a_certain_failure_but_not_on_one_that_sleeps_or_drains() -> None:
-    away = [down(), asleep(), broken(), draining()]
-    assert positions(*away) == [0, 2]
-    assert candidates(away, 0.0, guess=False) == ([], [])
-    assert candidates([*away, well()], 0.0, guess=False) == ([4], [1.0])
+    poor = [down(), asleep(), broken(), draining()]
+    assert positions(*poor) == [0, 2]
+    assert candidates(poor, 0.0, guess=False) == ([], [])
+    assert candidates([*poor, well()], 0.0, guess=False) == ([4], [1.0])
 
 
 def test_there_may_be_none() -> None:
@@ -95,7 +95,9 @@ def test_there_may_be_none() -> None:
     asked = [asleep(), draining(), down(), broken()]
     for each, name in zip(asked, "abcd", strict=True):
         each.name = name
-    assert absence(asked) == "'a' is asleep, 'b' is draining, 'c' is down, 'd' is failing"
+    error = away(asked, 0.0)
+    assert str(error) == "no replica takes requests: 'a' is asleep, 'b' is draining, 'c' is down, 'd' is failing"
+    assert error.retry_after == retry_after(asked, 0.0)
 
 
 def test_failed_probes_in_a_row_make_it_down_and_one_success_up() -> None:
