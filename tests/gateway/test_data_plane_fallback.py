@@ -101,6 +101,7 @@ async def test_nobody_waits_for_the_turn_of_a_replica_that_went_away_while_anoth
             await until(lambda: still.received(PATH))
             waits = asyncio.create_task(ask(gateway, key))
             await until(lambda: pool.queue is not None and pool.queue.depth == 1)
+            await asyncio.wait([waits], timeout=0.6)  # so that a wait that began anew would show
             for _ in range(LIMIT):
                 pool.replicas[0].vitals.missed()
             answers = [await waits, await ask(gateway, key)]
@@ -111,7 +112,7 @@ async def test_nobody_waits_for_the_turn_of_a_replica_that_went_away_while_anoth
         assert [answer.header("x-tollgate-release") for answer in answers] == ["backup@7"] * 2
     else:  # it is guessed at when its turn comes, within the time that anybody waits
         assert [answer.json["error"]["code"] for answer in answers] == ["queue_timeout"] * 2
-        assert sorted(round(row.duration_s, 1) for row in rows)[:2] == [1.0, 1.0]
+        assert all(1.0 <= row.duration_s < 1.5 for row in rows if row.outcome == "queue_timeout")
 
 
 async def test_when_all_are_away_the_error_says_so_at_once(tmp_path: Path) -> None:
