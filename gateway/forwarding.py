@@ -7,15 +7,15 @@ from functools import partial
 from gateway.contracts.errors import QueueFull, QueueTimeout, RequestError, UpstreamOverloaded, UpstreamUnavailable
 from gateway.policy.accounting import Account
 from gateway.policy.fairness import Ticket
-from gateway.policy.health import away, retry_after
+from gateway.policy.health import away, candidates, retry_after
 from gateway.policy.request import prepare
 from gateway.policy.resolution import Resolved
-from gateway.queueing import PoolQueue
+from gateway.queueing import UNBOUNDED, PoolQueue
 from gateway.relay import AnotherReplica, EngineLacks, Exchange
 from gateway.serving import ReplicaPool, Serving, told
 from gateway.settings.replicas import AdapterConfig
 from gateway.telemetry import Telemetry
-from gateway.upstreams.adapters import holders, lost
+from gateway.upstreams.adapters import NotLoaded, holders, lost
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.vllm import Replica
 
@@ -55,7 +55,10 @@ class Forwarding:
         account, queue = exchange.account, pool.queue
         adapter, untried = account.release.adapter, pool.replicas
         if adapter is not None:
-            untried = await self._holders(exchange, pool)
+            try:
+                untried = await self._holders(exchange, pool, adapter, guess)
+            except NotLoaded as error:
+                return error
         now = self.monotonic()
         if queue is None or not queue.capped:
             return await self._attempts(exchange, pool, list(untried), now, guess)
@@ -63,6 +66,8 @@ class Forwarding:
         if queue.ready(now, None if adapter is None else untried):
             queue.enter(exchange)
         else:
+            if adapter is not None:
+                self._spread(exchange, pool, adapter, untried, now)
             waited_s = account.decided.queued_s if guess and account.decided is not None else 0.0
             ticket = exchange.ticket(now, now + queue.max_wait - waited_s)
             usable = None if adapter is None else partial(_holding, queue, adapter)
@@ -91,7 +96,8 @@ class Forwarding:
 
         Raises what failed.
         """
-        unasked = isinstance(error, UpstreamUnavailable) and not exchange.account.attempts
+        unavailable = isinstance(error, UpstreamUnavailable) and not isinstance(error, NotLoaded)
+        unasked = unavailable and not exchange.account.attempts
         failure = await self.to(exchange, pool, guess=True) if unasked else error
         if failure is not None:
             raise failure
@@ -130,25 +136,54 @@ class Forwarding:
         failure.retry_after = retry_after(pool.replicas, self.monotonic())
         return failure
 
-    async def _holders(self, exchange: Exchange, pool: ReplicaPool) -> list[Upstream]:
-        """The replicas that hold the release's adapter; where none does, one is told to load it."""
-        adapter = exchange.account.release.adapter
-        if adapter is None or not pool.engines:
-            return list(pool.replicas)
-        found = holders(pool.replicas, pool.engines, adapter)
-        route = None if found else pool.choose(pool.engines, self.monotonic())
+    async def _holders(
+        self, exchange: Exchange, pool: ReplicaPool, adapter: AdapterConfig, guess: bool
+    ) -> Sequence[Upstream]:
+        """The replicas that hold the release's adapter; where none of them works, another one is told to load it."""
+        if not pool.engines:
+            return pool.replicas
+        found, now = holders(pool.replicas, pool.engines, adapter), self.monotonic()
+        if found and (guess or adapter.path is None or candidates(found, now, guess=False)[0]):
+            return found
+        others = _others(pool, found)
+        route = pool.choose(others, now, guess=not found)
         if route is None:
             return found
-        replica: Replica = pool.engines[route.position]
         request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.first_byte
-        await pool.adapters.load(replica, adapter, pool.engines, exchange.client, request_id, seconds)
+        try:
+            await pool.adapters.load(
+                others[route.position], adapter, pool.engines, exchange.client, request_id, seconds
+            )
+        except NotLoaded:
+            if found:
+                return found
+            raise
         return holders(pool.replicas, pool.engines, adapter)
+
+    def _spread(
+        self, exchange: Exchange, pool: ReplicaPool, adapter: AdapterConfig, holding: Sequence[Upstream], now: float
+    ) -> None:
+        """Where all that hold an adapter are full, one that has room is told to load it too; the request waits."""
+        cap = UNBOUNDED if pool.queue is None else pool.queue.cap
+        if adapter.path is None or any(each.in_flight < cap for each in holding):
+            return
+        roomy = [each for each in _others(pool, holding) if each.in_flight < cap]
+        route = pool.choose(roomy, now, guess=False)
+        if route is not None:
+            request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.first_byte
+            pool.adapters.spread(roomy[route.position], adapter, pool.engines, request_id, seconds, now)
 
     def _may_retry(self, pool: ReplicaPool) -> bool:
         """Failing over must not amplify load: neither that of a failing pool, nor that of a saturated one."""
         allowed = pool.retries.withdraw(self.monotonic())
         (self.telemetry.retries if allowed else self.telemetry.retries_denied).labels(pool.name).inc()
         return allowed
+
+
+def _others(pool: ReplicaPool, found: Sequence[Upstream]) -> list[Replica]:
+    """The engines of a pool without some of its replicas."""
+    known = set(map(id, found))
+    return [each for each in pool.engines if id(each) not in known]
 
 
 def _holding(queue: PoolQueue, adapter: AdapterConfig) -> Sequence[Upstream]:

@@ -6,7 +6,8 @@ ranks of one engine hold the same: vLLM loads an adapter into all of them.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -25,8 +26,15 @@ LARGEST = 1024 * 1024
 LOADED = b"has already been loaded"
 """What vLLM says, with status 400, of an adapter that it holds."""
 
+SPREAD_S = 10.0
+"""Between two times that one more replica is told to load an adapter: what the last load brought shows first."""
+
 log = logging.getLogger("tollgate")
 Each = TypeVar("Each", bound=Upstream)
+
+
+class NotLoaded(UpstreamUnavailable):
+    """No replica holds an adapter, and none loads it."""
 
 
 def holders(replicas: Sequence[Each], engines: Sequence[Replica], adapter: AdapterConfig) -> list[Each]:
@@ -40,6 +48,9 @@ class Adapters:
 
     def __init__(self) -> None:
         self._loading: dict[AdapterConfig, asyncio.Task[None]] = {}
+        self._spread_at: dict[AdapterConfig, float] = {}
+        self._stuck: set[AdapterConfig] = set()
+        """Those whose last load in the background failed, which was said."""
 
     async def load(
         self,
@@ -53,18 +64,14 @@ class Adapters:
         """Have a replica hold an adapter. Requests that need the same one wait for one load, whichever replica it is
         that loads it: a burst after a quiet time fills no more than one. An engine knows it by the first `request_id`.
 
-        It goes on when its request ends: the next one will want it. Raises UpstreamUnavailable, and ClientGone as soon
+        It goes on when its request ends: the next one will want it. Raises NotLoaded, and ClientGone as soon
         as the client leaves.
         """
         if adapter.path is None:
-            raise UpstreamUnavailable(
+            raise NotLoaded(
                 f"no replica holds the adapter {adapter.name!r}: start an engine with it, or give its `path`"
             )
-        task = self._loading.get(adapter)
-        if task is None:
-            task = asyncio.create_task(_load(replica, adapter, engines, request_id, seconds))
-            self._loading[adapter] = task
-            task.add_done_callback(self._done(adapter))
+        task = self._loading.get(adapter) or self._begin(_load(replica, adapter, engines, request_id, seconds), adapter)
         waiting = asyncio.shield(task)
 
         def left(_: str) -> None:
@@ -77,8 +84,42 @@ class Adapters:
             if client.gone:
                 raise ClientGone from None
             raise
+        except UpstreamUnavailable as error:
+            raise NotLoaded(f"no replica holds the adapter {adapter.name!r}, and {error}") from error
         finally:
             client.aborts(None)
+
+    def spread(
+        self,
+        replica: Replica,
+        adapter: AdapterConfig,
+        engines: Sequence[Replica],
+        request_id: str,
+        seconds: float,
+        now: float,
+    ) -> None:
+        """Have one more replica hold an adapter, whose holders are busy. Nobody waits for it, or hears that it failed.
+
+        One at a time, and not soon after another: vLLM has room for few of them.
+        """
+        if adapter in self._loading or now < self._spread_at.get(adapter, -math.inf) + SPREAD_S:
+            return
+        self._spread_at[adapter] = now
+
+        def done(task: asyncio.Task[None]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if error is None:
+                self._stuck.discard(adapter)
+            elif adapter not in self._stuck:
+                self._stuck.add(adapter)
+                log.warning("no more replicas hold the adapter %r, whose own are busy: %s", adapter.name, error)
+
+        self._begin(_load(replica, adapter, engines, request_id, seconds), adapter).add_done_callback(done)
+
+    def _begin(self, load: Coroutine[None, None, None], adapter: AdapterConfig) -> asyncio.Task[None]:
+        task = self._loading[adapter] = asyncio.create_task(load)
+        task.add_done_callback(self._done(adapter))
+        return task
 
     def _done(self, adapter: AdapterConfig) -> Callable[[asyncio.Task[None]], None]:
         def done(task: asyncio.Task[None]) -> None:
@@ -94,7 +135,7 @@ async def _load(
 ) -> None:
     body = msgspec.json.encode({"lora_name": adapter.name, "lora_path": adapter.path})
     data = replica.request(LOAD, body, b"application/json", request_id)
-    refused = f"no replica holds the adapter {adapter.name!r}, and {replica.name!r} does not load it"
+    refused = f"{replica.name!r} does not load it"
     try:
         async with asyncio.timeout(seconds):
             status, answer = await exchange(replica, data, seconds, LARGEST)

@@ -13,6 +13,7 @@ from tests.engine import raw
 from tests.engine.adapters import LOAD, NOWHERE
 from tests.engine.simulator import Engine
 from tests.gateway.serving import Gateway, deployment, release, serving
+from tests.gateway.test_data_plane_fallback import deployed as with_fallback
 
 PATH = "/v1/chat/completions"
 BODY = json.dumps({"model": "faq", "messages": [{"role": "user", "content": "one two three"}]}).encode()
@@ -76,6 +77,47 @@ async def test_a_full_holder_is_waited_for_though_others_have_room(tmp_path: Pat
             answers = await asyncio.gather(*asking)
         assert [answer.status for answer in answers] == [200] * 5
         assert without.received(PATH) == []
+
+
+async def test_while_holders_are_full_one_more_replica_is_told_to_load_it(tmp_path: Path) -> None:
+    async with Engine("base", runtime_loras=True) as other, Engine("base", loras="invoices") as holder:
+        async with serving(deployed(other.url, holder.url, queue=QueueConfig(max_in_flight=2)), tmp_path) as served:
+            gateway, key, _ = served
+            await registered(gateway)
+            holder.hold()
+            asking = [asyncio.create_task(ask(gateway, key)) for _ in range(6)]
+            done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            assert [task.result().header("x-tollgate-replica") for task in done] == ["main-0"] * len(done)
+            await other.wait_for(lambda engine: engine.finished == 4)
+            holder.resume()
+            answers = await asyncio.gather(*asking)
+        assert [answer.status for answer in answers] == [200] * 6
+        assert (len(other.received(LOAD)), len(other.received(PATH)), len(holder.received(PATH))) == (1, 4, 2)
+
+
+async def test_another_replica_loads_it_when_those_that_hold_it_are_down(tmp_path: Path) -> None:
+    async with Engine("base", runtime_loras=True) as other, Engine("base", loras="invoices") as holder:
+        async with serving(deployed(other.url, holder.url), tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            await holder.stop()
+            await gateway.until(lambda: not gateway.app.state.serving.pools["main"].replicas[1].vitals.up)
+            answers = [await ask(gateway, key) for _ in range(2)]
+        assert [answer.header("x-tollgate-replica") for answer in answers] == ["main-0"] * 2
+        assert len(other.received(LOAD)) == 1
+
+
+async def test_when_nobody_loads_it_another_model_answers(tmp_path: Path) -> None:
+    async with Engine("faq", runtime_loras=True) as engine, Engine("backup") as spare:
+        made = with_fallback([engine.url], [spare.url])
+        adapter = AdapterConfig(name="invoices", path=f"{NOWHERE}/x")
+        made = replace(made, releases={**made.releases, "faq@1": replace(made.releases["faq@1"], adapter=adapter)})
+        health = Health(period=0.05, fingerprint=False)
+        made = replace(made, config=made.config.model_copy(update={"health": health}))
+        async with serving(made, tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            answer = await ask(gateway, key)
+        assert (answer.status, answer.header("x-tollgate-release")) == (200, "backup@7")
+        assert len(engine.received(LOAD)) == 1
 
 
 async def test_what_was_unloaded_is_loaded_again(tmp_path: Path) -> None:

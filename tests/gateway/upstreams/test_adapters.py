@@ -9,11 +9,12 @@ from gateway.contracts.errors import UpstreamUnavailable
 from gateway.control_plane.registration import ask_facts
 from gateway.policy.facts import Facts
 from gateway.settings.replicas import AdapterConfig
-from gateway.upstreams.adapters import LOAD, Adapters, holders, lost
+from gateway.upstreams.adapters import LOAD, SPREAD_S, Adapters, holders, lost
 from gateway.upstreams.vllm import Replica
 from tests.engine.adapters import NOWHERE
 from tests.engine.simulator import Engine, Fault
 from tests.gateway.waiting import client
+from tests.polling import until
 
 INVOICES = AdapterConfig(name="invoices", path="/adapters/invoices")
 
@@ -135,3 +136,32 @@ def test_a_replica_that_lost_it_holds_it_no_more() -> None:
     engines = [_replica("a", "http://a", "invoices"), _replica("b", "http://b", "invoices")]
     lost(engines, engines[0], INVOICES)
     assert holders(engines, engines, INVOICES) == engines[1:]
+
+
+async def test_one_more_replica_is_told_at_a_time_and_not_soon_after_another() -> None:
+    adapters = Adapters()
+    async with Engine("faq", runtime_loras=True) as one, Engine("faq", runtime_loras=True) as two:
+        first, second = engines = [_replica("one", one.url), _replica("two", two.url)]
+        for replica in engines:
+            adapters.spread(replica, INVOICES, engines, "tg-1", 5.0, now=100.0)
+        await until(lambda: first.facts is not None and first.facts.adapters)
+        adapters.spread(second, INVOICES, engines, "tg-2", 5.0, now=100.0 + SPREAD_S - 0.1)
+        assert two.received(LOAD) == []
+        adapters.spread(second, INVOICES, engines, "tg-3", 5.0, now=100.0 + SPREAD_S)
+        await until(lambda: holders(engines, engines, INVOICES) == engines)
+        assert (len(one.received(LOAD)), len(two.received(LOAD))) == (1, 1)
+
+
+async def test_that_nobody_else_loads_it_is_said_once_until_somebody_does(caplog: pytest.LogCaptureFixture) -> None:
+    adapters, told = (
+        Adapters(),
+        "no more replicas hold the adapter 'invoices', whose own are busy: 'r' does not load it",
+    )
+    async with Engine("faq") as engine:
+        replica = _replica("r", engine.url)
+        for number, (loads, times) in enumerate(((False, 1), (False, 1), (True, 1), (False, 2))):
+            engine.runtime_loras = loads
+            replica.facts = Facts(models=("faq",))
+            adapters.spread(replica, INVOICES, [replica], "tg-1", 5.0, now=number * SPREAD_S)
+            await until(lambda: not adapters._loading)
+            assert sum(told in each for each in caplog.messages) == times
