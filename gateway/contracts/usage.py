@@ -4,8 +4,9 @@ from typing import Any, TypeGuard
 
 import msgspec
 
-MOST = 2**63 - 1
-"""What a ledger can hold. A larger count is no count."""
+MOST = 2**31 - 1
+"""A larger count is no count: at the dearest price that a price file takes, the cost of so many tokens in and out still
+fits a ledger's 64 bits. One row that did not fit would hold up every row after it."""
 LONGEST_MS = 1e9
 """Eleven days. A longer time is no time of a request."""
 
@@ -114,7 +115,7 @@ def with_times(usage: Usage | None, metrics: Any) -> Usage | None:
 
 
 def is_count(value: Any) -> TypeGuard[int]:
-    """Whether a value is a count that a ledger can hold."""
+    """Whether a value is a count that a ledger can hold, and the cost of."""
     return type(value) is int and 0 <= value <= MOST  # a bool is an int, and no count
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from gateway.contracts.usage import Usage, from_anthropic, from_openai, from_responses, with_times
+from gateway.contracts.usage import Usage, from_anthropic, from_openai, from_responses, is_count, with_times
 from gateway.policy import shapes
 from gateway.policy.endpoints import CHAT, Endpoint
 from gateway.policy.events import EventMeter, data_of, error_object, read, with_data
@@ -152,13 +152,11 @@ class StreamMeter(EventMeter):
             self._prompts[index // self._choices] = usage.input_tokens
             if len(self._outputs) > 1:
                 outputs = self._outputs.values()
+                read, written = sum(self._prompts.values()), sum(each.output_tokens for each in outputs)
+                if not is_count(read) or not is_count(written):
+                    return
                 thought = [each.reasoning_tokens for each in outputs if each.reasoning_tokens is not None]
-                usage = Usage(
-                    sum(self._prompts.values()),
-                    sum(each.output_tokens for each in outputs),
-                    usage.cached_tokens,
-                    sum(thought) if thought else None,
-                )
+                usage = Usage(read, written, usage.cached_tokens, sum(thought) if thought else None)
         elif chunk.metrics is not None:
             self.usage = with_times(usage, chunk.metrics)
             return

@@ -1,4 +1,4 @@
-"""How a stream ends: a client that leaves with the last event has had the whole answer."""
+"""How a stream ends: a client that leaves with the last event has had the whole answer. And what is counted then."""
 
 import asyncio
 from pathlib import Path
@@ -45,3 +45,23 @@ async def test_who_leaves_with_the_last_event_has_it_all(tmp_path: Path, call: C
         assert (row.outcome, row.status, row.input_tokens, row.output_tokens) == ("completed", 200, 4, 2)
         await raw.post(gateway.url, call.path, body, {"content-type": kind, "x-api-key": key})
         assert kept[0] is kept[1], "the engine's connection is used again"
+
+
+@pytest.mark.parametrize("count", [2**31, 2**63 - 1, 10**40])
+async def test_a_count_that_no_ledger_holds_keeps_no_other_row_out_of_it(tmp_path: Path, count: int) -> None:
+    told = [b'{"usage":{"prompt_tokens":%d,"completion_tokens":%d}}' % (each, each) for each in (count, 2)]
+
+    async def engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for body in told:
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.partition(b"content-length: ")[2].split()[0]))
+            kind = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+            writer.write(kind + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+
+    async with server(engine) as url, serving(deployment({"main": [url]}), tmp_path) as (gateway, key, _):
+        body, kind = CHAT.sent("faq")
+        for each in told:
+            answer = await raw.post(gateway.url, CHAT.path, body, {"content-type": kind, "x-api-key": key})
+            assert (answer.status, answer.body) == (200, each)
+        counts = {(row.outcome, row.input_tokens, row.output_tokens) for row in await gateway.rows(2)}
+        assert counts == {("completed", None, None), ("completed", 2, 2)}

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from gateway.contracts import prices
 from gateway.contracts.errors import DocumentError, PriceMissing
 from gateway.contracts.prices import PLACES, UNPRICED, Price, PriceBook
-from gateway.contracts.usage import Usage
+from gateway.contracts.usage import MOST, Usage
 
 AMOUNT = st.decimals(min_value=0, max_value=10_000, places=3, allow_nan=False)
 TOKENS = st.integers(0, 10_000_000)
@@ -190,3 +190,8 @@ def test_a_word_that_is_not_unpriced_is_refused(tmp_path: Path) -> None:
     path.write_text('version: "1"\nmodels:\n  faq: free\n')
     with pytest.raises(DocumentError, match="line 3"):
         prices.load(path)
+
+
+def test_the_largest_counts_at_the_dearest_price_cost_what_a_ledger_holds() -> None:
+    dearest = Price(input=Decimal(1_000_000), output=Decimal(1_000_000))
+    assert dearest.cost(Usage(MOST, MOST)) / PLACES < 2**63

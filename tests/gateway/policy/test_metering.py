@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.contracts.usage import Usage
+from gateway.contracts.usage import MOST, Usage
 from gateway.policy.events import MAX_EVENT_BYTES, Malformed
 from gateway.policy.metering import StreamMeter, read_answer
 from tests.engine import recordings
@@ -246,10 +246,18 @@ def test_an_answer_without_usage_is_unmetered() -> None:
     assert read_answer(b'{"choices":[]}') == (None, None)
 
 
-@pytest.mark.parametrize("count", [2**63, 10**40])
+@pytest.mark.parametrize("count", [2**31, 2**63 - 1, 2**63, 10**40])
 def test_a_count_that_the_ledger_cannot_hold_is_none(count: int) -> None:
     usage, _ = read_answer(json.dumps({"usage": {**USAGE, "prompt_tokens": count}}).encode())
     assert usage is None
+
+
+def test_choices_whose_sum_the_ledger_cannot_hold_count_as_far_as_it_can() -> None:
+    meter = _meter()
+    for index, (prompt, output) in enumerate([(3, 2), (3, MOST)]):
+        told = {"prompt_tokens": prompt, "completion_tokens": output}
+        meter.feed(_event({"choices": [{"index": index}], "usage": told}))
+    assert meter.usage == Usage(3, 2)
 
 
 def test_an_error_may_come_with_status_200() -> None:
