@@ -19,6 +19,8 @@ FORMAT = "TOLLGATE_LOG_FORMAT"
 """The variable that says how: `text` or `json`. Workers inherit it."""
 FORMATS = ("text", "json")
 ABOUT = ("request_id", "trace_id")
+DEFECTS = ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError
+"""What a number or a text of somebody else's provokes where nobody foresaw it: logged with its place, and survived."""
 
 
 class JsonLines(logging.Formatter):

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.contracts.errors import InputError, LedgerFull
 from gateway.control_plane.state import State
+from gateway.logs import DEFECTS
 from gateway.stores import retention
 from gateway.stores.ledger import Ledger
 from gateway.stores.spool import Spool, decode
@@ -44,12 +45,20 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def attempt(work: Callable[[], Awaitable[None]], *, quiet: bool = False) -> bool:
-    """Run `work` once. False when a database or a file was away."""
+    """Run `work` once. False when a database or a file was away, or when the gateway has a defect.
+
+    A defect is told with its place, and the loop goes on: ended without a word it would take with it what it works for,
+    such as every row that waits for the database.
+    """
     try:
         await work()
     except (SQLAlchemyError, InputError, LedgerFull, OSError) as error:
         if not quiet:
             log.error("background work failed and is tried again; nothing is lost: %s", error)
+        return False
+    except DEFECTS:
+        if not quiet:
+            log.exception("a defect of the gateway ended a round of background work, which is tried again")
         return False
     return True
 

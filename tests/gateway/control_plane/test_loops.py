@@ -157,6 +157,15 @@ async def test_an_attempt_says_whether_it_worked(caplog: pytest.LogCaptureFixtur
     assert "the folder is away" in caplog.text
 
 
+async def test_a_defect_is_told_with_its_place(caplog: pytest.LogCaptureFixture) -> None:
+    async def breaks() -> None:
+        raise OverflowError("int too large")
+
+    assert not await attempt(breaks)
+    assert "a defect of the gateway" in caplog.text
+    assert "in breaks" in caplog.text
+
+
 @pytest.mark.parametrize(
     "failure",
     [
@@ -165,6 +174,7 @@ async def test_an_attempt_says_whether_it_worked(caplog: pytest.LogCaptureFixtur
         LedgerFull("away"),
         sa.exc.OperationalError("s", {}, Exception("away")),
         sa.exc.TimeoutError(),
+        OverflowError("a number of an engine"),
     ],
     ids=lambda failure: type(failure).__name__,
 )
