@@ -19,7 +19,7 @@ class Written:
         self._pieces: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
         self._error: BaseException | None = None
-        self._done = False
+        self._done = self._aborted = False
         self._news, self._room = asyncio.Event(), asyncio.Event()
 
     def follow(self, task: "asyncio.Task[None]") -> None:
@@ -72,8 +72,12 @@ class Written:
         return data
 
     def abort(self, reason: str) -> None:
-        """Cancel the task: it closes the provider's stream."""
-        if self._task is not None and not self._task.done():
+        """Cancel the task: it closes the provider's stream.
+
+        Once only: a second cancellation would break off the closing that the first one has begun.
+        """
+        if self._task is not None and not (self._aborted or self._task.done()):
+            self._aborted = True
             self._error = self._error or ExchangeError(reason)
             self._task.cancel()
             self._news.set()

@@ -14,6 +14,7 @@ from tests.engine.faults import Fault
 from tests.engine.server import Engine
 from tests.gateway.upstreams.provider_server import KEY, ProviderServer
 from tests.gateway.upstreams.providers import CHAT, EMBEDDINGS, HELLO, MESSAGES, RESPONSES, WARNINGS, S, ask, at, openai
+from tests.gateway.virtual import turns
 
 pytestmark = WARNINGS
 
@@ -166,6 +167,19 @@ async def test_a_slow_reader_holds_the_providers_stream_back(engine: Engine) -> 
     answer.abort("the client left")
     with pytest.raises(ExchangeError, match="the client left"):
         await _drain(answer)
+
+
+async def test_the_end_of_an_exchange_does_not_disturb_what_a_leaving_client_has_aborted(engine: Engine) -> None:
+    """The relay ends it a turn after the abort, while LiteLLM still closes the connection."""
+    provider = openai(engine)
+    engine.hold()
+    answer = provider.begin(ENDPOINTS[CHAT], json.dumps({"messages": HELLO}).encode(), b"", "r")
+    await engine.wait_for(lambda e: e.running == 1)
+    answer.abort("the client left")
+    await turns(1)
+    provider.end(answer)
+    await engine.wait_for(lambda e: e.running == 0)
+    assert engine.aborted == 1
 
 
 async def test_abort_before_the_head_stops_the_engine(engine: Engine) -> None:

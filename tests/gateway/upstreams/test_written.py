@@ -111,3 +111,22 @@ async def test_abort_after_the_end_changes_nothing() -> None:
     await task
     answer.abort("late")
     assert await answer.read(S) == b""
+
+
+async def test_a_second_abort_leaves_the_closing_that_the_first_one_began_alone() -> None:
+    closed = []
+
+    async def work(answer: Written) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)  # a connection takes turns to close
+            closed.append(True)
+
+    answer, task = _written(work)
+    await asyncio.sleep(0)
+    answer.abort("the client left")
+    await asyncio.sleep(0)
+    answer.abort("the exchange is over")
+    await asyncio.wait([task])
+    assert (closed, task.cancelled()) == ([True], True)
