@@ -26,7 +26,7 @@ from gateway.policy.shapes import Request
 from gateway.server.head import common_line, line
 from gateway.upstreams.base import Answer, Upstream
 from gateway.upstreams.http1 import ExchangeError
-from gateway.upstreams.vllm import RETRYABLE, SHEDDING, translate, translate_error, whole_body
+from gateway.upstreams.vllm import RETRYABLE, SHEDDING, misplaced, translate, translate_error, whole_body
 
 RETRY_AFTER_S = 1
 """Seconds after which a client may try again: replicas are tried anew with each request."""
@@ -237,6 +237,8 @@ class Exchange:
         """An engine's error status: its own failure, its load, or the request's fault."""
         if status == 404 and self.account.release.adapter is not None and not isinstance(error, InvalidRequest):
             return EngineLacks(error)
+        if misplaced(status, error):
+            return EngineBroken(error)
         if status not in RETRYABLE:
             return error
         return AnotherReplica(error) if status in SHEDDING else EngineBroken(error)

@@ -7,8 +7,9 @@ Two things speak of a replica. Real traffic moves its circuit breaker:
       └──────────────success─────────────┼────────────────────────────┘        │
                                          └──────failure, twice the time─────────┘
 
-A failure is an engine that cannot be reached, breaks off, hangs, or answers 500. A client's mistake (4xx) is none, and
-neither is an engine that sheds load (429, 503): taking a busy replica away makes the others busier.
+A failure is an engine that cannot be reached, breaks off, hangs, answers 500, or does not take the gateway's own key or
+know the model. A client's mistake (4xx) is none, and neither is an engine that sheds load (429, 503): taking a busy
+replica away makes the others busier.
 
 Probes say whether it is up and awake. They close no breaker: an engine may answer /health and fail at every prompt.
 A replica that is down stays out until a probe succeeds. Times are seconds of one monotonic clock.

@@ -22,6 +22,7 @@ from gateway.upstreams.base import Answer, Counted
 from gateway.upstreams.http1 import Connection, ExchangeError
 from gateway.upstreams.pool import Pool
 
+_UNKNOWN_MODEL = re.compile(r"[Tt]he model `[^`]*` does not exist")
 _TOO_LONG = re.compile(r"maximum context length|longer than the maximum model length|max_model_len", re.IGNORECASE)
 RETRYABLE = frozenset({429, 500, 502, 503, 504})
 """Statuses that another replica may not answer with."""
@@ -29,6 +30,8 @@ NOT_A_ROUTE = "Not Found"
 """What the engine's web framework says of a path that it does not have."""
 SHEDDING = frozenset({429, 503})
 """Those of a replica that is well, and busy."""
+KEY_REFUSED = frozenset({401, 403})
+"""What an engine answers to a key that it does not take: the gateway's own, as no client's reaches it."""
 
 
 class Replica(Counted):
@@ -174,6 +177,14 @@ def translate_error(status: int, error: dict[str, Any], retry_after: int) -> Req
     if status == 404 and message == NOT_A_ROUTE:
         return InvalidRequest(f"the engine does not serve this endpoint for the model ({message})")
     return UpstreamFailed(f"the engine answered with status {status}: {message}", param=param)
+
+
+def misplaced(status: int, error: RequestError) -> bool:
+    """Whether an engine refuses what the gateway wrote itself: its key, or the model's name.
+
+    No client can mend that, and another replica may be set up as it should be.
+    """
+    return status in KEY_REFUSED or (status == 404 and _UNKNOWN_MODEL.search(error.message) is not None)
 
 
 def _error_object(body: bytes) -> dict[str, Any]:

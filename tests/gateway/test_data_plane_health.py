@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.policy.health import Vitals
+from gateway.policy.health import LIMIT, Vitals
 from gateway.settings.health import Health
 from tests.engine import raw
 from tests.engine.simulator import Engine, Fault
@@ -64,6 +64,26 @@ async def test_one_that_is_down_is_asked_when_there_is_nobody_else_and_never_by_
         assert (await ask(gateway, key)).status == 200
         rows = await gateway.rows(2)
         assert {(row.outcome, row.attempts) for row in rows} == {("upstream_failed", 1), ("completed", 1)}
+
+
+@pytest.mark.parametrize(("model", "engines_key"), [("another", None), ("faq", "k" * 16)], ids=["model", "key"])
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_replica_that_knows_neither_model_nor_key_costs_no_request(
+    tmp_path: Path, model: str, engines_key: str | None, stream: bool
+) -> None:
+    """It answers at once: where that counted as an answer, it would look idle and get more requests than the rest."""
+    async with (
+        Engine(model, api_key=engines_key) as wrong,
+        Engine("faq") as right,
+        serving(deployment({"main": [wrong.url, right.url]}, health=Health(probes=False)), tmp_path) as (
+            gateway, key, _,
+        ),
+    ):  # fmt: skip
+        for _ in range(2 * LIMIT + 2):
+            assert (await ask(gateway, key, stream=stream)).status == 200
+        assert not vitals(gateway).breaker.closed
+        assert vitals(gateway, 1).breaker.closed
+        assert len(wrong.received(PATH)) == LIMIT
 
 
 async def test_a_draining_replica_ends_what_it_has_and_gets_nothing_new(tmp_path: Path) -> None:
