@@ -179,7 +179,7 @@ def load(path: Path, *, trust: bool = False) -> Deployment:
 
     With `trust` the keys that sign verdicts must be readable too: who decides about traffic needs them, a report not.
     """
-    base, releases = path.resolve().parent, dict[str, Release]()
+    base, releases = documents.folder_of(path), dict[str, Release]()
 
     def check(config: GatewayConfig) -> Iterator[tuple[documents.Location, str]]:
         yield from _references(config)

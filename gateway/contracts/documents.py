@@ -20,6 +20,8 @@ from gateway.contracts.expectations import explained
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64
 """Of mappings and lists in each other. YAML's scanner looks at all that are open again at each word."""
+MOST_LINKS = 40
+"""From link to link to a file, as Linux follows them; one that leads back to itself is told when it is read."""
 LATER = "(what the file refers to is looked at once these are mended)"
 
 
@@ -168,6 +170,21 @@ def _parse(text: str, path: str) -> tuple[Any, dict[Location, int], list[Mistake
         raise DocumentError(path, [Mistake(1, "", f"not valid YAML: {error}")]) from error
     values = reader.value(node, ()) if node is not None else {}
     return values, reader.lines, reader.mistakes
+
+
+def folder_of(path: Path) -> Path:
+    """The folder from which a file's relative paths start: that of the file itself, where links lead to it.
+
+    Links of folders stay as they are written: Kubernetes mounts `gateway.yaml → ..data/gateway.yaml`, puts another
+    folder behind `..data` at each change and removes the one before, and what is named must be found there all along.
+    """
+    path = path.absolute()
+    for _ in range(MOST_LINKS):
+        if not path.is_symlink():
+            break
+        path = path.parent / path.readlink()
+    folder = path.parent
+    return folder.resolve() if ".." in folder.parts else folder
 
 
 def read_text(path: Path) -> str:

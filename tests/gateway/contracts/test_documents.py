@@ -218,3 +218,17 @@ def test_a_duplicate_key_hides_no_other_mistake(tmp_path: Path) -> None:
     with pytest.raises(DocumentError) as caught:
         documents.load(path, Outer)
     assert [(m.line, m.key) for m in caught.value.mistakes] == [(2, "name"), (4, "nonsense")]
+
+
+def test_paths_start_beside_the_file_that_a_link_leads_to(tmp_path: Path) -> None:
+    """And a folder's own link stays, as another folder may be put behind it."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "a.yaml").touch()
+    (tmp_path / "current").symlink_to("one")
+    (tmp_path / "a.yaml").symlink_to("one/a.yaml")
+    (tmp_path / "again.yaml").symlink_to("a.yaml")
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    assert documents.folder_of(tmp_path / "a.yaml") == documents.folder_of(tmp_path / "again.yaml") == tmp_path / "one"
+    assert documents.folder_of(tmp_path / "current" / "a.yaml") == tmp_path / "current"
+    assert documents.folder_of(tmp_path / "one" / ".." / "one" / "a.yaml") == tmp_path / "one"
+    assert documents.folder_of(tmp_path / "loop.yaml") == tmp_path

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,31 @@ def test_a_change_of_a_file_that_it_names_counts(house: House, name: str) -> Non
     copy.write_bytes(path.read_bytes() + b"\n")
     copy.rename(path)
     assert house.look() == "new"
+
+
+def test_what_it_names_is_found_behind_the_link_that_kubernetes_swaps(tmp_path: Path) -> None:
+    """The folder that was behind `..data` is removed, and what needs a restart is read from where it is named."""
+
+    def mounted(version: str) -> Path:
+        folder = tmp_path / version
+        folder.mkdir()
+        write_config(folder, database="sqlite:////x/y.db", admin={"tokens": {"deploy": {"file": "admin.token"}}})
+        (folder / "admin.token").write_text(version * 32)
+        (tmp_path / "new").symlink_to(version)
+        (tmp_path / "new").rename(tmp_path / "..data")
+        return folder
+
+    before = mounted("1")
+    (tmp_path / "gateway.yaml").symlink_to("..data/gateway.yaml")
+    watch = Watch(tmp_path / "gateway.yaml", lambda: 0.0)
+    digest = changes.digest(watch.deployment)
+    mounted("2")
+    shutil.rmtree(before)
+    assert [watch.look(), watch.look()] != [None, None]
+    assert changes.digest(watch.deployment) == digest
+    admin = watch.deployment.config.admin
+    assert admin is not None
+    assert admin.tokens["deploy"].read() == "2" * 32
 
 
 def test_verdicts_are_not_the_configurations(house: House) -> None:
