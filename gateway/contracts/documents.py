@@ -137,6 +137,8 @@ def _explodes(text: str) -> Mistake | None:
         line = token.start_mark.line + 1
         if isinstance(token, yaml.AliasToken):
             return Mistake(line, "", "YAML aliases (*name) are refused: write the value out")
+        if isinstance(token, yaml.TagToken):  # the safe ones too: PyYAML fails in many ways at a text that is none
+            return Mistake(line, "", "YAML tags (!name) are refused: write the value as it is, a text in quotes")
         depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
         if depth > MAX_DEPTH:
             return Mistake(line, "", f"nested more than {MAX_DEPTH} deep, which no person wrote")
@@ -193,7 +195,7 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise DocumentError(str(path), [Mistake(1, "", "no such file")]) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no text, or a path that cannot be one
         raise DocumentError(str(path), [Mistake(1, "", f"cannot be read: {error}")]) from error
 
 

@@ -17,6 +17,7 @@ from gateway import changes
 from gateway import config as configuration
 from gateway.config import Deployment
 from gateway.contracts.errors import InputError
+from gateway.logs import DEFECTS
 
 LOOK_S = 0.4
 """Between two looks at the files. A change counts once two looks in a row agree: nobody reads half a file."""
@@ -121,7 +122,12 @@ async def follow(
             await asyncio.wait_for(asked.wait(), LOOK_S)
         force = asked.is_set()
         asked.clear()
-        if (reading := await asyncio.to_thread(watch.look, force=force)) is not None:
+        try:
+            reading = await asyncio.to_thread(watch.look, force=force)
+        except DEFECTS:  # whatever is written there: what mends it has to be read too
+            log.exception("a defect of the gateway: what is written now cannot be read, and the last good one serves")
+            reading = Reading(None)
+        if reading is not None:
             await take(reading.deployment)
 
 

@@ -107,10 +107,25 @@ def test_each_mistake_is_named_with_its_line_and_key(text: str, line: int, key: 
 
 
 @pytest.mark.parametrize(
-    "tag", ["!!python/object/apply:os.getcwd []", "!include other.yaml", "!!python/name:os.system"]
+    "tag",
+    [
+        "!!python/object/apply:os.getcwd []",
+        "!include other.yaml",
+        "!!python/name:os.system",
+        "!!bool maybe",
+        '!!int ""',
+        '!!float ""',
+        "!!timestamp soon",
+    ],
 )
 def test_tags_are_refused_and_run_nothing(tag: str) -> None:
     assert _mistakes(f"name: {tag}\n")[0].line == 1
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_path_that_cannot_be_one_is_a_mistake_too(name: str) -> None:
+    with pytest.raises(DocumentError, match="cannot be read"):
+        documents.read_text(Path(name))
 
 
 def test_every_mistake_is_reported_in_the_order_of_lines() -> None:

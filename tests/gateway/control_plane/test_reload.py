@@ -216,3 +216,23 @@ async def test_what_is_new_is_handed_on_until_the_end(house: House) -> None:
         assert await taken.get() is None
     following.cancel()
     await asyncio.wait([following])
+
+
+async def test_law_8_after_a_look_that_failed_in_any_way_it_is_followed_on(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: asyncio.Queue[Deployment | None] = asyncio.Queue()
+
+    def broken() -> float:
+        raise ZeroDivisionError
+
+    watch = Watch(house.folder / "gateway.yaml", broken)
+    following = asyncio.create_task(follow(watch, asyncio.Event(), taken.put))
+    async with asyncio.timeout(10):
+        house.write(listn={})
+        assert await taken.get() is None
+        assert "a defect of the gateway" in caplog.text
+        house.write(timeouts={"idle": 5})
+        assert await taken.get() is watch.deployment
+    following.cancel()
+    await asyncio.wait([following])
