@@ -30,7 +30,7 @@ NOT_A_ROUTE = "Not Found"
 """What the engine's web framework says of a path that it does not have."""
 SHEDDING = frozenset({429, 503})
 """Those of a replica that is well, and busy."""
-KEY_REFUSED = frozenset({401, 403})
+KEY_REFUSED = 401
 """What an engine answers to a key that it does not take: the gateway's own, as no client's reaches it."""
 
 
@@ -184,7 +184,7 @@ def misplaced(status: int, error: RequestError) -> bool:
 
     No client can mend that, and another replica may be set up as it should be.
     """
-    return status in KEY_REFUSED or (status == 404 and _UNKNOWN_MODEL.search(error.message) is not None)
+    return status == KEY_REFUSED or (status == 404 and _UNKNOWN_MODEL.search(error.message) is not None)
 
 
 def _error_object(body: bytes) -> dict[str, Any]:
