@@ -5,7 +5,6 @@ own, behind one address. Names have moved between versions, so each is looked fo
 not say is None, never zero; a family that only some of the engines have says nothing.
 """
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,11 @@ CACHED = (
     "vllm:prefix_cache_hits",
 )
 GENERATED = ("vllm:generation_tokens_total", "vllm:generation_tokens")
+
+MOST = 2.0**53
+"""What a float counts exactly. A larger number is nobody's load, and its sums and products end in infinity."""
+_DIGITS = 15
+"""Of a number in a label: it is smaller than `MOST`."""
 
 _LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"')
 
@@ -126,7 +130,7 @@ def _cache(page: bytes, rank: int | None) -> tuple[int | None, bool | None]:
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isdecimal() else None
+    return int(text) if text is not None and text.isdecimal() and len(text) <= _DIGITS else None
 
 
 def _by_engine(page: bytes, names: Sequence[str]) -> dict[str, float]:
@@ -139,7 +143,8 @@ def _of_all(engines: set[str], found: dict[str, float]) -> list[float] | None:
 
 
 def _rows(page: bytes, names: Sequence[str]) -> Iterator[tuple[dict[str, str], float]]:
-    """(labels, value) of each sample of a family, by the first of its names that the page has. NaN is no value.
+    """(labels, value) of each sample of a family, by the first of its names that the page has. NaN is no value,
+    and neither is what is larger than `MOST`.
 
     Found by searching for the name, since a page has some hundred families and a handful is read of them.
     """
@@ -164,5 +169,5 @@ def _sample(rest: bytes) -> Iterator[tuple[dict[str, str], float]]:
         value = float((tail if brace else text).split()[0])
     except (ValueError, IndexError):
         return
-    if math.isfinite(value):
+    if abs(value) <= MOST:  # NaN is not
         yield dict(_LABEL.findall(inner)), value

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.signals import Signals, Tally, asleep_by_metrics, read_signals, read_tally
+from gateway.policy.signals import RUNNING, WAITING, Signals, Tally, asleep_by_metrics, read_signals, read_tally
 from tests.engine import recordings
 
 METRICS = recordings.load("metrics").body
@@ -77,7 +77,7 @@ def test_without_labels_it_is_one_engine() -> None:
     assert read_signals(bare, 0.0) == Signals(0.0, kv_usage=0.5, waiting=4)
 
 
-@pytest.mark.parametrize("value", ["NaN", "+Inf", "", "many"])
+@pytest.mark.parametrize("value", ["NaN", "+Inf", "-Inf", "", "many", "1e16", "-1e300", "9" * 400])
 def test_what_is_no_number_is_no_value(value: str) -> None:
     assert read_signals(page(f'vllm:kv_cache_usage_perc{{engine="0"}} {value}'), 0.0).kv_usage is None
 
@@ -90,6 +90,8 @@ def test_what_is_no_number_is_no_value(value: str) -> None:
         ('vllm:cache_config_info{kv_cache_size_tokens="900",block_size="16",num_gpu_blocks="100"} 1.0', 900, None),
         ('vllm:cache_config_info{kv_cache_size_tokens="None",block_size="16",num_gpu_blocks="9"} 1.0', 144, None),
         ("vllm:cache_config_info 1.0", None, None),
+        (CONFIG.format(0, "9" * 16, "True"), None, True),
+        (CONFIG.format(0, "9" * 5000, "True"), None, True),
     ],
 )
 def test_how_large_its_cache_is(config: str, capacity: int | None, caches: bool | None) -> None:
@@ -149,3 +151,13 @@ def test_counters_have_had_several_names(suffix: str) -> None:
     page = f"vllm:prompt_tokens{suffix} 3\nvllm:generation_tokens{suffix} 4\nvllm:prefix_cache_hits{suffix} 2\n"
     assert read_tally(page.encode()) == Tally(None, 3, 2, 4)
     assert read_tally(b"") == Tally()
+
+
+def test_what_no_engine_can_have_counted_is_no_count() -> None:
+    page = b'vllm:prompt_tokens_total{engine="0"} 1e300\nvllm:generation_tokens_total{engine="0"} 4\n'
+    assert read_tally(page) == Tally(None, None, None, 4)
+
+
+def test_loads_that_add_up_to_infinity_are_none() -> None:
+    told = page(*(f'{name}{{engine="{rank}"}} 1e308' for rank in range(2) for name in (*RUNNING, *WAITING)))
+    assert read_signals(told, 0.0) == Signals(0.0)
