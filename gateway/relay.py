@@ -152,7 +152,7 @@ class Exchange:
                 await self._stream(answer)
             else:
                 # An answer that comes in one piece, or an engine's error.
-                body = await whole_body(answer, self._within(self.timeouts.idle), self.limits.max_response_bytes)
+                body = await whole_body(answer, self._left, self.limits.max_response_bytes)
                 self._whole(answer, body)
                 if self.client.blocked:
                     await self.client.drain()
@@ -250,6 +250,10 @@ class Exchange:
         if self.principal.scope == "admin" and self.account.decided is not None:
             told += line(b"x-tollgate-decision", ascii_json(self.account.decided))
         return told
+
+    def _left(self) -> float:
+        """How long the next piece of an answer that comes whole may take."""
+        return self._within(self.timeouts.idle)
 
     def _within(self, seconds: float) -> float:
         """A phase's limit, cut to what is left of the total."""

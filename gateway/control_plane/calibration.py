@@ -138,7 +138,7 @@ class Driver:
         try:
             connection.send(data)
             status = await connection.head(self.timeout_s)
-            body = await whole_body(connection, self.timeout_s, LARGEST)
+            body = await whole_body(connection, lambda: self.timeout_s, LARGEST)
         except (ExchangeError, RequestError) as error:
             raise InputError(f"{self.replica.url}{path}: {error}") from error
         finally:

@@ -106,11 +106,15 @@ class Connection(asyncio.Protocol):
             self._fail(ExchangeError(ended(exc), unheard=self._head_bytes == 0))
 
     def data_received(self, data: bytes) -> None:
-        """Parse, then wake the reader once, however many callbacks the parser made."""
+        """Parse, then wake the reader once, however many callbacks the parser made.
+
+        Half a head and half of a chunk's frame wake nobody: whoever wakes waits anew, and an engine that drips them
+        would be waited for without end.
+        """
         if self._done:
             self._close()
             return
-        if not self._has_head:
+        if not (had_head := self._has_head):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -121,7 +125,8 @@ class Connection(asyncio.Protocol):
             most = self._address.max_head_bytes
             self._fail(ExchangeError(f"the engine's headers are larger than {most} bytes"))
             return
-        self._wake()
+        if self._pieces or self._done or had_head != self._has_head:
+            self._wake()
 
     def _ends_with_connection(self) -> bool:
         """Whether the answer has neither a length nor chunks: then its connection's end is its own."""

@@ -1,6 +1,7 @@
 """vLLM's wire: the request that it gets, and what its errors mean to a client of OpenAI's API."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -134,17 +135,20 @@ async def exchange(replica: Replica, data: bytes, seconds: float, limit: int) ->
     try:
         connection.send(data)
         status = await connection.head(seconds)
-        return status, await whole_body(connection, seconds, limit)
+        return status, await whole_body(connection, lambda: seconds, limit)
     finally:
         connection.shut()
 
 
-async def whole_body(answer: Answer, seconds: float, limit: int) -> bytes:
-    """The rest of an answer. Raises ExchangeError, or UpstreamFailed when it is larger than `limit` bytes."""
+async def whole_body(answer: Answer, seconds: Callable[[], float], limit: int) -> bytes:
+    """The rest of an answer, each piece within as many seconds as there are for it then.
+
+    Raises ExchangeError, or UpstreamFailed when it is larger than `limit` bytes.
+    """
     body = answer.rest()
     pieces: list[bytes] = []
     size = 0
-    while body is None and (piece := await answer.read(seconds, "the rest of its answer")):
+    while body is None and (piece := await answer.read(seconds(), "the rest of its answer")):
         pieces.append(piece)
         size += len(piece)
         if size > limit:

@@ -11,7 +11,9 @@ from gateway.config import Timeouts
 from gateway.settings.health import Health
 from tests.engine import raw, recordings
 from tests.engine.simulator import Engine, Fault
+from tests.gateway.servers import server
 from tests.gateway.serving import Gateway, deployment, serving
+from tests.polling import tick
 
 BODY = {"model": "faq", "messages": [{"role": "user", "content": "one two three"}]}
 
@@ -169,3 +171,24 @@ async def test_an_endpoint_that_the_engine_does_not_have_is_the_requests_fault(t
         answer = await raw.post(gateway.url, "/v1/embeddings", body, {"authorization": f"Bearer {key}"})
         assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_request")
         assert gateway.app.state.serving.pools["main"].replicas[0].breaker.closed
+
+
+async def test_an_answer_that_drips_ends_with_the_total(tmp_path: Path) -> None:
+    async def engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 600\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" ")
+            await writer.drain()
+            await tick()
+
+    timeouts = Timeouts(idle=5.0, total=0.5)
+    async with (
+        server(engine) as url,
+        serving(deployment({"main": [url]}, timeouts=timeouts), tmp_path) as (gateway, key, _),
+    ):
+        answer = await raw.post(gateway.url, "/v1/chat/completions", BODY, {"authorization": f"Bearer {key}"})
+        assert (answer.status, answer.json["error"]["code"]) == (504, "upstream_timeout")
+        (row,) = await gateway.rows(1)
+        assert (row.outcome, row.duration_s < 5.0) == ("upstream_timeout", True)
+        assert sum(gateway.in_flight()) == 0

@@ -191,7 +191,7 @@ async def test_the_engine_gets_what_was_sent_and_nothing_else() -> None:
         body = b'{"model":"faq", "prompt" : "a"}'
         connection = replica.begin(ENDPOINTS["/v1/completions"], body, b"application/json", "tg-1")
         assert await connection.head(SECONDS) == 200
-        assert json.loads(await whole_body(connection, SECONDS, 10_000))["id"] == "cmpl-tg-1"
+        assert json.loads(await whole_body(connection, lambda: SECONDS, 10_000))["id"] == "cmpl-tg-1"
         replica.end(connection)
         replica.close()
         (received,) = engine.received("/v1/completions")
