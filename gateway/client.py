@@ -92,7 +92,8 @@ class Client:
     async def read_body(self, limit: int) -> bytes:
         """The whole body. Raises BodyTooLarge as soon as it exceeds the limit, whatever content-length says."""
         announced = self.header(b"content-length")
-        if announced is not None and announced.isdigit() and int(announced) > limit:
+        # Zeros in front are allowed, and Python refuses to read a number of thousands of digits.
+        if announced is not None and announced.isdigit() and int(announced.lstrip(b"0")[:20] or b"0") > limit:
             raise too_large(limit)
         return await self._body(limit)
 

@@ -80,8 +80,15 @@ async def test_a_body_that_announces_too_much_is_not_read_at_all() -> None:
     assert list(client.incoming) == _body(b"abc")
 
 
-async def test_a_body_may_be_as_large_as_the_limit() -> None:
-    assert await Carried(_body(b"abc"), [(b"content-length", b"3")]).read_body(3) == b"abc"
+@pytest.mark.parametrize("zeros", [0, 1, 5000])
+async def test_a_body_may_be_as_large_as_the_limit(zeros: int) -> None:
+    length = b"0" * zeros + b"3"
+    assert await Carried(_body(b"abc"), [(b"content-length", length)]).read_body(3) == b"abc"
+
+
+async def test_a_length_of_thousands_of_digits_is_too_much() -> None:
+    with pytest.raises(BodyTooLarge):
+        await Carried(_body(b"abc"), [(b"content-length", b"1" * 5000)]).read_body(3)
 
 
 async def test_a_body_in_the_smallest_pieces_takes_no_more_memory_than_it_is_large() -> None:
