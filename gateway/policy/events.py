@@ -59,10 +59,14 @@ def data_of(event: bytes) -> bytes | None:
 
 
 def with_data(event: bytes, data: bytes) -> bytes:
-    """The event with other data, in the place of its first line of data; every other line as it was."""
+    """The event with other data, in the place of its first line of data; every other line as it was.
+
+    Data of several lines stay as many: a line without its field's name is one that every reader skips.
+    """
     lines = event.split(b"\n")
     first = next(place for place, line in enumerate(lines) if line.startswith(b"data:"))
     end = b"\r" if lines[first].endswith(b"\r") else b""
+    data = data.replace(b"\n", end + b"\ndata: ")
     kept = [line for line in lines[first + 1 :] if not line.startswith(b"data:")]
     return b"\n".join([*lines[:first], b"data: " + data + end, *kept])
 

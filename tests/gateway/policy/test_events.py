@@ -52,6 +52,12 @@ def test_other_data_leave_every_other_line(event: bytes) -> None:
     assert changed.count(b"\r\n") == event.count(b"\r\n")
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_other_data_may_have_several_lines(end: bytes) -> None:
+    event = end.join([b"id: 1", b"data: a", b"data: b", b"", b""])
+    assert with_data(event, b"c\nd") == event.replace(b": a", b": c").replace(b": b", b": d")
+
+
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(list(EVENTS)), max_size=6), st.data())
 def test_however_it_is_cut_the_same_events_come_out(events: list[bytes], data: st.DataObject) -> None:

@@ -233,6 +233,12 @@ def test_an_event_without_end_is_bounded() -> None:
         meter.feed(piece)
 
 
+def test_a_fingerprint_moves_into_an_event_of_several_lines() -> None:
+    ended = b'data: {"choices":\ndata: [{"finish_reason":"stop"}]}\n\n'
+    last = _event({"choices": [], "usage": USAGE, "system_fingerprint": "f"})
+    assert _meter().feed(ended + last) == ended.replace(b"]}", b'],"system_fingerprint":"f"}')
+
+
 def test_a_whole_answer_is_counted() -> None:
     for name in ("chat", "completion", "completion_batch", "chat_tools_auto", "chat_n2_stop_seed"):
         body = recordings.load(name).body
