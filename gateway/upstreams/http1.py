@@ -173,10 +173,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Whether another exchange may start here."""
+        """Whether another exchange may start here: not behind a request that its engine answered without reading it."""
         transport = self._transport
-        unread = bool(self._pieces)
-        return self._done and self._reusable and not unread and transport is not None and not transport.is_closing()
+        if transport is None or self._pieces or not self._done or not self._reusable or transport.is_closing():
+            return False
+        return not transport.get_write_buffer_size()
 
     def send(self, data: bytes) -> None:
         """Start an exchange with a whole request."""

@@ -99,6 +99,10 @@ class Wire(asyncio.Transport):
         """The end."""
         self.ended = True
 
+    def get_write_buffer_size(self) -> int:
+        """Everything is sent."""
+        return 0
+
     def is_closing(self) -> bool:
         """Whether it was ended."""
         return self.ended

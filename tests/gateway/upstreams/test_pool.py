@@ -1,7 +1,9 @@
 """Connections that are kept, and those that are not."""
 
+import asyncio
+
 from tests.engine.simulator import Engine
-from tests.gateway.servers import ASK, asking, exchange, pool
+from tests.gateway.servers import ASK, asking, exchange, pool, post, server
 
 
 async def test_a_connection_is_used_again() -> None:
@@ -49,3 +51,25 @@ async def test_an_idle_connection_that_the_engine_closed_is_not_used() -> None:
         another = engines.take()
         assert not another.reused
         another.shut()
+
+
+async def test_no_request_waits_behind_one_that_its_engine_answered_without_reading_it() -> None:
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        await reader.read(1)
+        await over.wait()
+
+    over = asyncio.Event()
+    async with server(hasty) as url:
+        engines = pool(url)
+        connection = engines.take()
+        connection.send(post(bytes(32 * 1024 * 1024)))
+        answer = await exchange(connection)
+        engines.close(connection)
+        next_one = engines.take()
+        over.set()
+        assert answer == (413, b"")
+        assert next_one is not connection
+        next_one.shut()
