@@ -72,6 +72,7 @@ class Fleet:
         for name in self._pools.keys() - pools.keys():
             if (queue := self._pools[name].queue) is not None:
                 queue.serve(QueueConfig(), {}, queue.replicas)  # nobody waits for what is no more
+                queue.tick()  # the last one: its gauge would tell for ever of those who waited before
         self._pools = pools
         self._leaving += [replica for replica in before if replica not in self._serving()]
 

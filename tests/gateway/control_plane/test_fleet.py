@@ -1,21 +1,27 @@
 """A replica that stays is the same object; one that leaves ends what it has begun, then closes."""
 
+import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.client import Client
 from gateway.config import GatewayConfig, PoolConfig, ReplicaConfig, Timeouts
 from gateway.contracts.documents import Secret
 from gateway.contracts.errors import DocumentError
 from gateway.control_plane.fleet import Fleet
+from gateway.policy.fairness import Ticket
 from gateway.policy.health import COLD_WEIGHT
 from gateway.policy.routing import POLICIES
 from gateway.settings.health import Health
+from gateway.settings.queue import QueueConfig
 from gateway.settings.routing import Routing
 from gateway.telemetry import Telemetry
 from gateway.upstreams.base import Upstream
 from tests.gateway.builders import NOW, deployment
+from tests.gateway.virtual import turns
 
 
 def _config(*replicas: ReplicaConfig, connect: float = 5.0, **changes: Any) -> GatewayConfig:
@@ -161,3 +167,27 @@ def test_who_leaves_or_is_another_engine_takes_no_prefixes_along() -> None:
     assert [index.size(name) for name in "abc"] == [2, 2, 2], "nothing changes before they serve"
     _serve(fleet, _config(_engine("a"), _engine("c", "http://other")))
     assert [index.size(name) for name in "abc"] == [2, 0, 0]
+
+
+async def test_nobody_waits_for_a_pool_that_is_no_more_and_its_gauge_says_so() -> None:
+    """Who scales by the gauge would else keep gateways for requests that are long over."""
+    telemetry = Telemetry()
+    fleet = Fleet(telemetry, lambda: NOW)
+    main = PoolConfig(replicas=(_engine("a"),), queue=QueueConfig(max_in_flight=1))
+    config = _config(_engine("a")).model_copy(update={"pools": {"main": main}})
+    pools = fleet.pools(config)
+    fleet.serve(config, pools)
+    queue, (replica,) = pools["main"].queue, pools["main"].replicas
+    assert queue is not None
+    with replica:
+        ticket = Ticket("search", 0, 1.0, 1, 0, 1.0, NOW, NOW + 30.0, "")
+        waiting = asyncio.create_task(queue.wait(ticket, Client("POST", "/v1/completions", 5.0)))
+        await turns(2)
+        fleet.tick()
+        depth = partial(telemetry.registry.get_sample_value, "tollgate_queue_depth", {"pool": "main"})
+        assert depth() == 1
+        other = config.model_copy(update={"pools": {"other": main}})
+        fleet.serve(other, fleet.pools(other))
+        await waiting
+        fleet.tick()
+        assert depth() == 0
