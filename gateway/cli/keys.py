@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from gateway import config as configuration
-from gateway.cli.common import config_option, database_option, moment, stores_of
+from gateway.cli.common import Number, config_option, database_option, moment, stores_of
 from gateway.cli.tables import console, row, table
 from gateway.contracts.errors import InputError
 from gateway.policy.auth import KeyRecord
@@ -18,6 +18,8 @@ from gateway.settings import tags as tagging
 from gateway.settings.limits import MOST, Quota
 
 DAY_S = 86_400.0
+MOST_DAYS = 36_500
+"""As over the admin API."""
 LIFT = "none"
 COLUMNS = "id", "name", "team", "scope", "models", "tags", "rpm", "tpm", "concurrency", "class", "created", "state"
 
@@ -94,9 +96,7 @@ def keys() -> None:
     "`admin` is told with each answer how it was routed.",
 )
 @click.option("--model", "models", multiple=True, help="A model that the key may use; repeatable.  [default: all]")
-@click.option(
-    "--days", type=click.FloatRange(min=0, min_open=True), help="Expires after so many days.  [default: never]"
-)
+@click.option("--days", type=Number(0, MOST_DAYS, min_open=True), help="Expires after so many days.  [default: never]")
 @tag_option
 @limit_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

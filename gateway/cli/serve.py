@@ -19,7 +19,7 @@ import click
 from gateway import logs
 from gateway.app import Application, build
 from gateway.cli import admin_port, serving
-from gateway.cli.common import DATABASE
+from gateway.cli.common import DATABASE, Number
 from gateway.config import Deployment, Listen
 from gateway.contracts.documents import Secret
 from gateway.control_plane import engine as engines
@@ -58,15 +58,15 @@ log = logging.getLogger("tollgate")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Where to listen; 0 picks a free port.  [default: 8080]")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, one for each core.")
 @click.option(
-    "--drain", type=click.FloatRange(0, 3600), default=0.0, envvar=DRAIN, show_default=True,
+    "--drain", type=Number(0, 3600), default=0.0, envvar=DRAIN, show_default=True,
     help="Seconds after SIGTERM in which it still accepts, while /ready says 503.",
 )  # fmt: skip
 @click.option(
-    "--grace", type=click.FloatRange(0, 86_400), default=30.0, show_default=True,
+    "--grace", type=Number(0, 86_400), default=30.0, show_default=True,
     help="Seconds that running streams get after that.",
 )  # fmt: skip
 @click.option(
-    "--keep-alive", type=click.FloatRange(0, 86_400, min_open=True), default=75.0, show_default=True,
+    "--keep-alive", type=Number(0, 86_400, min_open=True), default=75.0, show_default=True,
     help="Seconds that a connection may be idle: longer than the load balancer's own.",
 )  # fmt: skip
 @click.option(

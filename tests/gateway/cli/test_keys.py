@@ -43,6 +43,14 @@ def test_a_key_is_alone_on_standard_output_and_opens() -> None:
     assert text not in result.stderr
 
 
+@pytest.mark.parametrize("days", ["nan", "inf", "0", "-1", "36501", "1e300"])
+def test_an_end_that_no_calendar_has_makes_no_key(days: str, tmp_path: Path) -> None:
+    """SQLite keeps NaN as no end at all, and a year beyond 9999 cannot be shown again."""
+    result = CliRunner().invoke(main, ["keys", "create", "--days", days])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert not (tmp_path / "tollgate.db").exists()
+
+
 def test_a_key_as_json() -> None:
     made = json.loads(_run("create", "--scope", "evaluate", "--json").stdout)
     assert (made["id"] in made["key"], made["team"], made["scope"]) == (True, "default", "evaluate")

@@ -39,6 +39,9 @@ def _serve(*options: str) -> Result:
         ("--upstream", "http://h", "--port", "-1"),
         ("--upstream", "http://h", "--workers", "0"),
         ("--upstream", "http://h", "--grace", "-1"),
+        ("--upstream", "http://h", "--grace", "nan"),
+        ("--upstream", "http://h", "--drain", "nan"),
+        ("--upstream", "http://h", "--keep-alive", "nan"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(options: tuple[str, ...]) -> None:
