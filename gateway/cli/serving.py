@@ -28,6 +28,8 @@ NEW_OBJECTS = 20_000
 """Made and still there since its last look: then the collector looks for circles among them."""
 STORING_S = 5
 """What a request that was cut gets to write its row."""
+TELLING_S = 1.0
+"""What clients get to hear of it when all is cut at a second signal: some read nothing, or send half a request."""
 
 ARENAS = -8
 """M_ARENA_MAX of glibc's malloc.h, which Python does not name."""
@@ -159,6 +161,8 @@ class Server(uvicorn.Server):
         if self._hurried:
             asyncio.get_running_loop().call_soon(self._cut)  # what came since, now that nothing comes any more
         await super().shutdown(sockets)
+        if self.force_exit:  # uvicorn leaves it out then, and rows are still to be stored
+            await self.lifespan.shutdown()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -171,6 +175,7 @@ class Server(uvicorn.Server):
         if self._leaving.now:
             self.should_exit = self._hurried = True
             self._cut()
+            asyncio.get_running_loop().call_later(TELLING_S, self._leave)
             return
         self._leaving.now = True
         if self._times.drain_s:
@@ -186,6 +191,13 @@ class Server(uvicorn.Server):
     def _cut(self) -> None:
         for task in self.server_state.tasks:
             task.cancel("the gateway ends")
+
+    def _leave(self) -> None:
+        """End, whoever is still connected, once every request that was cut has its row."""
+        if self.server_state.tasks:
+            asyncio.get_running_loop().call_later(TELLING_S, self._leave)
+        else:
+            self.force_exit = True
 
     def _parted(self, companion: asyncio.Task[None]) -> None:
         if companion.cancelled():

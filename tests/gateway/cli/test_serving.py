@@ -13,6 +13,7 @@ import pytest
 from gateway.cli.serving import signals
 from gateway.contracts.errors import GatewayStopping
 from gateway.contracts.ledger import COMPLETED
+from gateway.server.limits import DEFAULTS
 from tests.engine import raw
 from tests.engine.simulator import Engine
 from tests.gateway.process import HELLO, Gateway, serving, stores_in
@@ -20,6 +21,7 @@ from tests.gateway.process import HELLO, Gateway, serving, stores_in
 WORKERS = pytest.mark.parametrize("workers", ["1", "2"])
 
 
+LINGERS_S = DEFAULTS.linger_s / 2
 CUT = (GatewayStopping.code, 503)
 
 
@@ -98,6 +100,26 @@ async def test_a_second_signal_cuts_at_once(tmp_path: Path, workers: str, number
         await gateway.until(lambda: _refused(gateway))
         assert (await gateway.ended(number), gateway.errors) == (0, "")
     assert _rows(tmp_path) == [CUT]
+
+
+@WORKERS
+async def test_at_a_second_signal_nobody_waits_for_who_sends_half_a_request(tmp_path: Path, workers: str) -> None:
+    """It is told, and its connection lingers for half a minute else, as that of one that reads nothing."""
+    options = ("--workers", workers, "--grace", "3600")
+    async with (
+        Engine("faq") as engine,
+        serving(tmp_path, engine, *options) as gateway,
+        raw.connect(gateway.url) as client,
+    ):
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {gateway.key}\r\n"
+        client.writer.write(f"{head}expect: 100-continue\r\ncontent-length: 100\r\n\r\n".encode())
+        assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.writer.write(b"{")
+        gateway.process.send_signal(signal.SIGTERM)
+        await gateway.until(lambda: _refused(gateway))
+        async with asyncio.timeout(LINGERS_S):
+            assert (await gateway.ended(signal.SIGTERM), gateway.errors) == (0, "")
+        assert (await client.head()).status == 503
 
 
 @WORKERS
