@@ -114,6 +114,8 @@ def serve(
     with contextlib.ExitStack() as stack:
         for number in serving.STOPPING:
             stack.callback(signal.signal, number, signal.signal(number, lambda *_: sys.exit(0)))
+        # Until it serves there is nothing to read again, and an own engine must not be left behind.
+        stack.callback(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_IGN))
         if engine is not None:
             upstreams = (stack.enter_context(_engine(engine, engine_args, engine_python)),)
         watch = None if config_path is None else Watch(config_path, time.monotonic)

@@ -1,9 +1,12 @@
 """`gateway serve`: what it refuses, and one gateway from its start to SIGTERM."""
 
+import os
 import re
 import signal
 import socket
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -109,3 +112,35 @@ async def test_sighup_without_a_configuration_is_told_and_harmless(tmp_path: Pat
         gateway.process.send_signal(signal.SIGHUP)
         await gateway.logged("SIGHUP: there is no configuration to read again")
         assert (await gateway.ask()).status == 200
+
+
+LOADING = """#!{python}
+import os, signal, sys
+if sys.argv[1] == "-c":
+    print("ModuleSpec(name='vllm')")
+    sys.exit()
+print(os.getpid(), flush=True)
+signal.pause()
+"""
+
+
+async def test_sighup_while_its_engine_loads_ends_neither(tmp_path: Path) -> None:
+    """As when the terminal closes: an engine that nobody stops keeps its GPU."""
+    python, told = tmp_path / "python", tmp_path / "engine.log"
+    python.write_text(LOADING.format(python=sys.executable))
+    python.chmod(0o755)
+    async with running(tmp_path, "--engine", "m", "--engine-python", str(python)) as gateway:
+
+        async def loads() -> bool:
+            return told.exists() and told.read_text().endswith("\n")
+
+        await gateway.until(loads)
+        engine = int(told.read_text())
+        try:
+            gateway.process.send_signal(signal.SIGHUP)
+            assert await gateway.ended(signal.SIGTERM) == 0
+            with pytest.raises(ProcessLookupError):
+                os.kill(engine, 0)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(engine, signal.SIGKILL)
