@@ -110,6 +110,10 @@ class EventMeter:
         return self._one(event, data)
 
     def _one(self, event: bytes, data: bytes) -> bytes:
+        # What comes after the last event is no part of the answer, and must not make a failure of a whole one: versions
+        # of vLLM end Anthropic's messages with `[DONE]` as well, which is not JSON.
+        if self.finished:
+            return event
         passed = self.event(event, data)
         if self.error is None:
             self.events += 1

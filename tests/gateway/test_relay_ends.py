@@ -65,3 +65,22 @@ async def test_a_count_that_no_ledger_holds_keeps_no_other_row_out_of_it(tmp_pat
             assert (answer.status, answer.body) == (200, each)
         counts = {(row.outcome, row.input_tokens, row.output_tokens) for row in await gateway.rows(2)}
         assert counts == {("completed", None, None), ("completed", 2, 2)}
+
+
+@pytest.mark.parametrize("call", [CHAT, MESSAGE, RESPONSE], ids=lambda call: call.name)
+async def test_what_an_engine_says_after_its_last_event_makes_no_failure_of_it(tmp_path: Path, call: Call) -> None:
+    said = EVENTS[call.name] + b"data: [DONE]\n\n"  # as vLLM 0.11 ends messages
+
+    async def engine(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.partition(b"content-length: ")[2].split()[0]))
+        writer.write(HEAD + b"%x\r\n%b\r\n0\r\n\r\n" % (len(said), said))
+        await reader.read()
+
+    async with server(engine) as url, serving(deployment({"main": [url]}), tmp_path) as (gateway, key, _):
+        body, kind = call.sent("faq", stream=True)
+        answer = await raw.post(gateway.url, call.path, body, {"content-type": kind, "x-api-key": key})
+        assert (answer.status, answer.whole) == (200, True)
+        assert answer.body.endswith(said) or call is CHAT  # whose client did not ask for usage
+        (row,) = await gateway.rows(1)
+        assert (row.outcome, row.attempts, row.input_tokens, row.output_tokens) == ("completed", 1, 4, 2)

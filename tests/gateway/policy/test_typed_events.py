@@ -149,3 +149,12 @@ def test_each_end_of_a_response_is_counted(end: str) -> None:
 def test_what_is_not_an_event_is_malformed(meter: type[EventMeter], data: bytes) -> None:
     with pytest.raises(Malformed):
         meter().feed(b"data: " + data + b"\n\n")
+
+
+@pytest.mark.parametrize("after", [b"data: [DONE]\n\n", b"data: no JSON\n\n", b": bye\n\n"])
+@pytest.mark.parametrize(("meter", "last"), [(MessagesMeter, "message_stop"), (ResponsesMeter, "response.completed")])
+def test_what_comes_after_the_last_event_passes_unread(meter: type[EventMeter], last: str, after: bytes) -> None:
+    for pieces in ([_event({"type": last}) + after], [_event({"type": last}), after]):
+        counted = meter()
+        assert b"".join(counted.feed(piece) for piece in pieces) == b"".join(pieces)
+        assert (counted.finished, counted.error, counted.events) == (True, None, 1)
