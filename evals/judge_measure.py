@@ -6,7 +6,6 @@
 A judge's failure is a record like any other. It counts as wrong, whichever way wrong is, in every lower bound.
 """
 
-import asyncio
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from evals.agreement import Estimate, Row
 from evals.judge_card import Card, Figure, Figures, JudgeOfCard, LabelsOfCard, SliceFigures, Step
 from evals.labels import Labelled, LabelSet
 from evals.lines import Record
+from evals.pacing import side_by_side
 from evals.schema import Answer, Failure, Score, Unjudged, cluster_key
 from evals.scorers.base import Scorer
 from evals.services import JudgeServices
@@ -65,9 +65,7 @@ class Measuring:
     async def execute(self) -> None:
         """Work until every sample has a record. Never raises for what a judge does."""
         todo = self.todo()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.concurrency):
-                group.create_task(self._work(todo))
+        await side_by_side(self.concurrency, lambda: self._work(todo))
 
     async def _work(self, todo: Iterator[Labelled]) -> None:
         for one in todo:

@@ -11,7 +11,8 @@ Nothing here is random, and the clock is an argument: the same answers at the sa
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 START = 8
 """Requests under way at a time in the first round."""
@@ -19,6 +20,19 @@ ROUNDS = 16
 """After an overload the limit climbs from nothing to the most in about so many rounds; creeping, by one in so many."""
 NEAR = 0.15
 """How near the last overload, as a part of its limit, the limit creeps."""
+
+
+async def side_by_side(workers: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """So many workers, until all are done. What the first one raises ends the others, and is raised as it is.
+
+    A task group wraps it: an expected error (a full disk) would be a traceback, for who catches errors knows no groups.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(work())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
 
 
 class Pace:

@@ -126,6 +126,7 @@ class Writer:
         Raises InputError when it belongs to another run, and when it cannot be written.
         """
         self.path = path
+        self._told_as = told_as
         self.existing: tuple[Record, ...] = ()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,26 +167,51 @@ class Writer:
         self._append(manifest)
 
     def write(self, record: Record) -> None:
-        """Append one record; it is with the operating system when this returns."""
+        """Append one record; it is with the operating system when this returns. Raises InputError when it cannot be."""
         self._append(record)
         self._count += 1
 
     def seal(self) -> None:
-        """Write the end line (unless the log already ends with one) and wait for the disk."""
+        """Write the end line (unless the log already ends with one) and wait for the disk. Raises InputError."""
         if not self._sealed:
             self._append(End(records=self._count))
             self._sealed = True
-        os.fsync(self._file.fileno())
+        self._sync()
 
     def _append(self, line: Line) -> None:
         body = _encoder.encode(msgspec.structs.replace(line, prev=self._previous))
-        self._file.write(body + b"\n")
+        self._put(body + b"\n")
         self._previous = hashlib.sha256(body).hexdigest()
         self._sealed = False
         self._unsynced += 1
         if self._unsynced >= SYNC_EVERY:
-            os.fsync(self._file.fileno())
+            self._sync()
             self._unsynced = 0
+
+    def _put(self, line: bytes) -> None:
+        """The whole line, or nothing of it: a disk that fills takes a part without a word, and refuses the next one."""
+        written = 0
+        try:
+            while written < len(line):
+                written += self._file.write(line[written:])
+        except OSError as error:
+            with suppress(OSError):  # else the torn line stays, which a resumed run cuts off
+                self._file.truncate(os.fstat(self._file.fileno()).st_size - written)
+            raise self._full(error) from error
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> InputError:
+        if self._told_as is not None:  # of results that are all there, nothing is kept
+            return _unwritable(self._told_as, error)
+        return InputError(
+            f"the log {str(self.path)!r} takes no more: {error.strerror}; what it has is kept: once it can be written, "
+            "the same command goes on from there"
+        )
 
     def __enter__(self) -> "Writer":
         return self

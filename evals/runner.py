@@ -12,7 +12,6 @@ The two arms of a sample are asked one right after the other, in an order that c
 that drifts, warms up or is busy does so for both.
 """
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from evals.cache import NoCache
 from evals.client import Result
 from evals.dataset import Dataset
 from evals.lines import Record
-from evals.pacing import Pace
+from evals.pacing import Pace, side_by_side
 from evals.retrying import Retries
 from evals.schema import Answer, Arm, Failure, Passage, Sample, Score, Unjudged, outcome_of
 from evals.scorers.base import NoServices, Scorer, Services
@@ -106,15 +105,13 @@ class Run:
     async def execute(self) -> None:
         """Work until every sample has a record.
 
-        Raises InputError when nobody serves the model at all (the engine is down, not wrong), and when the judge has no
-        verdict on any answer. Nothing else that a server does is a reason.
+        Raises InputError when nobody serves the model at all (the engine is down, not wrong), when the judge has no
+        verdict on any answer, and when the disk takes no more. Nothing else that a server does is a reason.
         """
         if self.request.deadline_s is not None:
             self._asker.ends_at = self.clock() + self.request.deadline_s
         todo = self.todo()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self.request.concurrency):
-                group.create_task(self._work(todo))
+        await side_by_side(self.request.concurrency, lambda: self._work(todo))
         if self._hopeless >= HOPELESS:
             raise InputError(
                 f"the first {self._hopeless} samples found nobody who serves them; the last: {self._last}: start what "

@@ -3,7 +3,7 @@ import itertools
 
 import pytest
 
-from evals.pacing import ROUNDS, START, Pace
+from evals.pacing import ROUNDS, START, Pace, side_by_side
 
 FOREVER = float("inf")
 
@@ -158,3 +158,19 @@ async def test_a_place_that_is_not_taken_goes_to_the_next() -> None:
     gate.leave(ticket)
     assert await asyncio.wait_for(late, 10) is None
     assert await asyncio.wait_for(patient, 10) is not None
+
+
+async def test_what_one_worker_raises_ends_the_others_and_is_raised_as_it_is() -> None:
+    numbers, ended = itertools.count(), []
+
+    async def work() -> None:
+        if next(numbers) == 2:
+            raise ValueError("no more")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("x")
+
+    with pytest.raises(ValueError, match="no more"):
+        await side_by_side(4, work)
+    assert len(ended) == 3

@@ -1,4 +1,7 @@
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -218,3 +221,34 @@ def test_a_record_is_on_file_when_write_returns(tmp_path: Path) -> None:
     with Writer(path, manifest()) as writer:
         writer.write(record("a"))
         assert json.loads(path.read_bytes().split(b"\n")[1])["id"] == "a"
+
+
+@contextmanager
+def room(size: int) -> Iterator[None]:
+    """Files take so many bytes, and no more: as on a full disk, what still fits of a write is taken without a word."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_is_told_and_keeps_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    with Writer(path, manifest()) as writer:
+        writer.write(record("a"))
+        whole = path.stat().st_size
+        with room(whole + 20), pytest.raises(InputError, match="takes no more: File too large; what it has is kept"):
+            writer.write(record("b"))
+        assert path.stat().st_size == whole
+        writer.write(record("c"))
+        with room(path.stat().st_size), pytest.raises(InputError, match="takes no more"):
+            writer.seal()
+    assert [one.id for one in read(path).records] == ["a", "c"]
+
+
+def test_of_results_that_do_not_fit_nothing_is_left(tmp_path: Path) -> None:
+    with room(600), pytest.raises(InputError, match=r"run.jsonl' cannot be written: File too large"):
+        write_whole(tmp_path / "run.jsonl", manifest(), [record(f"s{at}") for at in range(20)])
+    assert not list(tmp_path.iterdir())

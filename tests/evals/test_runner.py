@@ -229,3 +229,16 @@ def test_law_failures_never_raise_a_score(plan: list[str]) -> None:
     scores = [unit.score("exact", "candidate")[0] for unit in units.values()]
     assert len(scores) == len(plan)
     assert sum(scores) == plan.count("right")
+
+
+async def test_a_log_that_cannot_be_written_ends_the_run_with_its_reason() -> None:
+    """An answer that nobody keeps was paid for in vain: the other workers end, too."""
+
+    class Full(Bench):
+        def write(self, record: Record) -> None:
+            raise InputError("the disk is full")
+
+    bench = Full(right)
+    with pytest.raises(InputError, match="the disk is full"):
+        await bench.run(dataset(25)).execute()
+    assert len(bench.bodies) <= 8
