@@ -1,8 +1,7 @@
 """`gateway trace`: the ledger's traffic as a trace to replay, with no text, no key and no name in it."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import TextIO
@@ -63,17 +62,20 @@ def trace(
         raise InputError(
             "no request of the ledger is of that time and model, and has its tokens told: nothing to write"
         )
-    written = 0
-    with nullcontext(sys.stdout) if out is None else _opened(out) as target:
-        for line in chain([first], found):
-            target.write(line + "\n")
-            written += 1
+    if out is None:
+        written = _write(chain([first], found), sys.stdout)
+    else:
+        with writing(out), out.open("w", encoding="utf-8") as file:  # a disk may fill at any line, and at the close
+            written = _write(chain([first], found), file)
     click.echo(f"{written} requests written, {left_out[0]} without tokens left out", err=True)
 
 
-def _opened(out: Path) -> TextIO:
-    with writing(out):
-        return out.open("w", encoding="utf-8")
+def _write(found: Iterable[str], target: TextIO) -> int:
+    written = 0
+    for line in found:
+        target.write(line + "\n")
+        written += 1
+    return written
 
 
 def _arrivals(

@@ -90,6 +90,14 @@ def test_a_file_that_cannot_be_written_is_told(stores: Stores) -> None:
     assert "--out: 'no/t.jsonl' cannot be written: No such file or directory" in result.stderr
 
 
+def test_a_disk_that_is_full_is_told(stores: Stores) -> None:
+    stores.ledger.insert([_row(0)])
+    result = _trace("--out", "/dev/full")
+    assert result.exit_code == 1
+    assert "--out: '/dev/full' cannot be written: No space left on device; name another file" in result.stderr
+    assert "written, " not in result.stderr
+
+
 def test_the_simulator_takes_what_was_written(stores: Stores) -> None:
     stores.ledger.insert([_row(number, [1, 2 + number % 3]) for number in range(40)])
     assert _trace("--out", "t.jsonl").exit_code == 0
