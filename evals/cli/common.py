@@ -59,7 +59,12 @@ class BrokenUsage(Broken, click.UsageError):
 
 
 class Command(click.Command):
-    """A command whose expected errors are one message on stderr and exit code 3; one that was stopped ends with 130."""
+    """A command whose expected errors are one message on stderr and exit code 3; one that was stopped ends with 130.
+
+    A closed pipe (`| head -1`) is such an error: the exit code may hang on what was not told yet.
+    """
+
+    unheard = "nobody read the output to its end; what goes to files is there"
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it. An unexpected exception propagates."""
@@ -69,6 +74,10 @@ class Command(click.Command):
             raise Broken(str(error)) from error
         except KeyboardInterrupt:
             raise self.stopped() from None
+        except (BrokenPipeError, SystemExit):  # rich makes SystemExit(1) of a closed pipe
+            # Left alone it is 1, which no command says of itself, and the rest could be an answer that nobody heard.
+            _hush(sys.stdout)
+            raise Broken(self.unheard) from None
 
     def stopped(self) -> click.ClickException:
         """What it says where it was stopped and has said nothing yet."""
@@ -77,6 +86,8 @@ class Command(click.Command):
 
 class GateCommand(Command):
     """A command whose exit codes 1 and 2 mean something: all that kept it from telling one, crashes too, is 3."""
+
+    unheard = "nobody read the output to its end, so nothing counts as told: leave the pipe open"
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the flags."""
@@ -95,9 +106,6 @@ class GateCommand(Command):
             raise
         except click.UsageError as error:
             raise BrokenUsage(error.format_message(), error.ctx) from error
-        except (BrokenPipeError, SystemExit):  # rich makes SystemExit(1) of a closed pipe
-            _hush(sys.stdout)
-            raise Broken("nobody read the output to its end, so nothing counts as told: leave the pipe open") from None
         sys.excepthook = previous
         return result
 

@@ -96,7 +96,7 @@ def run_suite(
 
     A run that stopped goes on where it was when it is started again with the same --out. With --gate nothing is sent
     for a run on which the gate could not decide: other data, too little power, a judge without a fresh card. Exit code
-    0: complete; 3: evidence is missing, or the run is refused; 130: stopped by an interrupt.
+    0: complete; 3: evidence is missing, the run is refused, or a closed pipe; 130: stopped by an interrupt.
 
     \b
     Examples:

@@ -23,9 +23,9 @@ crash([])
 
 TELL = """
 import click
-from evals.cli.common import GateCommand, console
+from evals.cli.common import {kind}, console
 
-@click.command(cls=GateCommand)
+@click.command(cls={kind})
 def told():
     {say}("passed")
     raise click.exceptions.Exit(0)
@@ -97,7 +97,7 @@ def test_an_answer_that_a_closed_pipe_swallowed_is_none(say: str, flags: str, er
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-c", TELL.format(say=say, flags=flags)],
+        [sys.executable, "-c", TELL.format(kind="GateCommand", say=say, flags=flags)],
         stdout=writer,
         stderr=subprocess.PIPE if heard else writer,
         text=True,
@@ -106,6 +106,20 @@ def test_an_answer_that_a_closed_pipe_swallowed_is_none(say: str, flags: str, er
     os.close(writer)
     assert done.returncode == 3
     assert not heard or error in done.stderr
+
+
+@pytest.mark.parametrize("say", ["click.echo", "console().print"])
+def test_a_closed_pipe_of_any_command_is_an_error_of_its_own(say: str) -> None:
+    """Not 1, which some commands answer with, nor 0: what was not told may have been that evidence is missing."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    tell = [sys.executable, "-c", TELL.format(kind="Command", say=say, flags="[]")]
+    done = subprocess.run(tell, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (
+        3,
+        "Error: nobody read the output to its end; what goes to files is there\n",
+    )
 
 
 def test_tables_have_room_where_there_is_no_terminal() -> None:
