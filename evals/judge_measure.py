@@ -22,6 +22,7 @@ from evals.judge_card import Card, Figure, Figures, JudgeOfCard, LabelsOfCard, S
 from evals.labels import Labelled, LabelSet
 from evals.lines import Record
 from evals.pacing import side_by_side
+from evals.runner import Doubts
 from evals.schema import Answer, Failure, Score, Unjudged, cluster_key
 from evals.scorers.base import Scorer
 from evals.services import JudgeServices
@@ -56,6 +57,10 @@ class Measuring:
     log: Writes
     concurrency: int
     on_record: Callable[[Record], None] = field(default=lambda record: None)
+    _doubts: Doubts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._doubts = Doubts(any(record.outcome == "scored" for record in self.log.existing))
 
     def todo(self) -> Iterator[Labelled]:
         """The samples that have no verdict yet."""
@@ -63,13 +68,21 @@ class Measuring:
         return (one for one in self.labels.samples if one.id not in done)
 
     async def execute(self) -> None:
-        """Work until every sample has a record. Never raises for what a judge does."""
+        """Work until every sample has a record.
+
+        Raises InputError when the judge has no verdict on any of the first answers: then it is not the answers, and
+        each further one would cost as much; and when the log cannot be written. Nothing else is a reason.
+        """
         todo = self.todo()
         await side_by_side(self.concurrency, lambda: self._work(todo))
+        self._doubts.check()
 
     async def _work(self, todo: Iterator[Labelled]) -> None:
         for one in todo:
+            if self._doubts.enough:
+                return
             record = await self._examine(one)
+            self._doubts.add(record.failure)
             self.log.write(record)
             self.on_record(record)
 

@@ -56,6 +56,35 @@ class Writes(Protocol):
 
 
 @dataclass(slots=True)
+class Doubts:
+    """How many answers in a row got no verdict, as long as none had one. `judged`: one has, so it is not the judge."""
+
+    judged: bool = False
+    _count: int = 0
+    _last: str = ""
+
+    @property
+    def enough(self) -> bool:
+        """Whether to ask for no more."""
+        return self._count >= UNANIMOUS
+
+    def add(self, failure: Failure | None) -> None:
+        """One more answer was judged, or could not be."""
+        if failure is None:
+            self.judged, self._count = True, 0
+        elif not self.judged:
+            self._count, self._last = self._count + 1, failure.message
+
+    def check(self) -> None:
+        """Raise InputError when there are enough."""
+        if self.enough:
+            raise InputError(
+                f"the first {self._count} answers got no verdict; the last: {self._last}: with the same judge, the "
+                "same command judges those answers again; with one that had to change, take --fresh"
+            )
+
+
+@dataclass(slots=True)
 class Run:
     """A run and everything it may touch. `clock` and `sleep` are in seconds, `rng` jitters the backoff.
 
@@ -78,9 +107,8 @@ class Run:
     pace: Pace = field(init=False)
     _asker: Asker = field(init=False)
     _answered: int = 0
-    _judged: bool = False
     _hopeless: int = 0
-    _doubts: int = 0
+    _doubts: Doubts = field(default_factory=Doubts)
     _last: str = ""
     _unjudged: dict[tuple[str, int, Arm], Record] = field(default_factory=dict)
 
@@ -91,7 +119,7 @@ class Run:
             if record.outcome != "harness_error":
                 self._count(record)
                 self._answered += record.outcome == "scored"
-                self._judged |= record.outcome == "scored"
+                self._doubts.judged |= record.outcome == "scored"
             elif record.answer is not None and record.failure is not None and record.failure.kind in UNJUDGED:
                 self._unjudged[record.id, record.epoch, record.arm] = record
         self._asker = Asker(
@@ -117,11 +145,7 @@ class Run:
                 f"the first {self._hopeless} samples found nobody who serves them; the last: {self._last}: start what "
                 "is down, or name a model and an address that are there, then run again with --fresh"
             )
-        if self._doubts >= UNANIMOUS:
-            raise InputError(
-                f"the first {self._doubts} answers got no verdict; the last: {self._last}: with the same judge, the "
-                "same command judges the kept answers again; with one that had to change, take --fresh"
-            )
+        self._doubts.check()
 
     def todo(self) -> Iterator[Job]:
         """What has no record yet, or only one of missing evidence; the arms of a sample side by side."""
@@ -138,7 +162,7 @@ class Run:
 
     async def _work(self, todo: Iterator[Job]) -> None:
         for sample, epoch, arm in todo:
-            if self._hopeless >= HOPELESS or self._doubts >= UNANIMOUS:
+            if self._hopeless >= HOPELESS or self._doubts.enough:
                 return
             before = self._unjudged.get((sample.id, epoch, arm))
             if before is None:
@@ -165,10 +189,8 @@ class Run:
             self.on_record(record)
 
     def _hope(self, result: Result, judged: Failure | None) -> None:
-        if judged is None:
-            self._judged, self._doubts = True, 0
-        elif judged.kind == "judge_failed" and not self._judged:
-            self._doubts, self._last = self._doubts + 1, judged.message
+        if judged is None or judged.kind == "judge_failed":
+            self._doubts.add(judged)
         failure = result.failure
         if failure is None or not (failure.kind in _NOBODY or failure.message.startswith("503")):
             self._answered, self._hopeless = self._answered + 1, 0

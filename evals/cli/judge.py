@@ -65,8 +65,9 @@ def measure(file: Path, label_file: Path, out: Path, metric: str | None, as_json
     """Score a judge on answers that people have labelled, and write its card.
 
     SUITE_OR_JUDGE is a suite with a judge in it, or a file with `judge:` and `scorer:` alone. A failure of the judge
-    counts as a wrong verdict. Exit code 0: every sample was judged; 3: some were not (the card counts them as wrong,
-    and the same command asks for them again).
+    counts as a wrong verdict; a judge that has no verdict on any of the first twenty answers ends the measurement, with
+    no card. Exit code 0: every sample was judged; 3: some were not (the card counts them as wrong, and the same command
+    asks for them again).
 
     \b
     Examples:

@@ -9,6 +9,7 @@ from evals.judge_config import JudgeConfig
 from evals.judge_measure import FLIPS, Measuring, Scale, figures, judged_by, make_card, scale_of, scale_of_card
 from evals.labels import LabelSet
 from evals.lines import Record
+from evals.runner import UNANIMOUS
 from evals.schema import Answer, Score
 from evals.scorers.judge import Judge, Pairwise
 from gateway.contracts.errors import InputError
@@ -71,6 +72,22 @@ async def test_a_stopped_measurement_asks_only_for_what_is_missing(tmp_path: Pat
     lost = Record(id="g1", digest="d", outcome="harness_error")
     records, _ = await measured(says(set()), labelled(tmp_path / "l", 3, 0), None, done, lost)
     assert sorted(record.id for record in records) == ["g1", "g2"]
+
+
+async def test_a_judge_that_never_judges_ends_the_measurement(tmp_path: Path) -> None:
+    asked_for: list[str] = []
+
+    def prose(body: dict) -> str:
+        asked_for.append(asked(body))
+        return "prose"
+
+    labels = labelled(tmp_path / "l", 30, 30)
+    with pytest.raises(InputError, match=r"first 2\d answers got no verdict; the last: .* take --fresh"):
+        await measured(prose, labels)
+    assert len(asked_for) < UNANIMOUS + 4  # of four at a time
+    done = Record(id="g0", digest="d", outcome="scored", scores={"quality": Score(1.0)})
+    records, _ = await measured(prose, labels, None, done)
+    assert len(records) == 59
 
 
 async def test_the_record_names_the_release_that_judged(tmp_path: Path) -> None:

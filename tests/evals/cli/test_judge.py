@@ -87,6 +87,14 @@ def test_a_judge_that_fails_is_said_to_and_asked_again(serve: Callable[..., str]
     assert judge_card.load(folder / "card.yaml").judge == whole.judge
 
 
+def test_a_judge_that_never_judges_ends_the_measurement_without_a_card(serve: Callable[..., str], folder: Path) -> None:
+    done = measure(folder, serve(lambda body: completion("prose")))
+    assert done.exit_code == 3
+    assert "answers got no verdict; the last: " in done.stderr
+    assert len(run_log.read(folder / "card.jsonl").records) < 60
+    assert not (folder / "card.yaml").exists()
+
+
 def test_another_judge_does_not_go_on_from_the_log(serve: Callable[..., str], folder: Path) -> None:
     url = serve(honest)
     assert measure(folder, url).exit_code == 0
