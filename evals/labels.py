@@ -84,7 +84,7 @@ def load(path: Path, scale: Mapping[Raw, float], *, answers: bool = True, split:
             if one.id in found:
                 raise ValueError(f"duplicate id {one.id!r}: give each answer an id of its own")
         except ValueError as error:
-            mistakes.append(Mistake(number, "", str(error)))
+            mistakes.append(Mistake(number, "", _told(error)))
             continue
         if split in (None, one.split):
             found[one.id], truth[one.id] = one, value
@@ -97,6 +97,12 @@ def load(path: Path, scale: Mapping[Raw, float], *, answers: bool = True, split:
     digests = {key: canonical.digest(msgspec.to_builtins(one)) for key, one in found.items()}
     whole = canonical.digest(sorted(digests.items()))
     return LabelSet(path, tuple(found.values()), truth, people, digests, whole)
+
+
+def _told(error: ValueError) -> str:
+    if "unknown field" in str(error):
+        return f"{error}: the fields known here are {', '.join(Labelled.__struct_fields__)}"
+    return str(error)
 
 
 def _truth(one: Labelled, scale: Mapping[Raw, float], answers: bool) -> float:

@@ -54,7 +54,7 @@ def test_a_split_is_a_set_of_its_own(tmp_path: Path) -> None:
         (line("a"), "duplicate id 'a'"),
         (line("b", answer=None), "'id', 'input' and 'answer'"),
         (line("b", input=""), "'id', 'input' and 'answer'"),
-        (line("b", lable=1), "lable"),
+        (line("b", lable=1), "unknown field `lable`: the fields known here are id, input, answer, label, labels, "),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, wrong: dict[str, object], expected: str) -> None:
