@@ -12,6 +12,7 @@ of steps a second costs a few events for each request.
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from heapq import heappop, heappush
 
 from gateway.settings.profile import EngineProfile
@@ -173,7 +174,7 @@ class Engine:
         """Begin the next steps."""
         thrown = self._make_room()
         chunks, tokens = self._chunks()
-        if not thrown:
+        if not thrown or not self._running:  # one that threw itself out begins again at once
             tokens += self._let_in(chunks, tokens, now)
         if not self._running:
             self.next_at = NEVER
@@ -242,11 +243,15 @@ class Engine:
             job = self._waiting[0]
             # Of a prompt that is all there, one block is computed: something has to give the first token.
             findable = job.blocks[: (job.prompt - 1) // job.block_tokens]
-            found = job.blocks[: self.kv.matched(findable)]
+            found: Sequence[int] = job.blocks[: self.kv.matched(findable)]
             cached = len(found) * job.block_tokens
             alone = _whole(job.prompt - cached, profile.kv_block)
             if self.kv.missing(found, alone) + grows > self.kv.available:
-                break
+                if self._running:
+                    break
+                # Nobody will make room for it. It fits without what was found: blocks of a trace need not be whole
+                # blocks of the engine, nor of the size with which another request brought them.
+                found, cached, alone = (), 0, _whole(job.prompt, profile.kv_block)
             self._waiting.popleft()
             for block in found:
                 self.kv.hold(block)

@@ -1,5 +1,6 @@
 """A replica of vLLM as a model: what its steps cost, what they compute, and that jumping changes nothing."""
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -121,6 +122,21 @@ def test_what_can_never_fit_is_told() -> None:
     assert not engine.fits(Job(200, 57))
 
 
+@pytest.mark.parametrize(
+    ("kv_tokens", "first", "second"),
+    [
+        # Found in blocks of 512 tokens, of which it names 100: all of them and the rest of its prompt have no room.
+        (4096, Job(3584, 1, tuple(range(7)), 512), Job(1300, 1, tuple(range(7)), 100)),
+        # A block of 101 tokens and 48 of the engine's are more than the 160 of all its tokens: it throws itself out.
+        (160, Job(112, 1, (1,), 101), Job(112, 48, (1,), 101)),
+    ],
+)
+def test_blocks_that_are_none_of_the_engines_keep_nobody_out(kv_tokens: int, first: Job, second: Job) -> None:
+    engine, last = Engine(profile(kv_tokens=kv_tokens)), Job(16, 1)
+    assert run(engine, [(0.0, first), (10.0, second), (20.0, last)]) == [first, second, last]
+    assert (engine.kv.available, second.produced) == (kv_tokens, second.output_tokens)
+
+
 def test_usage_grows_with_every_block_that_is_written() -> None:
     engine = Engine(profile(kv_tokens=1600))
     engine.submit(Job(16, 33), 0.0)
@@ -131,12 +147,13 @@ def test_usage_grows_with_every_block_that_is_written() -> None:
     assert engine.usage(end) == pytest.approx(0.03)
 
 
-def _jobs(random: Random, number: int) -> list[tuple[float, Job]]:
+def _jobs(random: Random, number: int, sizes: Sequence[int] = (50,)) -> list[tuple[float, Job]]:
     prefixes = [tuple(random.getrandbits(32) for _ in range(3)) for _ in range(4)]
     found = []
     for _ in range(number):
         blocks = random.choice(prefixes) + tuple(random.getrandbits(32) for _ in range(2))
-        found.append((random.uniform(0.0, 20.0), Job(random.randint(1, 400), random.randint(0, 200), blocks, 50)))
+        size = random.choice(sizes)
+        found.append((random.uniform(0.0, 20.0), Job(random.randint(1, 400), random.randint(0, 200), blocks, size)))
     return sorted(found, key=lambda each: each[0])
 
 
@@ -163,7 +180,7 @@ def test_jumping_to_the_end_of_a_run_is_the_same_as_step_by_step(seed: int, kv_t
 @given(st.integers(0, 10_000), st.sampled_from([608, 1024, 4096]))
 def test_everything_ends_and_everything_is_given_back(seed: int, kv_tokens: int) -> None:
     engine = Engine(profile(kv_tokens=kv_tokens))
-    jobs = [(at, job) for at, job in _jobs(Random(seed), 40) if engine.fits(job)]
+    jobs = [(at, job) for at, job in _jobs(Random(seed), 40, (50, 7, 31)) if engine.fits(job)]
     ended = run(engine, jobs)
     assert {id(each) for each in ended} == {id(job) for _, job in jobs}
     assert len(ended) == len(jobs)
