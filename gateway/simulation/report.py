@@ -100,7 +100,8 @@ def summary(replay: Replay, gpu_price: Decimal | None = None) -> Summary:
         service_ratio=_ratio(max(served_by.values()), min(served_by.values())) if len(served_by) > 1 else None,
         jain=jain(list(served_by.values())) if len(served_by) > 1 else None,
         service=served_by if len(served_by) <= MOST_TENANTS else {},
-        cost=cost,
+        cost=None if cost is None else cost.quantize(PLACES),
+        # Of the exact cost: of a short trace it is a few millionths, and what they are rounded by is a part of them.
         cost_per_million=None if cost is None or not done else (cost * MILLION / (prompts + written)).quantize(PLACES),
     )
 
@@ -162,7 +163,7 @@ def _cost(replay: Replay, seconds: float, gpu_price: Decimal | None) -> Decimal 
     if gpu_price is None:
         return None
     gpus = replay.setup.engine.gpus * replay.setup.replicas
-    return (gpu_price * gpus * Decimal(repr(seconds)) / 3600).quantize(PLACES)
+    return gpu_price * gpus * Decimal(repr(seconds)) / 3600
 
 
 @dataclass(frozen=True)

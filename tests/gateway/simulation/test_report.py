@@ -73,6 +73,13 @@ def test_the_cost_is_of_every_gpu_for_all_of_the_time() -> None:
     assert found.cost_per_million == (Decimal("7.5") * 1_000_000 / 111).quantize(Decimal("0.000001"))
 
 
+def test_the_price_of_a_million_tokens_is_of_the_cost_as_it_is() -> None:
+    """A request of 63 ms costs 88 millionths: rounded first, a million of its tokens cost too much."""
+    found = summary(made([served(0.0, 0.05, 0.0632)]), Decimal("2.50"))
+    assert found.cost == Decimal("0.000088")
+    assert found.cost_per_million == Decimal("0.790791")  # 2 GPUs · 2.50 · 0.0632 s / 3600 s, of 111 tokens
+
+
 def test_service_is_counted_while_it_is_given() -> None:
     seen = [served(0.0, 2.0, 12.0, cached=40), served(20.0, 21.0, 22.0, tenant="two", weight=2.0)]
     assert services(made(seen), 0.0, 30.0) == pytest.approx({"one": 60 + 20 + 22, "two": (100 + 22) / 2})
