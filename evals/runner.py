@@ -39,6 +39,9 @@ HOPELESS = 10
 """So many samples that found nobody who serves them, and no answer at all: then it is not the samples."""
 UNANIMOUS = 20
 """So many answers that nobody could judge, and none that anybody could: then it is the judge, and its tokens cost."""
+_JUDGED_AGAIN = (
+    "with the same judge, the same command judges those answers again; with one that had to change, take --fresh"
+)
 _NOBODY = frozenset({"unreachable", "timeout", "not_found"})
 UNJUDGED = frozenset({"judge_failed", "not_measured", "scorer_crashed"})
 """Failures after which there is an answer all the same."""
@@ -75,13 +78,10 @@ class Doubts:
         elif not self.judged:
             self._count, self._last = self._count + 1, failure.message
 
-    def check(self) -> None:
-        """Raise InputError when there are enough."""
+    def check(self, advice: str = _JUDGED_AGAIN) -> None:
+        """Raise InputError, with what to do, when there are enough."""
         if self.enough:
-            raise InputError(
-                f"the first {self._count} answers got no verdict; the last: {self._last}: with the same judge, the "
-                "same command judges those answers again; with one that had to change, take --fresh"
-            )
+            raise InputError(f"the first {self._count} answers got no verdict; the last: {self._last}: {advice}")
 
 
 @dataclass(slots=True)

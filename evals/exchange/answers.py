@@ -21,7 +21,7 @@ from evals.equipment import Outside, equipped
 from evals.exchange import requests
 from evals.exchange.requests import Key, custom_id
 from evals.lines import Manifest, Record, Source
-from evals.runner import judged
+from evals.runner import Doubts, judged
 from evals.schema import Failure, Sample, Score, outcome_of
 from evals.scorers.base import Services
 from gateway.contracts import canonical
@@ -157,7 +157,11 @@ def _manifest(manifest: Manifest, files: Files, digest: str) -> Manifest:
 
 
 async def _scored(plan: Plan, jobs: list[tuple[Sample, Key]], matched: Matched, services: Services) -> list[Record]:
-    """One record for each request, in their order; as many are judged at a time as the suite allows."""
+    """One record for each request, in their order; as many are judged at a time as the suite allows.
+
+    Raises InputError when the judge has no verdict on any of the first answers, as a run does.
+    """
+    doubts = Doubts()
     judging, built = asyncio.Semaphore(plan.suite.concurrency), scorers.build_all(plan.suite.scorers)
     nothing = Result(failure=Failure("not_reported", "the results hold no answer to this request"))
 
@@ -167,7 +171,10 @@ async def _scored(plan: Plan, jobs: list[tuple[Sample, Key]], matched: Matched, 
         failure = result.failure
         if result.answer is not None and failure is None:
             async with judging:
-                scores, failure = await judged(sample, result.answer, built, services, {})
+                if not doubts.enough:
+                    scores, failure = await judged(sample, result.answer, built, services, {})
+                    if failure is None or failure.kind == "judge_failed":
+                        doubts.add(failure)
         return Record(
             id=sample.id,
             digest=plan.data.digests[sample.id],
@@ -184,4 +191,5 @@ async def _scored(plan: Plan, jobs: list[tuple[Sample, Key]], matched: Matched, 
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(sample, key)) for sample, key in jobs]
+    doubts.check("mend the judge; the same command then judges all of them")
     return [task.result() for task in tasks]

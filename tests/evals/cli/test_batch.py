@@ -8,6 +8,7 @@ import pytest
 from click.testing import Result
 
 from evals import run_log
+from tests.evals.cli.conftest import completion
 
 Evals = Callable[..., Result]
 
@@ -52,6 +53,25 @@ def test_missing_results_are_told_by_the_exit_code(evals: Evals, suite: Path) ->
     assert "add --force" in again.output
     told = json.loads(evals(*command, "--force", "--json").output)
     assert told["odd"] == {"of no request": [], "answered twice": [], "no result": []}
+
+
+def test_a_judge_that_never_judges_is_not_asked_for_every_result(evals: Evals, suite: Path, serve) -> None:
+    asked: list[dict] = []
+
+    def prose(body: dict) -> tuple[int, dict]:
+        asked.append(body)
+        return completion("prose")
+
+    judge = "judge: {model: j, max_retries: 0}\nscorers: [{name: judge, rubric: correct}]\nconcurrency: 2\n"
+    suite.write_text(suite.read_text().partition("scorers")[0] + judge)
+    evals("batch", "write", suite, "--model", "faq", "--out", "batch.jsonl")
+    _answer(Path("batch.jsonl"), Path("results.jsonl"))
+    url = serve(prose)
+    done = evals("batch", "read", suite, "batch.jsonl", "results.jsonl", "--out", "a.jsonl", "--base-url", url)
+    assert done.exit_code == 3
+    assert "answers got no verdict; the last: judge: expected a JSON object of the judge" in done.stderr
+    assert len(asked) < 30
+    assert not Path("a.jsonl").exists()
 
 
 def test_a_result_of_no_request_is_told_by_the_exit_code(evals: Evals, suite: Path) -> None:
