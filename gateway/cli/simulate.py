@@ -3,15 +3,17 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
@@ -130,7 +132,7 @@ def simulate(
     if (workload is None) == (trace_path is None):
         raise click.UsageError(f"name one of --workload ({', '.join(WORKLOADS)}) and --trace FILE")
     plan = _plan(workload, trace_path, **options)
-    lines = _run(plan, gpu_price, quiet=as_json or style != "table")
+    lines = _run(plan, gpu_price)
     if as_json or style == "json":
         engine = plan.setup.engine.model_dump(mode="json", exclude_none=True)
         click.echo(json.dumps({"engine": engine, "lines": [each.values() for each in lines]}, indent=2))
@@ -219,18 +221,28 @@ def _configured(setup: Setup, path: Path, pool_name: str | None) -> Setup:
     )
 
 
-def _run(plan: Plan, gpu_price: Decimal | None, *, quiet: bool) -> list[Line]:
+def watched(arrivals: Sequence[Arrival], hear: Callable[[float], None]) -> Iterator[Arrival]:
+    """The arrivals; each time that a hundredth of them has come, `hear` is told which part that is."""
+    step = max(1, len(arrivals) // 100)
+    for number, arrival in enumerate(arrivals, 1):
+        yield arrival
+        if number % step == 0:
+            hear(step / len(arrivals))
+
+
+def _run(plan: Plan, gpu_price: Decimal | None) -> list[Line]:
     found: dict[tuple[str, int], list[Summary]] = {pair: [] for pair in product(plan.policies, plan.sizes)}
-    with Progress(console=console(), transient=True, disable=quiet) as progress:
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("replaying", total=len(found) * plan.seeds)
         for seed in range(1, plan.seeds + 1):
             arrivals = plan.arrivals(seed)
             for (policy, replicas), seen in found.items():
                 progress.update(task, description=f"{policy} on {replicas}")
                 setup = replace(plan.setup, policy=policy, replicas=replicas)
-                done = replay(arrivals, setup, Random(seed))  # noqa: S311 (load, not secrets)
+                coming = watched(arrivals, partial(progress.advance, task))
+                done = replay(coming, setup, Random(seed))  # noqa: S311 (load, not secrets)
                 seen.append(summary(done, gpu_price))
-                progress.advance(task)
+                progress.update(task, completed=sum(len(each) for each in found.values()))
     return [Line(policy, replicas, seen) for (policy, replicas), seen in found.items()]
 
 

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.cli.simulate import watched
 from gateway.simulation import traces
+from gateway.simulation.traces import Arrival
 from gateway.simulation.workloads import llm_d
 from tests.gateway.builders import write_config
 
@@ -157,3 +159,16 @@ def test_a_pool_that_cannot_be_simulated_is_told(tmp_path: Path) -> None:
     assert "name a pool with --pool: those with replicas are main, other" in told(*QUICK, "--config", config)
     assert "no pool 'third' with replicas: those are main, other" in told(*QUICK, "--config", config, "--pool", "third")
     assert "every replica of the pool 'other' drains" in told(*QUICK, "--config", config, "--pool", "other")
+
+
+@pytest.mark.parametrize("number", [1, 7, 250, 1000])
+def test_a_long_replay_tells_how_far_it_is(number: int) -> None:
+    arrivals, heard = [Arrival(float(at), 1, 1) for at in range(number)], list[float]()
+    assert list(watched(arrivals, heard.append)) == arrivals
+    assert min(number, 100) <= len(heard) <= 200
+    assert 0.98 <= sum(heard) <= 1.0 + 1e-9
+
+
+def test_where_there_is_no_terminal_the_table_stands_alone() -> None:
+    done = simulate("--workload", "unique", "--seconds", "1", "--policy", "score")
+    assert (done.stdout.startswith("engine "), done.stderr) == (True, "")
