@@ -204,7 +204,7 @@ def test_what_is_no_file_is_no_log(tmp_path: Path) -> None:
             Writer(path, manifest())
     with pytest.raises(InputError, match=f"'{tmp_path}' cannot be written: Is a directory"):
         write_whole(tmp_path, manifest(), [record("a")])
-    assert not list(tmp_path.parent.glob(".*"))
+    assert not list(tmp_path.parent.glob(f".{tmp_path.name}.*"))
 
 
 def test_a_log_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
