@@ -20,7 +20,14 @@ from gateway.stores.migrations.upgrading import HEAD, revision, upgrade
 
 @click.group()
 def database() -> None:
-    """Look at the database, bring it up to date, let old rows go."""
+    """Look at the database, bring it up to date, let old rows go.
+
+    \b
+    Examples:
+      gateway database show --config gateway.yaml
+      gateway database upgrade --config gateway.yaml
+      gateway database prune --before 2026-08-01
+    """
 
 
 @database.command()

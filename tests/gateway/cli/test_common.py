@@ -18,10 +18,9 @@ def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
+        yield (*path, name), command
         if isinstance(command, click.Group):
             yield from _commands(command, (*path, name))
-        else:
-            yield (*path, name), command
 
 
 COMMANDS = dict(_commands(main))
