@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import re
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from importlib import import_module
@@ -36,7 +37,8 @@ UNREACHED = frozenset({"ConnectError", "ConnectTimeout"})
 UNTRANSLATED = (AttributeError, LookupError, TypeError, ValueError)
 """What LiteLLM raises, or wraps, when a body is not what it takes for granted."""
 
-_HINT = re.compile(r"\s+To drop these, set|\. Handle with `litellm")
+_HINT = re.compile(r"\s+To drop these, set|\. Handle with `litellm|\s+Traceback \(most recent call last\)")
+"""Where a message goes on with what is nothing to a client: LiteLLM's settings, and its stack with paths of ours."""
 _JSON = {b"content-type": b"application/json"}
 _EVENTS = {b"content-type": b"text/event-stream; charset=utf-8"}
 _encode = msgspec.json.Encoder().encode
@@ -190,7 +192,8 @@ class Provider(Counted):
         answered = [each.response.status_code for each in chain if isinstance(each, httpx.HTTPStatusError)]
         status = 503 if OVERLOADED & set(answered) else getattr(error, "status_code", None) or 502
         if isinstance(error, (self._library.APIConnectionError, *UNTRANSLATED)) and _is_ours(chain[-1]):
-            return 400, f"LiteLLM cannot translate this request ({type(chain[-1]).__name__}: {self._reason(error)})"
+            status, what = (502, "the answer") if _is_over(httpx.Response, chain[-1]) else (400, "this request")
+            return status, f"LiteLLM cannot translate {what} ({type(chain[-1]).__name__}: {self._reason(error)})"
         if status in OPERATORS:
             return 502, f"the provider does not accept the gateway's key, account, model or path (status {status})"
         if isinstance(error, self._library.ContextWindowExceededError):
@@ -222,6 +225,12 @@ async def _refuse(answer: Written, status: int, message: str, param: str | None 
 def _is_ours(cause: BaseException) -> bool:
     """Whether an error began in LiteLLM's own code, which raises bare Exceptions too."""
     return isinstance(cause, UNTRANSLATED) or type(cause) is Exception
+
+
+def _is_over(answer: type, cause: BaseException) -> bool:
+    """Whether an error began over an answer of the provider: then one is at hand where it began."""
+    frames = (frame for frame, _ in traceback.walk_tb(cause.__traceback__))
+    return any(isinstance(each, answer) for frame in frames for each in frame.f_locals.values())
 
 
 def _inner_message(text: str) -> str:

@@ -21,7 +21,7 @@ from gateway.upstreams.litellm import Provider
 from gateway.upstreams.vllm import translate
 from tests.engine.faults import Fault
 from tests.engine.server import Engine
-from tests.gateway.upstreams.provider_server import KEY, ProviderServer
+from tests.gateway.upstreams.provider_server import KEY, MESSAGE, ProviderServer
 from tests.gateway.upstreams.providers import CHAT, EMBEDDINGS, HELLO, MESSAGES, RESPONSES, WARNINGS, S, ask, at, openai
 
 pytestmark = WARNINGS
@@ -82,6 +82,25 @@ async def test_openais_refusals_keep_their_meaning(engine: Engine, brand: str) -
     assert type(await _refused(provider)) is UpstreamOverloaded
     engine.faults.extend([Fault("garbage_json")])
     assert type(await _refused(provider)) is UpstreamFailed
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize("answer", [{}, {"error": "an odd one"}, {**MESSAGE, "content": None}])
+async def test_an_answer_that_is_none_is_the_providers_failure(
+    api: ProviderServer, path: str, answer: dict[str, Any]
+) -> None:
+    """So that another provider is asked; and nobody is shown LiteLLM's stack."""
+    api.refusal = (200, answer)
+    error = await _refused(at(api), path)
+    assert type(error) is UpstreamFailed
+    assert "Traceback" not in error.message
+
+
+async def test_what_cannot_be_translated_is_told_without_a_stack(api: ProviderServer) -> None:
+    error = await _refused(at(api), messages=[{"role": "user", "content": 5}])
+    assert type(error) is InvalidRequest
+    assert error.message == "LiteLLM cannot translate this request (TypeError: 'int' object is not iterable)"
+    assert api.received == []
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES, EMBEDDINGS])
