@@ -29,15 +29,21 @@ class MessagesMeter(EventMeter):
                 before = self.usage
                 self.usage = Usage(before.input_tokens, before.output_tokens + 1, before.cached_tokens)
         elif told.type == "message_start" and told.message is not None:
-            self.usage = from_anthropic(told.message.usage)
+            self.usage = _counted(from_anthropic(told.message.usage))
         elif told.type == "message_delta":
-            self.usage = from_anthropic(told.usage, self.usage)
+            self.usage = _counted(from_anthropic(told.usage, self.usage))
         elif told.type == "message_stop":
             self.finished = True
         elif told.type == "error":
             self.error = _unwrapped(error_object(bytes(told.error) or data))
             return b""
         return event
+
+
+def _counted(usage: Usage | None) -> Usage | None:
+    """Usage, unless its input is nothing: every prompt has a token, and LiteLLM begins each stream with zeros that
+    nobody has counted. What is unknown is charged as it was reserved; what is zero would be free."""
+    return usage if usage is not None and usage.input_tokens else None
 
 
 def _unwrapped(error: dict[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,18 @@ def test_a_last_count_may_tell_the_output_alone() -> None:
     assert meter.usage == Usage(11, 4)
 
 
+def test_a_start_that_nobody_has_counted_is_no_count() -> None:
+    """LiteLLM makes it up, and tells what the provider counted at the end, if it did."""
+    start = _event({"type": "message_start", "message": {"usage": {"input_tokens": 0, "output_tokens": 0}}})
+    meter = MessagesMeter()
+    meter.feed(start + _delta() + _delta())
+    assert meter.usage is None
+    meter.feed(_event({"type": "message_delta", "usage": {"input_tokens": 0, "output_tokens": 0}}))
+    assert meter.usage is None
+    meter.feed(_event({"type": "message_delta", "usage": {"input_tokens": 11, "output_tokens": 2}}))
+    assert meter.usage == Usage(11, 2)
+
+
 def test_deltas_without_a_start_count_nothing() -> None:
     meter = MessagesMeter()
     assert meter.feed(_delta()) == _delta()
