@@ -23,7 +23,7 @@ from gateway.client import Client
 from gateway.config import Timeouts
 from gateway.contracts.errors import BudgetExceeded, BudgetUnavailable
 from gateway.contracts.ledger import LedgerRow
-from gateway.policy.accounting import Account
+from gateway.policy.accounting import COSTLESS, Account
 from gateway.policy.auth import Principal
 from gateway.policy.budgets import Budgets, Charge, Claim, Counter, Outcome, Standing, money, refusal
 from gateway.policy.ceilings import NANO
@@ -41,13 +41,6 @@ MARGIN_S = 60.0
 """What a lease lasts beyond the time that a request may take."""
 AGAIN_S = 1
 """When to ask again where budgets cannot be asked for."""
-COSTLESS = frozenset(
-    {
-        "invalid_request", "context_length_exceeded", "queue_full", "queue_timeout", "upstream_unavailable",
-        "upstream_overloaded",
-    }
-)  # fmt: skip
-"""Outcomes with which no engine has generated anything."""
 
 log = logging.getLogger("tollgate")
 

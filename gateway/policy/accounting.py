@@ -17,6 +17,13 @@ _json = msgspec.json.Encoder().encode
 
 COUNTED_FOR_EACH = ("chat", "completions")
 """Wires whose `n` engines read; others have fields of that name that nobody reads."""
+COSTLESS = frozenset(
+    {
+        "invalid_request", "context_length_exceeded", "queue_full", "queue_timeout", "upstream_unavailable",
+        "upstream_overloaded",
+    }
+)  # fmt: skip
+"""Outcomes with which no engine has generated anything."""
 KEPT_BLOCKS = 4
 """Of a prompt's blocks every fourth is kept, about 512 tokens each, as in public traces."""
 
@@ -84,10 +91,10 @@ class Account(msgspec.Struct, eq=False, gc=False):
 
     @property
     def tokens(self) -> int | None:
-        """What the request took: 0 where no engine saw it, None where the engine did not say."""
+        """What the request took: 0 where no engine has generated anything, None where the engine did not say."""
         if self.usage is not None:
             return self.usage.input_tokens + self.usage.output_tokens
-        return None if self.attempts else 0
+        return 0 if self.attempts == 0 or self.outcome in COSTLESS else None
 
     def settled(self, book: PriceBook, duration_s: float) -> LedgerRow:
         """The final row."""

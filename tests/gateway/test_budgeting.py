@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from gateway.budgeting import COSTLESS, told
+from gateway.budgeting import told
 from gateway.contracts.errors import BudgetExceeded, BudgetUnavailable
 from gateway.contracts.ledger import OUTCOMES
 from gateway.contracts.usage import Usage
+from gateway.policy.accounting import COSTLESS
 from gateway.policy.budgets import Charge, Standing
 from gateway.upstreams.vllm import Replica
 from tests.gateway import builders

@@ -16,7 +16,7 @@ from gateway.settings.limits import TeamConfig
 from gateway.settings.queue import QueueConfig
 from gateway.settings.rules import RuleConfig
 from tests.engine import raw
-from tests.engine.simulator import Engine
+from tests.engine.simulator import Engine, Fault
 from tests.gateway.builders import room_for
 from tests.gateway.serving import Gateway, deployment, make_key, serving
 
@@ -71,6 +71,22 @@ async def test_tokens_are_reserved_and_what_was_not_used_comes_back(tmp_path: Pa
         assert int(first.header("x-ratelimit-remaining-tokens") or 0) < 100
         assert (never.status, never.header("retry-after")) == (429, None)
         assert "it can never pass" in error(never)["message"]
+
+
+@pytest.mark.parametrize("how", ["away", "busy", "refusing"])
+async def test_tokens_of_what_no_engine_has_begun_come_back(tmp_path: Path, how: str) -> None:
+    async with Engine("faq") as engine:
+        made = with_config(deployment({"main": [engine.url]}), teams={"search": TeamConfig(tpm=1000)})
+        async with serving(made, tmp_path) as (gateway, key, _):
+            wrong: dict[str, Any] = {}
+            if how == "away":
+                await engine.stop()
+            elif how == "busy":
+                engine.faults.append(Fault("error", status=503, times=0))
+            else:
+                wrong = {"temperature": -1}
+            answers = [await ask(gateway, key, max_tokens=900, **wrong) for _ in range(3)]
+        assert {answer.status for answer in answers} == {400 if how == "refusing" else 503}
 
 
 async def test_concurrency_comes_back_when_requests_end_and_when_clients_leave(tmp_path: Path) -> None:
