@@ -28,13 +28,20 @@ def _event(fields: Any, name: str | None = None) -> bytes:
     return head + b"data: " + _encode(fields) + b"\n\n"
 
 
+_ENDS = ("response.completed", "response.incomplete")
+
+
 async def ended(stream: Any) -> AsyncIterator[Any]:
     """LiteLLM's chat stream, up to an end that the provider made: LiteLLM makes one up where a stream just stops."""
     async for chunk in stream:
-        made = stream.received_finish_reason or stream.intermittent_finish_reason
-        if made is None and any(choice.finish_reason for choice in chunk.choices):
-            raise ExchangeError("the provider's stream ended in the middle")
+        if any(choice.finish_reason for choice in chunk.choices):
+            _check_end(stream)
         yield chunk
+
+
+def _check_end(stream: Any) -> None:
+    if (stream.received_finish_reason or stream.intermittent_finish_reason) is None:
+        raise ExchangeError("the provider's stream ended in the middle")
 
 
 async def message_events(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -61,10 +68,12 @@ async def chat_events(stream: AsyncIterator[Any]) -> AsyncIterator[bytes]:
 
 
 async def response_events(stream: Any) -> AsyncIterator[bytes]:
-    """Events of the Responses API, numbered."""
-    number = 0
+    """Events of the Responses API, numbered. Where LiteLLM makes them of a chat, up to the provider's end."""
+    number, chat = 0, getattr(stream, "litellm_custom_stream_wrapper", None)
     async for event in stream:
         fields = event.model_dump(exclude_unset=True, mode="json", warnings=False)
+        if chat is not None and fields["type"] in _ENDS:
+            _check_end(chat)
         if isinstance(inner := fields.get("response"), dict) and inner.get("usage") is not None:
             fields["response"] = {**inner, "usage": counted(inner["usage"])}
         yield _event({**fields, "sequence_number": number}, str(fields["type"]))

@@ -145,7 +145,7 @@ async def test_a_stream_that_breaks_off_is_never_a_whole_one(engine: Engine, pat
         await ask(openai(engine, brand), path, **BODIES[path], stream=True)
 
 
-@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
 async def test_a_stream_that_just_stops_is_never_a_whole_one(api: ProviderServer, path: str) -> None:
     api.cut = 3
     with pytest.raises(ExchangeError):
