@@ -45,11 +45,20 @@ def _check_end(stream: Any) -> None:
 
 
 async def message_events(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Anthropic's events. LiteLLM writes an error of its own into them where its source fails."""
+    """Anthropic's events. LiteLLM writes an error of its own into them where its source fails.
+
+    It also begins them before the provider has said anything. That is held back: until the client has a byte another
+    one may still answer, and its first byte is the provider's.
+    """
+    start = b""
     async for event in events:
         if event.startswith(b"event: error\n"):
             raise ExchangeError("the provider broke its stream off")
-        yield event
+        if event.startswith(b"event: message_start\n"):
+            start = event
+        else:
+            yield start + event
+            start = b""
 
 
 async def chat_events(stream: AsyncIterator[Any]) -> AsyncIterator[bytes]:

@@ -152,6 +152,17 @@ async def test_a_stream_that_just_stops_is_never_a_whole_one(api: ProviderServer
         await ask(at(api), path, **BODIES[path], stream=True)
 
 
+@pytest.mark.parametrize("path", [CHAT, MESSAGES])
+async def test_a_stream_without_an_event_has_no_first_byte(api: ProviderServer, path: str) -> None:
+    """So that another provider can still answer."""
+    api.cut = 0
+    provider = at(api)
+    answer = provider.begin(ENDPOINTS[path], json.dumps({**BODIES[path], "stream": True}).encode(), b"", "r")
+    with pytest.raises(ExchangeError):
+        await answer.read(S)
+    provider.end(answer)
+
+
 async def test_a_broken_connection_is_no_answer(engine: Engine) -> None:
     engine.faults.extend([Fault("close")])
     with pytest.raises(ExchangeError, match="broke the connection off") as caught:

@@ -34,3 +34,17 @@ async def test_an_error_among_anthropics_events_ends_them() -> None:
     with pytest.raises(ExchangeError) as caught:
         await anext(read)
     assert caught.value.reason == "the provider broke its stream off"
+
+
+async def test_what_litellm_makes_up_as_a_start_waits_for_the_provider() -> None:
+    async def events(*kinds: bytes) -> AsyncIterator[bytes]:
+        for kind in kinds:
+            yield b"event: %b\ndata: {}\n\n" % kind
+
+    said = [event async for event in message_events(events(b"message_start", b"content_block_start", b"message_stop"))]
+    assert b"".join(said) == b"".join(
+        [event async for event in events(b"message_start", b"content_block_start", b"message_stop")]
+    )
+    assert said[0].startswith(b"event: message_start\n")
+    with pytest.raises(ExchangeError):
+        await anext(message_events(events(b"message_start", b"error")))
