@@ -166,7 +166,7 @@ class DataPlane:
             self.telemetry.fallbacks.labels(model, account.release.name).inc()
             if first[2] is None:
                 first = (*first[:4], None)  # the first attempt is over: it stands among the tries, with its end
-            if await self.forwarding.to(exchange, pool) is None:
+            if await self.forwarding.instead(exchange, pool) is None:
                 return
         if account.release is not first[0]:
             account.release, account.replica, account.usage, client.lines, account.dispatched_s = first

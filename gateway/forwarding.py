@@ -4,7 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.contracts.errors import QueueFull, QueueTimeout, RequestError, UpstreamOverloaded, UpstreamUnavailable
+from gateway.contracts.errors import (
+    InvalidRequest,
+    QueueFull,
+    QueueTimeout,
+    RequestError,
+    UpstreamOverloaded,
+    UpstreamUnavailable,
+)
 from gateway.policy.accounting import Account
 from gateway.policy.fairness import Ticket
 from gateway.policy.health import away, candidates, retry_after
@@ -90,6 +97,15 @@ class Forwarding:
                 queue.leave(exchange)
             if ticket is not None or queue.charged:
                 _settle(queue, queue.charged.pop(exchange, None) if ticket is None else ticket, account, failure)
+
+    async def instead(self, exchange: Exchange, pool: ReplicaPool) -> RequestError | None:
+        """Try a fallback's replicas. What it does not take it was never asked for: an outage is no client's mistake."""
+        try:
+            return await self.to(exchange, pool)
+        except InvalidRequest as error:
+            if exchange.client.started:
+                raise
+            return error
 
     async def guess(self, exchange: Exchange, pool: ReplicaPool, error: RequestError) -> None:
         """Nobody else can answer: if no replica was asked, since none was worth it, ask one all the same.

@@ -146,6 +146,21 @@ async def test_when_nobody_can_the_error_is_that_of_the_model_asked_for(tmp_path
     assert (row.outcome, row.attempts, row.cost) == ("upstream_overloaded", 2, None)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_a_fallback_does_not_take_is_no_mistake_of_the_client(tmp_path: Path, stream: bool) -> None:
+    """It was sent to another model, which may take longer prompts, and other fields, than the one in its place."""
+    async with Engine("faq") as busy, Engine("backup", max_model_len=2) as spare:
+        busy.faults.append(Fault("error", status=503, times=0))
+        async with serving(deployed([busy.url], [spare.url]), tmp_path) as (gateway, key, _):
+            answer = await ask(gateway, key, stream=stream)
+            (row,) = await gateway.rows(1)
+        assert len(spare.received(PATH)) == 1
+    assert (answer.status, answer.json["error"]["code"]) == (503, "upstream_overloaded")
+    assert answer.header("x-tollgate-release") == "faq@1"
+    assert answer.header("retry-after") is not None
+    assert (row.outcome, row.release, row.replica, row.attempts) == ("upstream_overloaded", "faq@1", "main-0", 2)
+
+
 async def test_a_clients_own_mistake_is_nobody_elses_to_answer(tmp_path: Path) -> None:
     async with Engine("faq") as main, Engine("backup") as spare:
         async with serving(deployed([main.url], [spare.url]), tmp_path) as (gateway, key, _):
