@@ -149,7 +149,7 @@ class Forwarding:
                     account.failed(self.monotonic() - exchange.started)
         if failure is None:
             return away(pool.replicas, self.monotonic())
-        failure.retry_after = retry_after(pool.replicas, self.monotonic())
+        failure.retry_after = max(retry_after(pool.replicas, self.monotonic()), failure.retry_after or 0)
         return failure
 
     async def _holders(

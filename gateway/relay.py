@@ -5,7 +5,7 @@ mended by another replica is raised as it is.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -30,6 +30,9 @@ from gateway.upstreams.vllm import RETRYABLE, SHEDDING, misplaced, translate, tr
 
 RETRY_AFTER_S = 1
 """Seconds after which a client may try again: replicas are tried anew with each request."""
+
+LONGEST_S = 3600
+"""The most that is believed of what an engine or provider says of that."""
 
 
 class AnotherReplica(Exception):
@@ -163,7 +166,7 @@ class Exchange:
     def _whole(self, answer: Answer, body: bytes) -> None:
         account = self.account
         if answer.status != 200:
-            raise self._refused(answer.status, translate(answer.status, body, RETRY_AFTER_S))
+            raise self._refused(answer.status, translate(answer.status, body, _wait(answer.headers)))
         account.usage, error = read_answer(body, self.request.endpoint, answer.headers)
         if error is not None:
             raise self._failed(error)
@@ -267,6 +270,12 @@ class Exchange:
         failure = kind(f"replica {upstream.name!r}: {error}", retry_after=RETRY_AFTER_S)
         # A replica that was too slow has most likely done the work: repeating it elsewhere costs its GPU time again.
         return failure if self.client.started or (timeout and not connecting) else AnotherReplica(failure)
+
+
+def _wait(headers: Mapping[bytes, bytes]) -> int:
+    """When to ask again, of an answer that may say so itself: a provider, or a proxy before an engine."""
+    told = headers.get(b"retry-after", b"")
+    return max(RETRY_AFTER_S, min(int(told[:9]), LONGEST_S)) if told.isdigit() else RETRY_AFTER_S
 
 
 def _nothing() -> None:

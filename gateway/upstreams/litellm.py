@@ -143,7 +143,7 @@ class Provider(Counted):
             if answer.status:
                 raise ExchangeError(f"the provider broke its stream off: {self._reason(error)}") from error
             status, message = self._explained(error)
-            await _refuse(answer, status, message)
+            await _refuse(answer, status, message, wait=self._wait(error))
         finally:
             if opened is not None:
                 await _close(opened)
@@ -200,6 +200,12 @@ class Provider(Counted):
             return 400, f"the request is longer than the model's maximum context length: {self._reason(error)}"
         return (status if status >= 400 else 502), self._reason(error)
 
+    def _wait(self, error: Exception) -> bytes:
+        """The provider's own Retry-After; nothing without one."""
+        answers = (e.response for e in _chain(error) if isinstance(e, self._library.exceptions.httpx.HTTPStatusError))
+        told = next((str(each.headers["retry-after"]) for each in answers if "retry-after" in each.headers), "")
+        return told.encode()
+
     def _reason(self, error: Exception) -> str:
         """The provider's own words, without the key, should they repeat it."""
         text = str(getattr(error, "message", None) or error)
@@ -217,8 +223,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = getattr(error, "original_exception", None) or error.__cause__ or error.__context__
 
 
-async def _refuse(answer: Written, status: int, message: str, param: str | None = None) -> None:
-    answer.begin(status, _JSON)
+async def _refuse(answer: Written, status: int, message: str, param: str | None = None, wait: bytes = b"") -> None:
+    answer.begin(status, {**_JSON, b"retry-after": wait} if wait else _JSON)
     await answer.push(_encode({"error": {"message": message, "param": param, "code": None}}))
 
 

@@ -36,6 +36,20 @@ async def test_a_plain_answer_passes_byte_for_byte(tmp_path: Path, http: str | N
         assert recordings.settled(through) == recordings.settled(direct.body)
 
 
+async def test_when_an_engine_wants_to_be_asked_again_its_client_is_told(tmp_path: Path) -> None:
+    async def busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 429 X\r\nretry-after: 37\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(busy, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, serving(deployment({"main": [url]}), tmp_path) as (gateway, key, _):
+        headers = {"authorization": f"Bearer {key}"}
+        answer = await raw.post(gateway.url, "/v1/chat/completions", json.dumps(BODY).encode(), headers)
+    assert (answer.status, answer.header("retry-after")) == (503, "37")
+
+
 @pytest.mark.parametrize(
     "options",
     [None, {"include_usage": True}, {"include_usage": True, "continuous_usage_stats": True}],

@@ -60,12 +60,13 @@ RESPONSE_EVENTS: list[dict[str, Any]] = [
 class ProviderServer:
     """`refusal` is what it answers with in place of an answer; `cut` is the number of events after which a stream ends.
 
-    With `endless` a stream stays open before its last event.
+    `wait` is the Retry-After of all that it says. With `endless` a stream stays open before its last event.
     """
 
     def __init__(self) -> None:
         self.received: list[tuple[str, dict[str, Any]]] = []
         self.refusal: tuple[int, dict[str, Any]] | None = None
+        self.wait: int | None = None
         self.endless = False
         self.cut: int | None = None
         self.closed = asyncio.Event()
@@ -95,7 +96,9 @@ class ProviderServer:
             path = head.split(" ")[1]
             self.received.append((path, body))
             status, kind, data = self._answer(path, head, body)
-            writer.write(f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\nconnection: close\r\n\r\n".encode() + data)
+            wait = "" if self.wait is None else f"retry-after: {self.wait}\r\n"
+            top = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\n{wait}connection: close\r\n\r\n"
+            writer.write(top.encode() + data)
             await writer.drain()
             if self.endless:
                 await reader.read()

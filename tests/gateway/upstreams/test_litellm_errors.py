@@ -72,6 +72,19 @@ async def test_a_refusal_keeps_its_meaning(
     assert len(api.received) == 1, "LiteLLM tries nothing again"
 
 
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_when_a_provider_wants_to_be_asked_again_is_handed_on(
+    api: ProviderServer, path: str, stream: bool
+) -> None:
+    api.refusal, api.wait = (429, _anthropic("rate_limit_error", "slow down")), 37
+    provider = at(api)
+    answer = provider.begin(ENDPOINTS[path], json.dumps({**BODIES[path], "stream": stream}).encode(), b"", "r")
+    assert await answer.head(S) == 429
+    assert answer.headers[b"retry-after"] == b"37"
+    provider.end(answer)
+
+
 @pytest.mark.parametrize("brand", ["openai", "hosted_vllm"])
 async def test_openais_refusals_keep_their_meaning(engine: Engine, brand: str) -> None:
     provider = openai(engine, brand)
