@@ -44,7 +44,8 @@ def budgets(as_json: bool, config_path: Path, database: str | None) -> None:
     spool.recover(stores.spool_folder, stores.ledger.insert)
     made = standing.budgets_of(deployment, time.time())
     if made is None:
-        click.echo("this configuration has no budgets: name some under `budgets`")
+        none = "this configuration has no budgets: name some under `budgets`"
+        click.echo(json.dumps({"budgets": []}, indent=2) if as_json else none)
         return
     found = standing.spent(made, stores.spend, time.time())
     held = _held(deployment.config.redis, [counter for counter, _ in found])

@@ -62,6 +62,7 @@ def test_what_is_spent_and_left_comes_from_the_ledger(tmp_path: Path) -> None:
 def test_a_configuration_without_budgets_says_so(tmp_path: Path) -> None:
     stores(tmp_path, {})
     assert run(tmp_path).output == "this configuration has no budgets: name some under `budgets`\n"
+    assert told(tmp_path) == {}
 
 
 def test_without_a_database_there_is_nothing_to_tell(tmp_path: Path) -> None:
