@@ -60,9 +60,15 @@ def library() -> Any:
     found.disable_aiohttp_transport = True  # nobody would close its sessions
     found.DEFAULT_MAX_RETRIES = 0  # for embeddings, where a `max_retries` of 0 counts as none given
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
-        logging.getLogger(name).disabled = True  # they write bodies and tracebacks to stderr
+        # They write bodies, tracebacks and keys to stderr. A filter stays, where `disabled` is undone by whoever
+        # configures logging later, as uvicorn does.
+        logging.getLogger(name).addFilter(_never)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # some providers take their key in the URL
     return found
+
+
+def _never(_: logging.LogRecord) -> bool:
+    return False
 
 
 class Provider(Counted):

@@ -1,6 +1,7 @@
 """What a provider's failures become; that none of them shows its key, and that no client chooses where it goes."""
 
 import json
+import logging.config
 import subprocess
 import sys
 from typing import Any
@@ -17,7 +18,7 @@ from gateway.contracts.errors import (
 )
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.upstreams.http1 import ExchangeError
-from gateway.upstreams.litellm import Provider
+from gateway.upstreams.litellm import Provider, library
 from gateway.upstreams.vllm import translate
 from tests.engine.faults import Fault
 from tests.engine.server import Engine
@@ -250,3 +251,14 @@ async def test_in_flight_is_held_by_with(engine: Engine) -> None:
     assert provider.in_flight == 0
     assert await provider.healthy(S)
     provider.close()
+
+
+@pytest.mark.parametrize("name", ["LiteLLM", "LiteLLM Router", "LiteLLM Proxy"])
+def test_litellm_logs_nothing_though_logging_is_configured_after_it(
+    name: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by the server, which starts once the providers are there: what it logs repeats keys."""
+    library()
+    logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+    logging.getLogger(name).critical("the provider says: %s", KEY)
+    assert (*capfd.readouterr(), caplog.records) == ("", "", [])
