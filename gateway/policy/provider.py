@@ -82,6 +82,9 @@ def arguments(path: str, body: bytes) -> dict[str, Any]:
                 param="tools",
             )
     if path == "/v1/chat/completions" and shape.stream:
+        # LiteLLM ends the first choice alone: a client would wait for the others' `finish_reason` in vain.
+        if fields.get("n", 1) != 1:
+            raise InvalidRequest("a provider streams one choice: leave `n` out, or `stream`", param="n")
         fields["stream_options"] = {"include_usage": True}
     return fields
 

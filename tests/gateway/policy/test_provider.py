@@ -56,6 +56,14 @@ def test_a_field_passes_exactly_when_it_is_listed(path: str, name: str) -> None:
         assert caught.value.param == name
 
 
+def test_a_stream_has_one_choice() -> None:
+    assert _arguments(CHAT, n=2)["n"] == _arguments(CHAT, n=2, stream=False)["n"] == 2
+    assert _arguments(CHAT, n=1, stream=True)["n"] == 1
+    with pytest.raises(InvalidRequest, match="streams one choice") as caught:
+        _arguments(CHAT, n=2, stream=True)
+    assert caught.value.param == "n"
+
+
 def test_streams_are_asked_for_their_usage_as_openai_takes_it() -> None:
     options = {"include_usage": True, "continuous_usage_stats": True}
     assert _arguments(CHAT, stream=True, stream_options=options)["stream_options"] == {"include_usage": True}
