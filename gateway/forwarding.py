@@ -179,9 +179,10 @@ class Forwarding:
     def _spread(
         self, exchange: Exchange, pool: ReplicaPool, adapter: AdapterConfig, holding: Sequence[Upstream], now: float
     ) -> None:
-        """Where all that hold an adapter are full, one that has room is told to load it too; the request waits."""
+        """Where all that hold an adapter and work are full, one with room is told to load it too; the request waits."""
         cap = UNBOUNDED if pool.queue is None else pool.queue.cap
-        if adapter.path is None or any(each.in_flight < cap for each in holding):
+        working, _ = candidates(holding, now, guess=False)
+        if adapter.path is None or any(holding[at].in_flight < cap for at in working):
             return
         roomy = [each for each in _others(pool, holding) if each.in_flight < cap]
         route = pool.choose(roomy, now, guess=False)

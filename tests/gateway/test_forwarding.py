@@ -5,6 +5,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from gateway.config import Deployment
 from gateway.settings.health import Health
 from gateway.settings.queue import QueueConfig
@@ -79,11 +81,21 @@ async def test_a_full_holder_is_waited_for_though_others_have_room(tmp_path: Pat
         assert without.received(PATH) == []
 
 
-async def test_while_holders_are_full_one_more_replica_is_told_to_load_it(tmp_path: Path) -> None:
-    async with Engine("base", runtime_loras=True) as other, Engine("base", loras="invoices") as holder:
-        async with serving(deployed(other.url, holder.url, queue=QueueConfig(max_in_flight=2)), tmp_path) as served:
-            gateway, key, _ = served
+@pytest.mark.parametrize("another_is_down", [False, True])
+async def test_while_holders_are_full_one_more_replica_is_told_to_load_it(
+    tmp_path: Path, another_is_down: bool
+) -> None:
+    async with (
+        Engine("base", runtime_loras=True) as other,
+        Engine("base", loras="invoices") as holder,
+        Engine("base", loras="invoices") as third,
+    ):
+        urls = [other.url, holder.url, *([third.url] if another_is_down else [])]
+        async with serving(deployed(*urls, queue=QueueConfig(max_in_flight=2)), tmp_path) as (gateway, key, _):
             await registered(gateway)
+            if another_is_down:
+                await third.stop()
+                await gateway.until(lambda: not gateway.app.state.serving.pools["main"].replicas[2].vitals.up)
             holder.hold()
             asking = [asyncio.create_task(ask(gateway, key)) for _ in range(6)]
             done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
