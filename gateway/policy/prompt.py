@@ -5,7 +5,6 @@ what stands between values make no difference; another way to write the same str
 most. What a release's chat template makes of it is the same for all of its requests.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 import msgspec
@@ -16,6 +15,9 @@ from gateway.policy.shapes import Request
 
 RENDERED = ("cache_salt", "chat_template", "chat_template_kwargs", "reasoning_effort", "documents", "tools")
 """Fields that come before the conversation in a prompt, or change all of it."""
+MOST_TURNS = 2**14
+"""Of a conversation that is read turn by turn: an empty one takes hundreds of times its bytes. What may have more is
+taken as it was written."""
 _PROMPTED: frozenset[Wire] = frozenset({"chat", "completions", "responses", "messages"})
 
 _encode = msgspec.json.Encoder().encode
@@ -33,11 +35,14 @@ def canonical(request: Request, system: str | None = None) -> list[bytes]:
     pieces: list[bytes] = [fields[name] for name in RENDERED if name in fields]
     if wire == "completions":
         return [*pieces, fields["prompt"]] if "prompt" in fields else []
+    own = next((fields[name] for name in ("system", "instructions") if name in fields), None)
+    told = fields.get("input" if wire == "responses" else "messages", msgspec.Raw(b"[]"))
+    if len(told) > MOST_TURNS and bytes(told).count(b"{") > MOST_TURNS:
+        return [*pieces, told] if own is None else [*pieces, own, told]
     try:
-        turns = _turns(fields, "input" if wire == "responses" else "messages")
+        turns = _turns(told, wire)
     except _UNREADABLE:
         return []
-    own = next((fields[name] for name in ("system", "instructions") if name in fields), None)
     if own is not None:
         pieces.append(own)
     elif system is not None and not any(bytes(each.role) in (b'"system"', b'"developer"') for each in turns):
@@ -47,9 +52,8 @@ def canonical(request: Request, system: str | None = None) -> list[bytes]:
     return pieces
 
 
-def _turns(fields: Mapping[str, msgspec.Raw], name: str) -> list[shapes.Turn]:
-    told = fields.get(name, msgspec.Raw(b"[]"))
-    if name == "input" and bytes(told).startswith(b'"'):  # one text
+def _turns(told: msgspec.Raw, wire: Wire) -> list[shapes.Turn]:
+    if wire == "responses" and bytes(told).startswith(b'"'):  # one text
         return [shapes.Turn(content=told)]
     return shapes.turns(told)
 

@@ -1,12 +1,13 @@
 """The same prompt however its JSON is written, and another one where an engine would render another."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 
 from gateway.policy.endpoints import ENDPOINTS
-from gateway.policy.prompt import canonical, output_limit
+from gateway.policy.prompt import MOST_TURNS, canonical, output_limit
 from gateway.policy.request import parse
 from gateway.policy.shapes import Request
 
@@ -145,3 +146,23 @@ def test_how_long_a_transcript_may_be(fields: dict[str, str], limit: int) -> Non
 @pytest.mark.parametrize("path", ["/v1/embeddings", "/rerank", "/tokenize", "/v1/messages/count_tokens"])
 def test_what_generates_nothing_takes_nothing(path: str) -> None:
     assert output_limit(parse(b'{"model":"m","input":"hello","max_tokens":5}', ENDPOINTS[path]), 48) == 0
+
+
+@pytest.mark.parametrize(("wire", "name"), [("chat", "messages"), ("responses", "input"), ("messages", "messages")])
+def test_a_body_of_nothing_but_turns_takes_no_more_than_its_bytes(wire: str, name: str) -> None:
+    body = b'{"model":"faq","system":"x","%b":[%b{}]}' % (name.encode(), b"{}," * 100_000)
+    request = parse(body, PATHS[wire])
+    tracemalloc.start()
+    try:
+        pieces = canonical(request)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert b"".join(pieces) == b'"x"' + bytes(request.fields[name])
+    assert peak < 2 * len(body)
+
+
+def test_a_long_conversation_taken_as_written_begins_like_the_one_before_it() -> None:
+    before = prompt(messages=[USER] * (MOST_TURNS + 1))
+    assert prompt(messages=[USER] * (MOST_TURNS + 2)).startswith(before[:-1])
+    assert prompt(messages=[USER] * (MOST_TURNS + 1), system="other") != before
