@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
             self._done = True
             self._wake()
         else:
-            self._fail(ExchangeError(ended(exc), unheard=self._head_bytes == 0))
+            self._fail(ExchangeError(ended(exc), unheard=self._head_bytes == 0 and not self._has_head))
 
     def data_received(self, data: bytes) -> None:
         """Parse, then wake the reader once, however many callbacks the parser made.
@@ -114,14 +114,14 @@ class Connection(asyncio.Protocol):
         if self._done:
             self._close()
             return
-        if not (had_head := self._has_head):
-            self._head_bytes += len(data)
+        had_head = self._has_head
+        self._head_bytes += len(data)  # of what is no body: trailers are headers too, and have no other end
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(ExchangeError("the engine's answer is not HTTP"))
             return
-        if not self._has_head and self._head_bytes > self._address.max_head_bytes:
+        if not self._done and self._head_bytes > self._address.max_head_bytes:
             most = self._address.max_head_bytes
             self._fail(ExchangeError(f"the engine's headers are larger than {most} bytes"))
             return
@@ -152,6 +152,7 @@ class Connection(asyncio.Protocol):
             self._reusable = False
             return
         self._pieces.append(body)
+        self._head_bytes = 0
         self._held += len(body)
         if self._held > HIGH_WATER and not self._paused and self._transport is not None:
             self._paused = True

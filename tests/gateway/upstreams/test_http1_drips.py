@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.upstreams.http1 import Connection, ExchangeError
-from tests.gateway.servers import wired
+from tests.gateway.servers import exchange, wired
 from tests.gateway.virtual import Loop, pause
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -33,6 +33,31 @@ async def _drip(connection: Connection, drop: bytes) -> None:
     for _ in range(20):
         await pause(1.0)
         connection.data_received(drop)
+
+
+@pytest.mark.parametrize("body", [b"", b"2\r\nok\r\n"], ids=["no body", "a body"])
+@pytest.mark.parametrize("drop", [b"t%d: v\r\n", b"%d"], ids=["many trailers", "a long one"])
+async def test_trailers_are_bounded_like_a_head(body: bytes, drop: bytes) -> None:
+    """Nobody reads them, and an engine that never ends them must not fill the memory."""
+    connection, wire = wired()
+    connection.data_received(HEAD + body + b"0\r\n" + b"t: ")
+    for number in range(1000):
+        if wire.ended:
+            break
+        connection.data_received(drop % number if b"\n" in drop else drop % (10**9))
+    assert wire.ended
+    with pytest.raises(ExchangeError, match="headers are larger than 1000 bytes"):
+        await exchange(connection)
+
+
+async def test_a_long_body_in_many_pieces_is_no_head() -> None:
+    connection, wire = wired()
+    connection.data_received(HEAD)
+    for _ in range(1000):
+        for piece in (b"2;", b"x=y\r\n", b"ok", b"\r\n"):
+            connection.data_received(piece)
+    connection.data_received(b"0\r\n\r\n")
+    assert (await _begun(connection), connection.usable, wire.ended) == (b"ok" * 1000, True, False)
 
 
 @pytest.mark.parametrize(
