@@ -35,6 +35,8 @@ REFUSED: dict[str, str] = {
     "`response_format` with `type: structural_tag`",
 }
 """Fields that do not pass, with the reason that the client is told."""
+MOST_FIELDS = 1024
+"""Of an object that is kept while its request runs: each takes many times its bytes, and no API has a tenth as many."""
 EXTRAS = "vllm_xargs"
 MOVING = frozenset(name for name, reason in REFUSED.items() if reason == _MOVED)
 """Those that do not pass among vLLM's extra arguments either: there it takes them for the fields of these names."""
@@ -83,6 +85,7 @@ def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) ->
         fields = _fields(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the body is not a JSON object: {_without_content(error)}") from error
+    _few(fields, "the body")
     _refuse(fields)
     if EXTRAS in fields:
         _refuse_extras(fields[EXTRAS])
@@ -98,6 +101,7 @@ def parse(body: bytes, endpoint: Endpoint, content_type: bytes | None = None) ->
         options = _read(fields, "stream_options", _object, "an object")
     if options and not stream:
         raise InvalidRequest("`stream_options` go with `stream: true` only", param="stream_options")
+    _few(options or {}, "`stream_options`")
     usage, continuous = _usage_options(options) if options else (False, False)
     return Request(
         body=body,
@@ -143,6 +147,11 @@ def _parse_form(form: Form, endpoint: Endpoint) -> Request:
         content_type=form.content_type,
         form=form,
     )
+
+
+def _few(fields: Mapping[str, msgspec.Raw], where: str) -> None:
+    if len(fields) > MOST_FIELDS:
+        raise InvalidRequest(f"expected at most {MOST_FIELDS} fields in {where}, found {len(fields)}")
 
 
 def _refuse(fields: Mapping[str, Any]) -> None:

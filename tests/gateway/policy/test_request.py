@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.contracts.errors import InvalidRequest
 from gateway.policy.endpoints import ENDPOINTS
-from gateway.policy.request import REFUSED, Request, parse, prepare
+from gateway.policy.request import MOST_FIELDS, REFUSED, Request, parse, prepare
 from tests.engine import recordings
 from tests.gateway.builders import release
 
@@ -244,6 +244,15 @@ def test_messages_of_another_shape_are_refused_by_name(messages: Any) -> None:
     error = _refused({"messages": messages})
     assert error.param == "messages"
     assert "messages" in error.message
+
+
+def test_no_more_fields_are_kept_than_any_api_has() -> None:
+    """What is kept of a field takes twenty times the bytes of a short one, and a request may run for long."""
+    few = dict.fromkeys(map(str, range(MOST_FIELDS - 2)), 1)
+    assert len(_parse({"messages": [], **few}).fields) == MOST_FIELDS
+    many = few | {"a": 1, "b": 1, "c": 1}
+    for body in (many, {"messages": [], "stream": True, "stream_options": many}):
+        assert f"at most {MOST_FIELDS} fields" in _refused(body).message
 
 
 @pytest.mark.parametrize("role", [None, 1, ["system"], {"system": 1}])
