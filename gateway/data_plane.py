@@ -2,9 +2,7 @@
 
     authenticate → parse → resolve model to release → admit → route → forward → relay → meter → settle → record
 
-The only place where the steps meet. Each decision is a pure function of `policy`, which replicas are tried is
-`forwarding`'s, an attempt on one of them is `relay`'s; what is done here is the order, and that every admitted request
-is settled exactly once, whatever happens.
+Here alone the steps meet: what `policy` decides is done in this order, and settled exactly once, whatever happens.
 """
 
 import asyncio
@@ -21,7 +19,7 @@ from gateway.contracts.ledger import CLIENT_CLOSED
 from gateway.forwarding import Forwarding
 from gateway.logs import named
 from gateway.policy.accounting import admit
-from gateway.policy.auth import authenticate
+from gateway.policy.auth import authenticate, still
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.policy.limits import Admission, Reservation, told
 from gateway.policy.request import parse
@@ -97,6 +95,8 @@ class DataPlane:
                 raise MethodNotAllowed(f"{client.path} takes POST, not {client.method}")
             received = await client.read_body(serving.limits.max_body_bytes)
             received_at = self.monotonic()
+            if (latest := self.serving()) is not serving:
+                still(principal, latest.snapshot.keys, self.clock())
             request = parse(received, ENDPOINTS[client.path], client.header(b"content-type"))
             resolved = resolve(request.model, principal, snapshot, now, Asked(request, client.header))
             region, tags = serving.tagging.of(principal, client.header)

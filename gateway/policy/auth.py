@@ -148,3 +148,10 @@ def authenticate(
     if refusal := record.refusal(now):
         raise InvalidKey(f"{refusal}: ask for a new one (`gateway keys create`)")
     return record.principal or _principal(record, None, CLASSES)
+
+
+def still(principal: Principal, keys: Mapping[str, KeyRecord], now: float) -> None:
+    """Raise InvalidKey for a key that has ended since it was shown: a body may take ten minutes."""
+    record = keys.get(principal.key_id)
+    if refusal := "this key is gone" if record is None else record.refusal(now):
+        raise InvalidKey(f"{refusal}: ask for a new one (`gateway keys create`)")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.config import Limits, Timeouts
+from gateway.control_plane import loops
 from gateway.server.limits import Limits as Patience
 from tests.engine.simulator import Engine
 from tests.gateway.listening import Talk
@@ -69,6 +70,22 @@ async def test_who_drips_is_answered_and_let_go(tmp_path: Path, name: str) -> No
             await until(lambda: _connections(gateway) == 0)
             assert engine.requests == []
             assert gateway.in_flight() == [0]
+
+
+async def test_a_key_that_ends_while_a_body_comes_opens_nothing(tmp_path: Path) -> None:
+    """Requests that were begun before, and held back, are no way around a revocation."""
+    async with Engine() as engine, serving(deployment({"main": [engine.url]}), tmp_path) as (gateway, _, _):
+        key = gateway.key()
+        await loops.refresh(gateway.app.state)
+        async with _talks(gateway) as (talk,):
+            talk.say(request(b"POST", CHAT.encode(), key=key, body=BODY)[:-1])
+            state = gateway.server.server_state if gateway.server is not None else None
+            await until(lambda: state is not None and len(state.tasks) == 1)
+            gateway.stores.keys.revoke(key.split("-")[2], 1.0)
+            await loops.refresh(gateway.app.state)
+            talk.say(BODY[-1:])
+            assert (await talk.rest()).startswith(b"HTTP/1.1 401 ")
+        assert engine.requests == []
 
 
 async def test_who_does_not_read_a_stream_is_cut_and_holds_no_more_than_a_buffer(tmp_path: Path) -> None:
