@@ -82,7 +82,7 @@ class EventMeter:
     __slots__ = ("_held", "error", "events", "finished", "usage")
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held = bytearray()
         self.events = 0
         self.usage: Usage | None = None
         self.finished = False
@@ -90,16 +90,26 @@ class EventMeter:
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for a piece of the engine's stream; whole events only. Raises Malformed."""
+        seen = 0
         if self._held:
-            data = self._held + data
+            # One array, of which only what is new is looked at: an event that drips costs no more than one at once.
+            seen = max(0, len(self._held) - 2)
+            self._held += data
+            if _END.search(self._held, seen) is None:
+                return self._bounded()
+            data, self._held = bytes(self._held), bytearray()
         elif _is_line(data) and self.error is None:  # one event for each piece, as a token comes from an engine
             return self._one(data, data[6:-2])
-        ends = [match.end() for match in _END.finditer(data)]
+        ends = [match.end() for match in _END.finditer(data, seen)]
         starts = [0, *ends]
-        self._held = data[starts[-1] :]
+        self._held += data[starts[-1] :]
+        self._bounded()
+        return b"".join([self._next(data[start:end]) for start, end in zip(starts, ends, strict=False)])
+
+    def _bounded(self) -> bytes:
         if len(self._held) > MAX_EVENT_BYTES:
             raise Malformed(f"one event of the stream is larger than {MAX_EVENT_BYTES} bytes")
-        return b"".join([self._next(data[start:end]) for start, end in zip(starts, ends, strict=False)])
+        return b""
 
     def _next(self, event: bytes) -> bytes:
         if self.error is not None:

@@ -1,5 +1,7 @@
 """Server-sent events, in every form that the standard's grammar has for them."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,3 +99,22 @@ def test_what_does_not_read_is_malformed() -> None:
 )
 def test_an_error_is_an_object(raw: bytes, error: object) -> None:
     assert error_object(raw) == error
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n"])
+def test_an_event_that_drips_is_looked_at_once(end: bytes) -> None:
+    """Its bytes are neither read nor copied again with each that comes: a broken engine must not take all the time."""
+    meter, event = EventMeter(), b"data: " + b"x" * (MAX_EVENT_BYTES - 30_000)
+    meter.feed(event)
+    meter.feed(b"x")
+    tracemalloc.start()
+    try:
+        for _ in range(99):
+            assert meter.feed(b"x") == b""
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000
+    passed = [meter.feed(end[at : at + 1]) for at in range(len(end))]
+    assert b"".join(passed) == event + b"x" * 100 + end
+    assert meter.events == 1
