@@ -123,6 +123,12 @@ def choices(fields: Mapping[str, msgspec.Raw]) -> int:
     return number(bytes(fields["n"])) or 1 if "n" in fields else 1
 
 
+def beams(form: Form) -> int:
+    """How many answers are kept side by side for a form that was checked: `n` of a beam search, whatever is shown."""
+    told = form.text("n")
+    return 1 if told is None else number(told.encode()) or 1
+
+
 def answers(fields: Mapping[str, msgspec.Raw], wire: Wire) -> int:
     """How many answers are generated for a body that was checked: for each of its prompts, shown or not (`best_of`)."""
     if wire not in ("chat", "completions"):

@@ -79,5 +79,7 @@ def output_limit(request: Request, default: int | None = None) -> int | None:
     if not limit:
         return None
     fields = request.fields
+    if request.form is not None:
+        return limit * request.choices
     alone = request.choices == 1 and wire != "completions" and "best_of" not in fields  # nearly always
     return limit if alone else limit * counts.answers(fields, wire)

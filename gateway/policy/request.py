@@ -143,6 +143,7 @@ def _parse_form(form: Form, endpoint: Endpoint) -> Request:
         stream=stream,
         wants_usage=usage,
         wants_continuous_usage=usage and continuous,
+        choices=counts.beams(form) if _form_flag(form, "use_beam_search") else 1,
         limit=counts.stated_in_form(form),
         content_type=form.content_type,
         form=form,

@@ -12,6 +12,7 @@ from gateway.contracts.prices import Price, PriceBook
 from gateway.contracts.usage import Usage
 from gateway.policy.ceilings import MOST, TEMPLATE_TOKENS, Bound, Ceiling, Rate, bound, ceiling, ceilings, may_answer
 from gateway.policy.endpoints import ENDPOINTS
+from gateway.policy.prompt import output_limit
 from gateway.policy.request import parse
 from gateway.settings.profile import A10G
 from tests.gateway import builders
@@ -105,6 +106,17 @@ def test_a_form_has_the_context_or_nothing() -> None:
     form = parse(body, ENDPOINTS["/v1/audio/transcriptions"], b"multipart/form-data; boundary=b")
     assert not bound(form, 0, None, None, 9).known
     assert bound(form, 0, None, 448, 9) == Bound(448, 448)
+
+
+@pytest.mark.parametrize(("flag", "n", "beams"), [("true", "8", 8), ("On", "8", 8), ("false", "8", 1), ("1", "", 1)])
+def test_each_beam_of_a_form_may_be_as_long_as_the_context(flag: str, n: str, beams: int) -> None:
+    """vLLM's beams for sound are `n`, and it tells no usage of them: what is held back is what they cost."""
+    told = {"model": "faq", "use_beam_search": flag, "n": n, "max_completion_tokens": "20"}
+    parts = [f'--b\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{told[name]}\r\n' for name in told]
+    body = "".join([*parts, "--b--\r\n"]).encode()
+    form = parse(body, ENDPOINTS["/v1/audio/transcriptions"], b"multipart/form-data; boundary=b")
+    assert bound(form, 0, None, 448, 9) == Bound(448, 448 * beams, beams)
+    assert output_limit(form) == 20 * beams
 
 
 @given(
