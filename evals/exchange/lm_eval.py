@@ -146,7 +146,10 @@ def _task(name: str, rows: list[Mapping[str, Any]], told: Mapping[str, Any]) -> 
 
 
 def _samples(task: _Task, choice: Choice, many: bool) -> Iterable[tuple[Sample, Found | None]]:
-    """Each row of the data set with its result; None for one that the results count and the samples lack."""
+    """Each row of the data set with its result; None for one that the results count and the samples lack.
+
+    Raises InputError for a row with two results of one filter: the last one would count, whatever the others say.
+    """
     by_row: dict[int, list[Mapping[str, Any]]] = {}
     for row in task.rows:
         by_row.setdefault(int(row["doc_id"]), []).append(row)
@@ -155,6 +158,11 @@ def _samples(task: _Task, choice: Choice, many: bool) -> Iterable[tuple[Sample, 
         sample_id, doc = f"{before}{number}", rows[0].get("doc")
         facts = doc if isinstance(doc, dict) else {}
         tags, cluster = tags_of(facts, choice, sample_id)
+        if len({str(row.get("filter", "none")) for row in rows}) < len(rows):
+            raise InputError(
+                f"lm-eval's samples of task {task.name!r}: row {number} has two results of one filter: which one "
+                "counts is unknown; name the samples as one run wrote them"
+            )
         sample = Sample(
             id=sample_id,
             input=json.dumps(doc, ensure_ascii=False, sort_keys=True),

@@ -125,6 +125,13 @@ def test_a_filter_without_a_row_is_a_metric_without_a_value(good: Path) -> None:
     assert lm_eval.read(good, Choice()).results[2].values == {"exact_match,strip": 1.0}
 
 
+def test_two_results_of_one_row_are_refused(good: Path) -> None:
+    """Else a line at the end of the file, which says that the answer was right, would take the place of the first."""
+    _edit(good, "samples_*", lambda rows: [*rows, {**rows[3], "exact_match": 1.0}])
+    with pytest.raises(InputError, match=r"row 3 has two results of one filter"):
+        lm_eval.read(good, Choice())
+
+
 def test_a_run_without_samples_says_how_to_get_them(good: Path) -> None:
     next(good.glob("samples_*")).unlink()
     with pytest.raises(InputError, match=r"no samples of task 'numbers'.*--log_samples"):
