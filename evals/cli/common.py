@@ -1,5 +1,6 @@
 """What every command shares: how errors end a command, and where tables are printed."""
 
+import math
 import os
 import sys
 from contextlib import suppress
@@ -33,6 +34,17 @@ def api_key(variable: str) -> str | None:
     if value is None and variable != DEFAULT_KEY:
         raise InputError(f"expected a key in the variable {variable!r}, found none: export it, or do not name it")
     return value
+
+
+class Number(click.FloatRange):
+    """A finite number within bounds. NaN is neither below the least nor above the most, so click lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the number."""
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"expected a number, found {value!r}", param, ctx)
+        return found
 
 
 class Broken(click.ClickException):

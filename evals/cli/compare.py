@@ -8,7 +8,7 @@ import msgspec
 
 from evals import compare, resampling, run_log
 from evals.cli import pages, tables
-from evals.cli.common import Command, console
+from evals.cli.common import Command, Number, console
 from evals.compare import Measure
 from evals.cross_check import CrossCheck, cross_checks
 from evals.evidence import Evidence, arm_as, gather
@@ -26,9 +26,7 @@ _MOST_IDS = 10
     "--resamples", type=click.IntRange(min=100), help="Also a cluster bootstrap of so many, as a cross-check."
 )
 @click.option("--classical", is_flag=True, help="Also the standard tests (McNemar, t, Holm), as a cross-check.")
-@click.option(
-    "--margin", type=click.FloatRange(0, 1, min_open=True), help="With --classical: non-inferiority, equivalence."
-)
+@click.option("--margin", type=Number(0, 1, min_open=True), help="With --classical: non-inferiority, equivalence.")
 @click.option("--html", type=_FILE, help="Also write a page with everything, sample by sample.")
 @click.option("--dataset", type=_FILE, help="For the page: the data set, which has the prompts.")
 @click.option("--json", "as_json", is_flag=True, help="Print the differences as JSON.")

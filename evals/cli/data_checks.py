@@ -10,7 +10,7 @@ import msgspec
 
 from evals import dataset, scorers
 from evals.cli import tables
-from evals.cli.common import BROKEN, Command, console
+from evals.cli.common import BROKEN, Command, Number, console
 from evals.cli.work import work
 from evals.config import load_suite
 from evals.dataset import card as cards
@@ -35,7 +35,7 @@ _COLOURS = {"error": "red", "warning": "yellow"}
 )
 @click.option(
     "--similar",
-    type=click.FloatRange(0.5, 1),
+    type=Number(0.5, 1),
     default=duplicates.SIMILAR,
     show_default=True,
     help="From which likeness two inputs are near-duplicates.",

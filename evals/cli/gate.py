@@ -10,7 +10,7 @@ import msgspec
 
 from evals import judge_floor, run_log
 from evals.cli import pages, tables
-from evals.cli.common import GateCommand, console
+from evals.cli.common import GateCommand, Number, console
 from evals.composition import harness
 from evals.decision import Decision
 from evals.evidence import Evidence, arm_as, gather
@@ -90,8 +90,8 @@ def write_reports(decision: Decision, folder: Path, key: Path | None, page: str 
 @click.option("--sign-with", type=_FILE, help="Private key (PEM) that signs the verdict.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("verdicts"), show_default=True)
 @click.option("--metric", multiple=True, help="Without a gate file: a metric, may be repeated  [all].")
-@click.option("--margin", type=click.FloatRange(0, 1, True, True), help="Without a gate file: not worse by more.")
-@click.option("--at-least", type=click.FloatRange(0, 1, True), help="Without a gate file: the least mean score.")
+@click.option("--margin", type=Number(0, 1, True, True), help="Without a gate file: not worse by more.")
+@click.option("--at-least", type=Number(0, 1, True), help="Without a gate file: the least mean score.")
 @click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
 def gate(
     gate_file: Path | None,

@@ -14,7 +14,7 @@ import uvloop
 
 from evals import judge_card, judge_correct, judges, labels, run_log
 from evals.cli import judge_tables
-from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, api_key, console
+from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, Number, api_key, console
 from evals.cli.progress import RunProgress
 from evals.cli.tables import failure_lines
 from evals.client import Client
@@ -54,7 +54,7 @@ def judge() -> None:
 @click.option("--out", type=_FILE, default=Path("judge-card.yaml"), show_default=True, help="Where the card goes.")
 @click.option("--metric", help="The judge's metric, where the suite has several.")
 @click.option("--split", help="Only the labelled samples of this split: best one that the rubric was not written on.")
-@click.option("--threshold", type=click.FloatRange(0, 1, True), default=0.5, show_default=True, help="What passes.")
+@click.option("--threshold", type=Number(0, 1, True), default=0.5, show_default=True, help="What passes.")
 @click.option("--ttl", default="90d", show_default=True, help="How long the card counts.")
 @click.option("--log", type=_FILE, help="The log of verdicts, from which a stopped measurement goes on  [OUT.jsonl].")
 @click.option("--fresh", is_flag=True, help="Judge everything again, into a new log beside an existing one.")

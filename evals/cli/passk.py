@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from evals import passk, run_log
 from evals.cli import tables
-from evals.cli.common import Command, console
+from evals.cli.common import Command, Number, console
 from evals.evidence import gather
 
 
@@ -16,7 +16,7 @@ from evals.evidence import gather
 @click.argument("run", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("-k", "sizes", type=click.IntRange(min=1), multiple=True, help="How many answers, may be repeated  [1].")
 @click.option("--metric", multiple=True, help="A metric of the run, may be repeated  [all].")
-@click.option("--threshold", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, help="Passed.")
+@click.option("--threshold", type=Number(0, 1, min_open=True), default=1.0, show_default=True, help="Passed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def pass_at_k(run: Path, sizes: tuple[int, ...], metric: tuple[str, ...], threshold: float, as_json: bool) -> None:
     """Estimate pass@k of a run with several epochs: the chance that at least one of k answers passes.

@@ -13,7 +13,7 @@ import uvloop
 
 from evals import compare, judge_floor, run_log
 from evals.cli import tables
-from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, api_key, console
+from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, Number, api_key, console
 from evals.cli.progress import RunProgress, told_by
 from evals.composition import Plan, Target, execute, log_path, request_of, suite_from
 from evals.config import SuiteConfig
@@ -60,7 +60,7 @@ def _forget_empty(path: Path) -> None:
 @click.option("--out", type=_FILE, help="The log  [runs/SUITE-MODEL.jsonl].")
 @click.option("--fresh", is_flag=True, help="Start over in a new file beside an existing log.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many samples; a gate refuses such a run.")
-@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), help="Seconds for the whole run.")
+@click.option("--deadline", type=Number(min=0, min_open=True), help="Seconds for the whole run.")
 @click.option("--max-cost", type=_Money(), help="Stop before answers and judges cost more, in the gateway's currency.")
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Folder of answers to take and keep.")
 @click.option("--prices", type=_FILE, help="Price file of the gateway: say what the run will cost, before it begins.")
@@ -70,7 +70,7 @@ def _forget_empty(path: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--dataset", type=click.Path(dir_okay=False), help="Without a suite file: the data set (JSON Lines).")
 @click.option("--scorer", multiple=True, help="Without a suite file: a scorer, may be repeated  [exact].")
-@click.option("--temperature", type=float, default=0.0, show_default=True, help="Without a suite file.")
+@click.option("--temperature", type=Number(min=0), default=0.0, show_default=True, help="Without a suite file.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Without a suite file.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Ask every sample so many times.")
 @click.option("--concurrency", type=click.IntRange(min=1), help="The most requests under way at a time.")

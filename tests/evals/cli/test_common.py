@@ -7,6 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from evals.cli import main
 from evals.cli.common import DEFAULT_KEY, Command, GateCommand, api_key, console
 from gateway.contracts.errors import InputError
 
@@ -120,6 +121,28 @@ def test_a_closed_pipe_of_any_command_is_an_error_of_its_own(say: str) -> None:
         3,
         "Error: nobody read the output to its end; what goes to files is there\n",
     )
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["run", "--model", "m", "--dataset", "d.jsonl", "--dry-run", "--temperature"],
+        ["run", "--model", "m", "--dataset", "d.jsonl", "--dry-run", "--deadline"],
+        ["gate", "--candidate", "run.jsonl", "--margin"],
+        ["gate", "--candidate", "run.jsonl", "--at-least"],
+        ["compare", "a.jsonl", "b.jsonl", "--classical", "--margin"],
+        ["judge", "measure", "judge.yaml", "labels.jsonl", "--threshold"],
+        ["pass-at-k", "run.jsonl", "--threshold"],
+        ["data", "lint", "d.jsonl", "--similar"],
+    ],
+    ids=lambda flags: " ".join([flags[0], flags[-1]]),
+)
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_number_that_is_none_is_refused_by_the_name_of_its_option(flags: list[str], value: str) -> None:
+    """NaN lies within all bounds: neither below the least nor above the most."""
+    done = CliRunner().invoke(main, [*flags, value])
+    assert done.exit_code == (3 if flags[0] == "gate" else 2), done.output
+    assert f"Invalid value for '{flags[-1]}'" in done.stderr
 
 
 def test_tables_have_room_where_there_is_no_terminal() -> None:
