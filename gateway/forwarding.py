@@ -155,26 +155,33 @@ class Forwarding:
     async def _holders(
         self, exchange: Exchange, pool: ReplicaPool, adapter: AdapterConfig, guess: bool
     ) -> Sequence[Upstream]:
-        """The replicas that hold the release's adapter; where none of them works, another one is told to load it."""
+        """The replicas that hold the release's adapter; where none of them works, another one is told to load it.
+
+        Where that one does not, the next one is, and those that did not lately come last.
+        """
         if not pool.engines:
             return pool.replicas
         found, now = holders(pool.replicas, pool.engines, adapter), self.monotonic()
-        if found and (guess or adapter.path is None or candidates(found, now, guess=False)[0]):
+        if found and (adapter.path is None or candidates(found, now, guess=False)[0]):
             return found
-        others = _others(pool, found)
-        route = pool.choose(others, now, guess=not found)
-        if route is None:
-            return found
+        others, failure = _others(pool, found), None
+        last_resort = [] if guess and found else others
         request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.first_byte
-        try:
-            await pool.adapters.load(
-                others[route.position], adapter, pool.engines, exchange.client, request_id, seconds
-            )
-        except NotLoaded:
-            if found:
-                return found
-            raise
-        return holders(pool.replicas, pool.engines, adapter)
+        for _ in range(MAX_ATTEMPTS):
+            asked = pool.adapters.willing(others, adapter) or last_resort
+            route = pool.choose(asked, now, guess=not found)
+            if route is None:
+                break
+            try:
+                await pool.adapters.load(
+                    asked[route.position], adapter, pool.engines, exchange.client, request_id, seconds
+                )
+                return holders(pool.replicas, pool.engines, adapter)
+            except NotLoaded as error:
+                failure, last_resort = error, []
+        if failure is None or found:
+            return found
+        raise failure
 
     def _spread(
         self, exchange: Exchange, pool: ReplicaPool, adapter: AdapterConfig, holding: Sequence[Upstream], now: float
@@ -184,7 +191,7 @@ class Forwarding:
         working, _ = candidates(holding, now, guess=False)
         if adapter.path is None or any(holding[at].in_flight < cap for at in working):
             return
-        roomy = [each for each in _others(pool, holding) if each.in_flight < cap]
+        roomy = [each for each in pool.adapters.willing(_others(pool, holding), adapter) if each.in_flight < cap]
         route = pool.choose(roomy, now, guess=False)
         if route is not None:
             request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.first_byte

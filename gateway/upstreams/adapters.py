@@ -28,9 +28,13 @@ LOADED = b"has already been loaded"
 
 SPREAD_S = 10.0
 """Between two times that one more replica is told to load an adapter: what the last load brought shows first."""
+REFUSED_S = 60.0
+"""So long after a load that failed others are asked first. Longer than `SPREAD_S`, or one is told each time."""
 
 log = logging.getLogger("tollgate")
 Each = TypeVar("Each", bound=Upstream)
+Loading = tuple[Replica, asyncio.Task[None]]
+"""Which replica loads, and the load."""
 
 
 class NotLoaded(UpstreamUnavailable):
@@ -47,10 +51,17 @@ class Adapters:
     """The loads under way in one pool."""
 
     def __init__(self) -> None:
-        self._loading: dict[AdapterConfig, asyncio.Task[None]] = {}
+        self._loading: dict[AdapterConfig, Loading] = {}
+        self._refused: dict[tuple[AdapterConfig, str], float] = {}
+        """Until when an engine, by its URL, counts as one that does not load an adapter."""
         self._spread_at: dict[AdapterConfig, float] = {}
         self._stuck: set[AdapterConfig] = set()
         """Those whose last load in the background failed, which was said."""
+
+    def willing(self, engines: Sequence[Replica], adapter: AdapterConfig) -> list[Replica]:
+        """Those of the engines that did not fail to load an adapter lately."""
+        now = asyncio.get_running_loop().time()
+        return [each for each in engines if self._refused.get((adapter, each.url), now) <= now]
 
     async def load(
         self,
@@ -63,6 +74,7 @@ class Adapters:
     ) -> None:
         """Have a replica hold an adapter. Requests that need the same one wait for one load, whichever replica it is
         that loads it: a burst after a quiet time fills no more than one. An engine knows it by the first `request_id`.
+        Nobody waits for one that is down or that left the pool, which may hang until its time is over.
 
         It goes on when its request ends: the next one will want it. Raises NotLoaded, and ClientGone as soon
         as the client leaves.
@@ -71,8 +83,10 @@ class Adapters:
             raise NotLoaded(
                 f"no replica holds the adapter {adapter.name!r}: start an engine with it, or give its `path`"
             )
-        task = self._loading.get(adapter) or self._begin(_load(replica, adapter, engines, request_id, seconds), adapter)
-        waiting = asyncio.shield(task)
+        begun = self._loading.get(adapter)
+        if begun is None or begun[0] not in engines or not begun[0].vitals.up:
+            begun = self._begin(_load(replica, adapter, engines, request_id, seconds), replica, adapter)
+        waiting = asyncio.shield(begun[1])
 
         def left(_: str) -> None:
             waiting.cancel()
@@ -114,18 +128,23 @@ class Adapters:
                 self._stuck.add(adapter)
                 log.warning("no more replicas hold the adapter %r, whose own are busy: %s", adapter.name, error)
 
-        self._begin(_load(replica, adapter, engines, request_id, seconds), adapter).add_done_callback(done)
+        self._begin(_load(replica, adapter, engines, request_id, seconds), replica, adapter)[1].add_done_callback(done)
 
-    def _begin(self, load: Coroutine[None, None, None], adapter: AdapterConfig) -> asyncio.Task[None]:
-        task = self._loading[adapter] = asyncio.create_task(load)
-        task.add_done_callback(self._done(adapter))
-        return task
+    def _begin(self, load: Coroutine[None, None, None], replica: Replica, adapter: AdapterConfig) -> Loading:
+        task = asyncio.create_task(load)
+        begun = self._loading[adapter] = replica, task
+        task.add_done_callback(self._done(replica.url, adapter))
+        return begun
 
-    def _done(self, adapter: AdapterConfig) -> Callable[[asyncio.Task[None]], None]:
+    def _done(self, url: str, adapter: AdapterConfig) -> Callable[[asyncio.Task[None]], None]:
         def done(task: asyncio.Task[None]) -> None:
-            self._loading.pop(adapter, None)
-            if not task.cancelled():
-                task.exception()  # whoever waited was told, and nobody may have waited
+            if self._loading.get(adapter, (None, None))[1] is task:
+                del self._loading[adapter]
+            now = asyncio.get_running_loop().time()
+            self._refused = {each: until for each, until in self._refused.items() if until > now}
+            # Whoever waited was told of the exception, and nobody may have waited.
+            if not task.cancelled() and task.exception() is not None:
+                self._refused[adapter, url] = now + REFUSED_S
 
         return done
 

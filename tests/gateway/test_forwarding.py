@@ -2,19 +2,22 @@
 
 import asyncio
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.config import Deployment
+from gateway.policy.health import LIMIT
 from gateway.settings.health import Health
 from gateway.settings.queue import QueueConfig
 from gateway.settings.replicas import AdapterConfig
 from tests.engine import raw
 from tests.engine.adapters import LOAD, NOWHERE
-from tests.engine.simulator import Engine
+from tests.engine.simulator import Engine, Fault
 from tests.gateway.serving import Gateway, deployment, release, serving
+from tests.gateway.test_data_plane_fallback import FAR
 from tests.gateway.test_data_plane_fallback import deployed as with_fallback
 
 PATH = "/v1/chat/completions"
@@ -107,6 +110,25 @@ async def test_while_holders_are_full_one_more_replica_is_told_to_load_it(
         assert (len(other.received(LOAD)), len(other.received(PATH)), len(holder.received(PATH))) == (1, 4, 2)
 
 
+async def test_the_one_that_does_not_load_it_is_not_told_again_while_another_one_may(tmp_path: Path) -> None:
+    engines = Engine("base"), Engine("base", loras="invoices"), Engine("base", runtime_loras=True)
+    async with engines[0] as refuses, engines[1] as holder, engines[2] as other:
+        urls, queue = (refuses.url, holder.url, other.url), QueueConfig(max_in_flight=1)
+        async with serving(deployed(*urls, queue=queue), tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            pool = gateway.app.state.serving.pools["main"]
+            pool.replicas[2].outstanding += 1000
+            holder.hold()
+            asking = [asyncio.create_task(ask(gateway, key)) for _ in range(2)]
+            await gateway.until(lambda: refuses.received(LOAD) and not pool.adapters._loading)
+            pool.adapters._spread_at.clear()  # as later on
+            asking.append(asyncio.create_task(ask(gateway, key)))
+            await other.wait_for(lambda engine: engine.finished == 2)
+            holder.resume()
+            await asyncio.gather(*asking)
+        assert (len(refuses.received(LOAD)), len(other.received(LOAD))) == (1, 1)
+
+
 async def test_another_replica_loads_it_when_those_that_hold_it_are_down(tmp_path: Path) -> None:
     async with Engine("base", runtime_loras=True) as other, Engine("base", loras="invoices") as holder:
         async with serving(deployed(other.url, holder.url), tmp_path) as (gateway, key, _):
@@ -130,6 +152,40 @@ async def test_when_nobody_loads_it_another_model_answers(tmp_path: Path) -> Non
             answer = await ask(gateway, key)
         assert (answer.status, answer.header("x-tollgate-release")) == (200, "backup@7")
         assert len(engine.received(LOAD)) == 1
+
+
+@pytest.mark.parametrize("fault", [None, "close"])
+async def test_where_the_least_busy_replica_does_not_load_it_another_one_does(
+    tmp_path: Path, fault: str | None
+) -> None:
+    async with Engine("base", runtime_loras=fault is not None) as idle, Engine("base", runtime_loras=True) as busy:
+        if fault is not None:
+            idle.faults.append(Fault(fault, path=LOAD))
+        async with serving(deployed(idle.url, busy.url), tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            gateway.app.state.serving.pools["main"].replicas[1].outstanding += 1000
+            answers = await asyncio.gather(*(ask(gateway, key) for _ in range(3)))
+        assert [answer.header("x-tollgate-replica") for answer in answers] == ["main-1"] * 3
+        assert (len(idle.received(LOAD)), len(busy.received(LOAD))) == (1, 1)
+
+
+async def test_who_waits_for_a_holder_that_goes_down_is_served_by_another_that_loads_it(tmp_path: Path) -> None:
+    async with Engine("base", runtime_loras=True) as other, Engine("base", loras="invoices") as holder:
+        made = deployed(other.url, holder.url, queue=QueueConfig(max_in_flight=1))
+        async with serving(made, tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            pool = gateway.app.state.serving.pools["main"]
+            (adapter,) = (each.adapter for each in gateway.app.state.serving.snapshot.releases.values())
+            pool.adapters._spread_at[adapter] = math.inf  # nobody is told to load it beforehand
+            holder.hold()
+            asking = [asyncio.create_task(ask(gateway, key)) for _ in range(2)]
+            await gateway.until(lambda: pool.queue.depth == 1)
+            for _ in range(LIMIT):
+                pool.replicas[1].vitals.failed(FAR)
+            done, _ = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            assert [task.result().header("x-tollgate-replica") for task in done] == ["main-0"]
+            holder.resume()
+            await asyncio.gather(*asking)
 
 
 async def test_what_was_unloaded_is_loaded_again(tmp_path: Path) -> None:

@@ -132,6 +132,22 @@ async def test_an_engine_that_breaks_off_fails_the_load_and_may_be_asked_again()
         assert holders([replica], [replica], INVOICES) == [replica]
 
 
+@pytest.mark.parametrize("how", ["down", "gone"])
+async def test_nobody_waits_for_a_load_of_a_replica_that_is_down_or_left(how: str) -> None:
+    adapters = Adapters()
+    async with Engine("faq", runtime_loras=True) as hangs, Engine("faq", runtime_loras=True) as loads:
+        hangs.faults.append(Fault("stall", path=LOAD))
+        first, second = engines = [_replica("first", hangs.url), _replica("second", loads.url)]
+        adapters.spread(first, INVOICES, engines, "tg-1", 5.0, now=100.0)
+        await hangs.wait_for(lambda engine: engine.received(LOAD))
+        first.vitals.up = how != "down"
+        await adapters.load(second, INVOICES, engines if how == "down" else [second], client(), "tg-2", 5.0)
+        assert holders(engines, engines, INVOICES) == [second]
+        await hangs.stop()
+        await until(lambda: adapters.willing(engines, INVOICES) == [second])
+        assert adapters._loading == {}
+
+
 def test_a_replica_that_lost_it_holds_it_no_more() -> None:
     engines = [_replica("a", "http://a", "invoices"), _replica("b", "http://b", "invoices")]
     lost(engines, engines[0], INVOICES)
