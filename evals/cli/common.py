@@ -36,6 +36,12 @@ def api_key(variable: str) -> str | None:
     return value
 
 
+def forget_empty(path: Path) -> None:
+    """Remove a log that holds its manifest and nothing else: it would stand in a later run's way."""
+    if path.is_file() and path.read_bytes().count(b"\n") <= 1:
+        path.unlink()
+
+
 class Number(click.FloatRange):
     """A finite number within bounds. NaN is neither below the least nor above the most, so click lets it pass."""
 

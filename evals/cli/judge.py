@@ -14,7 +14,7 @@ import uvloop
 
 from evals import judge_card, judge_correct, judges, labels, run_log
 from evals.cli import judge_tables
-from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, Number, api_key, console
+from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, Number, api_key, console, forget_empty
 from evals.cli.progress import RunProgress
 from evals.cli.tables import failure_lines
 from evals.client import Client
@@ -105,6 +105,9 @@ def _judge_all(named: Named, loaded: LabelSet, path: Path, url: str | None, vari
             measuring = Measuring(named.metric, named.scorer, loaded, services, writer, config.concurrency)
             uvloop.run(_execute(measuring, client, lambda text: console(stderr=True).print(text, markup=False)))
             writer.seal()
+    except InputError:
+        forget_empty(path)
+        raise
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; the same command goes on from {str(path)!r}") from None
     return services.bill

@@ -13,7 +13,7 @@ import uvloop
 
 from evals import compare, judge_floor, run_log
 from evals.cli import tables
-from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, Number, api_key, console
+from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, Number, api_key, console, forget_empty
 from evals.cli.progress import RunProgress, told_by
 from evals.composition import Plan, Target, execute, log_path, request_of, suite_from
 from evals.config import SuiteConfig
@@ -43,12 +43,6 @@ class _Money(click.ParamType[Decimal]):
         if not found.is_finite() or found <= 0:
             self.fail(f"expected an amount above 0, such as 2.50, found {value!r}", param, ctx)
         return found
-
-
-def _forget_empty(path: Path) -> None:
-    """Remove a log that holds its manifest and nothing else: it would stand in a later run's way."""
-    if path.is_file() and path.read_bytes().count(b"\n") <= 1:
-        path.unlink()
 
 
 @click.command("run", cls=Command)
@@ -129,7 +123,7 @@ def run_suite(
     try:
         uvloop.run(execute(plan, path, say, progress))
     except InputError:
-        _forget_empty(path)
+        forget_empty(path)
         raise
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; the same command goes on from {str(path)!r}") from None

@@ -1,4 +1,5 @@
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,17 @@ def test_a_judge_is_measured_and_has_a_card(serve: Callable[..., str], folder: P
     assert (card.expires - card.created).days == 30
     for text in ("tpr", "[0.8843, 1.0000]", "plans", "asked: 60 questions in 60 attempts", "cost: 0.60", card.digest()):
         assert text in done.output
+
+
+def test_a_measurement_that_never_began_leaves_no_log(serve: Callable[..., str], folder: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        assert measure(folder, closed).exit_code == 3
+        assert not (folder / "card.jsonl").exists()
+        assert measure(folder, serve(honest)).exit_code == 0
+        assert measure(folder, closed).exit_code in (0, 3)
+    assert len(run_log.read(folder / "card.jsonl").records) == 80, "evidence is never removed"
 
 
 def test_a_card_is_shown(serve: Callable[..., str], folder: Path) -> None:
