@@ -4,8 +4,12 @@ A command's module is loaded when the command is used: help and completion do no
 what else only the work itself needs.
 """
 
+import errno
 import gc
 import importlib
+import os
+import sys
+from typing import Any
 
 import click
 
@@ -35,6 +39,10 @@ _DECIDING = ("gate", "selftest", "verify")
 """Their exit codes 1 and 2 are answers."""
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a disk says that takes no more."""
+
+
 class _Stopped(click.ClickException):
     exit_code = 130
 
@@ -44,6 +52,17 @@ class _Undecided(_Stopped):
 
 
 class _Lazy(click.Group):
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command; a full disk behind stdout is one line and 3, which no command answers with otherwise."""
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:
+            if error.filename is not None or error.errno not in _FULL:
+                raise
+            click.echo(f"Error: what was to be told cannot be written: {error.strerror}", err=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail once more
+            sys.exit(3)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
