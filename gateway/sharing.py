@@ -169,7 +169,7 @@ class Sharing:
             found = await self._shares.round([ask for _, ask in part])
             now = self._monotonic()
             for (holder, ask), answer in zip(part, found.answers, strict=True):
-                got = holder.heard(ask, answer, now)
+                got, holder.gateways = holder.heard(ask, answer, now), max(1, found.gateways)
                 if any(ask.need):
                     self._telemetry.limit_borrows.labels("granted" if got else "refused").inc()
         self._good_until, self.gateways = began + LEASE_S, max(1, found.gateways)

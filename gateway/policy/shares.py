@@ -19,6 +19,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from gateway.policy.buckets import MINUTE_S
 from gateway.policy.holders import LATEST_S, SLACK, Holder
 from gateway.settings.limits import Quota
 
@@ -63,8 +64,8 @@ class SharedHolder(Holder):
     """The counters of one key or team on one of several gateways. `has` is its share of each limit."""
 
     __slots__ = (
-        "_lacks", "_rates", "_taken", "_typical", "dry_until", "free", "has", "hot", "looked_at", "pressed", "said_at",
-        "used_at",
+        "_lacks", "_rates", "_taken", "_typical", "dry_until", "free", "gateways", "has", "hot", "looked_at", "pressed",
+        "said_at", "used_at",
     )  # fmt: skip
     HERE = "here "
     LONGEST_S = LATEST_S
@@ -78,7 +79,7 @@ class SharedHolder(Holder):
         self.pressed = self.hot = False
         self.looked_at: float | None = None
         self._taken, self._rates, self._lacks = [0, 0, 0], [0.0, 0.0, 0.0], [0, 0, 0]
-        self._typical = 1
+        self._typical = self.gateways = 1
 
     @property
     def id(self) -> str:
@@ -115,6 +116,19 @@ class SharedHolder(Holder):
             taken[2] += 1
             self.used_at = now
         return end
+
+    def waits(self, tokens: int, now: float) -> Iterator[tuple[float, str, str]]:
+        """As `Holder.waits`, but others have their parts of what is refilled, which move as whole requests only.
+
+        So until its own share has room, or until every gateway's part may have as much as this request takes.
+        """
+        for seconds, limit, told in Holder.waits(self, tokens, now):
+            for kind, name, wanted in ((0, "requests", 1), (1, "tokens", tokens)):
+                if limit == f"{self.kind}.{name}" and seconds < math.inf:
+                    most, share = self.limits[kind], self.has[kind]
+                    alone = seconds * most / share if share >= wanted else math.inf
+                    seconds = min(alone, seconds + self.gateways * wanted * MINUTE_S / most, max(seconds, LATEST_S))
+            yield seconds, limit, told
 
     def idle(self, now: float) -> bool:
         """Whether forgetting it changes nothing: it holds no share."""

@@ -131,3 +131,31 @@ def test_clients_are_told_the_limits_over_all_gateways() -> None:
     admission.settle(admission.admit(asker, 1, 0.0), 1, 0.0)
     with pytest.raises(RateLimited, match="limited to 60 requests per minute"):
         admission.admit(asker, 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("quota", "share", "gateways", "tokens", "expected"),
+    [
+        (Quota(rpm=20), (10, 0, 0), 2, 1, 6),  # half of the limit is refilled half as fast
+        (Quota(tpm=1200), (0, 600, 0), 2, 100, 10),
+        (Quota(rpm=20), NONE, 2, 1, 9),  # no share, so what refills one request, and one for each gateway
+        (Quota(rpm=600), (1, 0, 0), 2, 1, 1),
+        (Quota(rpm=1), NONE, 4, 1, 60),
+        (Quota(rpm=20), (20, 0, 0), 2, 1, 3),  # all of it: as with one gateway
+    ],
+)
+def test_who_asks_again_when_it_was_told_passes_by_this_gateways_share(
+    quota: Quota, share: Three, gateways: int, tokens: int, expected: int
+) -> None:
+    admission, asker = Admission(SharedHolder), principal(quota=quota)
+    key = admission.keys.of("k", quota, 0.0)
+    assert isinstance(key, SharedHolder)
+    key.hold(share, 0.0)
+    key.gateways = gateways
+    while key.take(tokens, 0.0) is not None:
+        continue
+    with pytest.raises(RateLimited) as caught:
+        admission.admit(asker, tokens, 0.0)
+    assert caught.value.retry_after == expected
+    if share[0] > 1 or share[1]:
+        assert key.take(tokens, float(expected)) is not None
