@@ -11,7 +11,7 @@ from evals import dataset
 from evals.cli.common import Command, console
 from evals.composition import harness
 from evals.exchange import imports, inspect_log, lm_eval, promptfoo
-from evals.exchange.imported import Choice, Reads
+from evals.exchange.imported import Choice, Imported, Reads
 from evals.exchange.imports import Settled, Terms
 from gateway.contracts import release
 from gateway.contracts.errors import InputError
@@ -82,7 +82,7 @@ def import_results(
         raise InputError(f"--out: {str(out)!r} is there already: name another file, or add --force to write over it")
     scales = {metric: (worst, best) for metric, worst, best in flags["scale"]}
     choice = Choice(flags["metric"], flags["task"], flags["column"], scales, flags["tag"], flags["cluster"])
-    imported = TOOLS[tool](path, choice)
+    imported = _read(tool, path, choice)
     known = dataset.load(data) if data is not None and data.exists() else None
     claimed = release.load(manifest) if manifest is not None else None
     if data is not None and known is None:
@@ -98,6 +98,16 @@ def import_results(
         click.echo(msgspec.json.encode(settled))
     else:
         _print(settled, out)
+
+
+def _read(tool: str, path: Path, choice: Choice) -> Imported:
+    """Another tool's results. Raises InputError, also for a file that has not the form in which that tool writes."""
+    try:
+        return TOOLS[tool](path, choice)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # A reader takes the parts of a file by their names, and any of them may be missing or of another kind.
+        told = f"{type(error).__name__}: {error}"
+        raise InputError(f"{str(path)!r} has not the form that {tool} writes ({told}): is the file whole?") from error
 
 
 def _print(settled: Settled, out: Path) -> None:

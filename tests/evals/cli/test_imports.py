@@ -99,3 +99,28 @@ def test_a_release_is_claimed_with_its_manifest(evals: Evals) -> None:
     assert "imported, not asked through the gateway" in verified["predicate"]["reason"]
     other = evals(*gate, "--release", manifest.with_name("faq-2.yaml"))
     assert (other.exit_code, "the manifest is faq@2" in other.output) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "path", "value"),
+    [
+        ("promptfoo", "good.json", ("results", "results", 0), 0),
+        ("promptfoo", "good.json", ("results", "results", 0, "gradingResult"), [1]),
+        ("promptfoo", "good.json", ("results", "prompts", 0, "metrics"), "x"),
+        ("inspect", "choices.json", ("samples", 0, "epoch"), float("inf")),
+        ("inspect", "choices.json", ("samples", 0, "scores", "choice"), []),
+        ("inspect", "choices.json", ("samples", 0, "output", "choices", 0), None),
+    ],
+)
+def test_a_file_of_another_form_is_one_message(
+    evals: Evals, tmp_path: Path, tool: str, name: str, path: tuple[str | int, ...], value: object
+) -> None:
+    told = json.loads(((PROMPTFOO if tool == "promptfoo" else INSPECT) / name).read_text())
+    held = told
+    for key in path[:-1]:
+        held = held[key]
+    held[path[-1]] = value
+    (tmp_path / "r.json").write_text(json.dumps(told))
+    done = evals("import", tool, "r.json", "--out", "run.jsonl")
+    assert (done.exit_code, f"has not the form that {tool} writes" in done.stderr) == (3, True), done.output
+    assert not Path("run.jsonl").exists()
