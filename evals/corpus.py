@@ -54,7 +54,8 @@ def load(path: Path) -> tuple[Document, ...]:
         what = "a file that ends in .md or .txt" if path.is_dir() else 'one {"id": ..., "text": ...} a line'
         mistakes = [Mistake(1, "", f"no documents: expected {what}")]
     if mistakes:
-        raise DocumentError(str(path), mistakes[:_MOST_MISTAKES])
+        more = len(mistakes) - _MOST_MISTAKES
+        raise DocumentError(str(path), mistakes[:_MOST_MISTAKES], f"and {more} mistakes more" if more > 0 else "")
     return tuple(sorted(found, key=lambda document: document.id))
 
 
@@ -152,7 +153,7 @@ def _lines(path: Path) -> tuple[list[Document], list[Mistake]]:
             continue
         try:
             document = msgspec.json.decode(line, type=Document)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             expected = "expected id and text, and perhaps title and metadata"
             mistakes.append(Mistake(number, "", f"not a document: {error}; {expected}"))
             continue

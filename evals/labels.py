@@ -83,14 +83,15 @@ def load(path: Path, scale: Mapping[Raw, float], *, answers: bool = True, split:
             value = _truth(one, scale, answers)
             if one.id in found:
                 raise ValueError(f"duplicate id {one.id!r}: give each answer an id of its own")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:  # msgspec says the second of JSON that is too deep
             mistakes.append(Mistake(number, "", _told(error)))
             continue
         if split in (None, one.split):
             found[one.id], truth[one.id] = one, value
             people[one.id] = tuple(_value(label, scale) for label in one.labels)
     if mistakes:
-        raise DocumentError(str(path), mistakes[:_MOST_MISTAKES])
+        more = len(mistakes) - _MOST_MISTAKES
+        raise DocumentError(str(path), mistakes[:_MOST_MISTAKES], f"and {more} mistakes more" if more > 0 else "")
     if not found:
         of_split = f" of split {split!r}" if split else ""
         raise InputError(f"{str(path)!r} holds no labelled sample{of_split}: expected one JSON object a line")
@@ -99,7 +100,7 @@ def load(path: Path, scale: Mapping[Raw, float], *, answers: bool = True, split:
     return LabelSet(path, tuple(found.values()), truth, people, digests, whole)
 
 
-def _told(error: ValueError) -> str:
+def _told(error: Exception) -> str:
     if "unknown field" in str(error):
         return f"{error}: the fields known here are {', '.join(Labelled.__struct_fields__)}"
     return str(error)

@@ -97,7 +97,7 @@ _ADVICE = "the file was altered after the run: it is no evidence, run the suite 
 def _decode(path: Path, number: int, text: bytes, previous: str) -> Line:
     try:
         line: Line = _line.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         if number == 1:
             raise LogDamaged(
                 f"{str(path)!r} is no run log: its first line is no manifest ({error}). `evals run` writes one"

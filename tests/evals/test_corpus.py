@@ -94,6 +94,19 @@ def test_every_mistake_is_named_with_its_line(tmp_path: Path) -> None:
         assert told in message
 
 
+def test_mistakes_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "d.jsonl").write_text("{}\n" * 60)
+    with pytest.raises(DocumentError, match="and 10 mistakes more"):
+        load(tmp_path / "d.jsonl")
+
+
+def test_json_that_is_too_deep_is_a_mistake_of_its_line(tmp_path: Path) -> None:
+    deep = "[" * 5000 + "]" * 5000
+    (tmp_path / "d.jsonl").write_text(f'{{"id": "a", "text": "x", "metadata": {{"a": {deep}}}}}\n')
+    with pytest.raises(DocumentError, match="line 1: not a document"):
+        load(tmp_path / "d.jsonl")
+
+
 def test_a_folder_is_a_corpus_of_its_texts(tmp_path: Path) -> None:
     (tmp_path / "plans").mkdir()
     (tmp_path / ".git").mkdir()

@@ -63,6 +63,18 @@ def test_mistakes_are_named_with_their_line(tmp_path: Path, wrong: dict[str, obj
     assert expected in str(failed.value)
 
 
+def test_mistakes_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match="and 10 mistakes more"):
+        label_set(tmp_path / "l", *(line(f"a{at}", 7) for at in range(60)))
+
+
+def test_json_that_is_too_deep_is_a_mistake_of_its_line(tmp_path: Path) -> None:
+    deep = "[" * 5000 + "]" * 5000
+    (tmp_path / "l").write_text(f'{{"id": "a", "input": [{{"role": {deep}}}], "answer": "x", "label": 1}}\n')
+    with pytest.raises(DocumentError, match="line 1: maximum recursion depth"):
+        labels.load(tmp_path / "l", BINARY)
+
+
 def test_true_is_no_grade(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match="label 'pass' is not on the judge's scale: 1, 2, 3"):
         label_set(tmp_path / "l", line("a", True), scale=GRADES)

@@ -252,3 +252,10 @@ def test_of_results_that_do_not_fit_nothing_is_left(tmp_path: Path) -> None:
     with room(600), pytest.raises(InputError, match=r"run.jsonl' cannot be written: File too large"):
         write_whole(tmp_path / "run.jsonl", manifest(), [record(f"s{at}") for at in range(20)])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_line_that_is_too_deep_is_no_line_of_a_log(tmp_path: Path) -> None:
+    deep = "[" * 5000 + "]" * 5000
+    (tmp_path / "run.jsonl").write_text(f'{{"kind": "manifest", "params": {{"a": {deep}}}}}\n')
+    with pytest.raises(LogDamaged, match="its first line is no manifest"):
+        read(tmp_path / "run.jsonl")
