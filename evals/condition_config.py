@@ -222,6 +222,13 @@ class WaiverConfig(documents.Frozen):
     reason: Annotated[str, Field(min_length=1)]
     expires: Annotated[AwareDatetime, BeforeValidator(_moment)]
 
+    @field_validator("owner", "reason")
+    @classmethod
+    def _said(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("it is blank: a waiver says who answers for what did not hold, and why")
+        return value
+
     def takes(self, condition: MetricConfig) -> bool:
         """Whether it is about this condition."""
         return self.metric == condition.label and self.test in (None, condition.test)

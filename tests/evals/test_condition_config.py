@@ -94,6 +94,13 @@ def test_golden_samples_are_a_condition_like_the_others() -> None:
     assert not GoldenConfig(metric="exact", at_least=0.6).condition().compares
 
 
+@pytest.mark.parametrize("blank", ["owner", "reason"])
+def test_a_waiver_that_says_nothing_is_none(blank: str) -> None:
+    keys = {"metric": "exact", "owner": "ml", "reason": "known", "expires": "2026-12-31T00:00:00Z"}
+    with pytest.raises(ValueError, match="it is blank"):
+        WaiverConfig.model_validate({**keys, blank: " \t"})
+
+
 @pytest.mark.parametrize("missing", ["owner", "reason", "expires"])
 def test_a_waiver_needs_somebody_a_reason_and_a_day(missing: str) -> None:
     keys = {"metric": "exact", "owner": "ml", "reason": "known", "expires": "2026-12-31T00:00:00Z"}
