@@ -19,7 +19,6 @@ import msgspec
 from evals.dataset import cells, parquet
 from evals.dataset.samples import Dataset, is_set, parse, sample_digest, whole_digest
 from evals.schema import Sample
-from gateway.contracts import documents
 from gateway.contracts.errors import DocumentError, InputError, Mistake
 
 _MOST_MISTAKES = 50
@@ -81,7 +80,7 @@ def load(path: Path) -> Dataset:
 
 
 def _jsonl(path: Path) -> Iterator[Raw]:
-    for number, text in enumerate(documents.read_text(path).split("\n"), start=1):
+    for number, text in enumerate(_decoded(path).split("\n"), start=1):
         if not text.strip():
             continue
         try:

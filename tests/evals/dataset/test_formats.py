@@ -111,3 +111,10 @@ def test_more_mistakes_than_are_shown_are_counted(tmp_path: Path) -> None:
 def test_a_line_nested_beyond_reason_is_a_mistake(tmp_path: Path) -> None:
     ((line, message),) = broken(tmp_path / "d.jsonl", "[" * 100_000)
     assert (line, "not valid JSON" in message) == (1, True)
+
+
+def test_a_byte_order_mark_changes_nothing(tmp_path: Path) -> None:
+    """Windows' editors and shells write one, before JSON Lines as before CSV."""
+    for name, mark in (("plain.jsonl", b""), ("marked.jsonl", b"\xef\xbb\xbf")):
+        (tmp_path / name).write_bytes(mark + b'{"id": "a", "input": "x"}\r\n')
+    assert load(tmp_path / "marked.jsonl").digest == load(tmp_path / "plain.jsonl").digest
