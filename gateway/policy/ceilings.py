@@ -7,8 +7,9 @@
 A prompt has no more tokens than its body has bytes, and what the chat template adds (`TEMPLATE_TOKENS`). That does not
 hold for what the engine fetches or renders itself (images, sound, a client's own template), and an output need not be
 limited by the request: then the model's context bounds both, where the engines have told it. Where nothing does, `most`
-of the estimate is taken: it is no bound, and such a request can exceed a budget, by what it costs more. GPU money is an
-estimate too: an engine may be slower than its model.
+of the estimate is taken: it is no bound, and such a request can exceed a budget, by what it costs more. Long sound can
+too: vLLM cuts it into clips, each of which may be as long as the context, and how many is not seen from outside. GPU
+money is an estimate as well: an engine may be slower than its model.
 """
 
 import math
