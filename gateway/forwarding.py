@@ -195,7 +195,7 @@ class Forwarding:
         route = pool.choose(roomy, now, guess=False)
         if route is not None:
             request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.first_byte
-            pool.adapters.spread(roomy[route.position], adapter, pool.engines, request_id, seconds, now)
+            pool.adapters.spread(roomy[route.position], adapter, pool.engines, request_id, seconds)
 
     def _may_retry(self, pool: ReplicaPool) -> bool:
         """Failing over must not amplify load: neither that of a failing pool, nor that of a saturated one."""

@@ -19,6 +19,7 @@ from gateway.serving import STALE, ReplicaPool
 from gateway.settings.queue import QueueConfig
 from gateway.settings.replicas import ranked
 from gateway.telemetry import Telemetry
+from gateway.upstreams.adapters import Adapters
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.litellm import Provider
 from gateway.upstreams.vllm import replicas_of
@@ -109,7 +110,7 @@ class Fleet:
             engines = _kept(made, before.engines if before else ())
             pool = ReplicaPool(name, engines, policy, wanted.served_model, engines=engines)
         queue = PoolQueue(name, self._telemetry, self._monotonic, random.Random())  # noqa: S311 (jitter)
-        settings, kept = config.routing, dict[str, Any](queue=queue)
+        settings, kept = config.routing, dict[str, Any](queue=queue, adapters=Adapters(self._monotonic))
         if before is not None:
             kept = {name: getattr(before, name) for name in KEPT}
         return dataclasses.replace(

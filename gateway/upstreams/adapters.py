@@ -7,6 +7,7 @@ ranks of one engine hold the same: vLLM loads an adapter into all of them.
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -48,9 +49,10 @@ def holders(replicas: Sequence[Each], engines: Sequence[Replica], adapter: Adapt
 
 
 class Adapters:
-    """The loads under way in one pool."""
+    """The loads under way in one pool. `monotonic` in seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._loading: dict[AdapterConfig, Loading] = {}
         self._refused: dict[tuple[AdapterConfig, str], float] = {}
         """Until when an engine, by its URL, counts as one that does not load an adapter."""
@@ -60,7 +62,7 @@ class Adapters:
 
     def willing(self, engines: Sequence[Replica], adapter: AdapterConfig) -> list[Replica]:
         """Those of the engines that did not fail to load an adapter lately."""
-        now = asyncio.get_running_loop().time()
+        now = self._monotonic()
         return [each for each in engines if self._refused.get((adapter, each.url), now) <= now]
 
     async def load(
@@ -104,18 +106,13 @@ class Adapters:
             client.aborts(None)
 
     def spread(
-        self,
-        replica: Replica,
-        adapter: AdapterConfig,
-        engines: Sequence[Replica],
-        request_id: str,
-        seconds: float,
-        now: float,
+        self, replica: Replica, adapter: AdapterConfig, engines: Sequence[Replica], request_id: str, seconds: float
     ) -> None:
         """Have one more replica hold an adapter, whose holders are busy. Nobody waits for it, or hears that it failed.
 
         One at a time, and not soon after another: vLLM has room for few of them.
         """
+        now = self._monotonic()
         if adapter in self._loading or now < self._spread_at.get(adapter, -math.inf) + SPREAD_S:
             return
         self._spread_at[adapter] = now
@@ -140,7 +137,7 @@ class Adapters:
         def done(task: asyncio.Task[None]) -> None:
             if self._loading.get(adapter, (None, None))[1] is task:
                 del self._loading[adapter]
-            now = asyncio.get_running_loop().time()
+            now = self._monotonic()
             self._refused = {each: until for each, until in self._refused.items() if until > now}
             # Whoever waited was told of the exception, and nobody may have waited.
             if not task.cancelled() and task.exception() is not None:

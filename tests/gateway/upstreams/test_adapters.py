@@ -9,7 +9,7 @@ from gateway.contracts.errors import UpstreamUnavailable
 from gateway.control_plane.registration import ask_facts
 from gateway.policy.facts import Facts
 from gateway.settings.replicas import AdapterConfig
-from gateway.upstreams.adapters import LOAD, SPREAD_S, Adapters, holders, lost
+from gateway.upstreams.adapters import LOAD, REFUSED_S, SPREAD_S, Adapters, NotLoaded, holders, lost
 from gateway.upstreams.vllm import Replica
 from tests.engine.adapters import NOWHERE
 from tests.engine.simulator import Engine, Fault
@@ -138,7 +138,7 @@ async def test_nobody_waits_for_a_load_of_a_replica_that_is_down_or_left(how: st
     async with Engine("faq", runtime_loras=True) as hangs, Engine("faq", runtime_loras=True) as loads:
         hangs.faults.append(Fault("stall", path=LOAD))
         first, second = engines = [_replica("first", hangs.url), _replica("second", loads.url)]
-        adapters.spread(first, INVOICES, engines, "tg-1", 5.0, now=100.0)
+        adapters.spread(first, INVOICES, engines, "tg-1", 5.0)
         await hangs.wait_for(lambda engine: engine.received(LOAD))
         first.vitals.up = how != "down"
         await adapters.load(second, INVOICES, engines if how == "down" else [second], client(), "tg-2", 5.0)
@@ -155,29 +155,43 @@ def test_a_replica_that_lost_it_holds_it_no_more() -> None:
 
 
 async def test_one_more_replica_is_told_at_a_time_and_not_soon_after_another() -> None:
-    adapters = Adapters()
+    now = [100.0]
+    adapters = Adapters(lambda: now[-1])
     async with Engine("faq", runtime_loras=True) as one, Engine("faq", runtime_loras=True) as two:
         first, second = engines = [_replica("one", one.url), _replica("two", two.url)]
         for replica in engines:
-            adapters.spread(replica, INVOICES, engines, "tg-1", 5.0, now=100.0)
+            adapters.spread(replica, INVOICES, engines, "tg-1", 5.0)
         await until(lambda: first.facts is not None and first.facts.adapters)
-        adapters.spread(second, INVOICES, engines, "tg-2", 5.0, now=100.0 + SPREAD_S - 0.1)
+        now.append(100.0 + SPREAD_S - 0.1)
+        adapters.spread(second, INVOICES, engines, "tg-2", 5.0)
         assert two.received(LOAD) == []
-        adapters.spread(second, INVOICES, engines, "tg-3", 5.0, now=100.0 + SPREAD_S)
+        now.append(100.0 + SPREAD_S)
+        adapters.spread(second, INVOICES, engines, "tg-3", 5.0)
         await until(lambda: holders(engines, engines, INVOICES) == engines)
         assert (len(one.received(LOAD)), len(two.received(LOAD))) == (1, 1)
 
 
 async def test_that_nobody_else_loads_it_is_said_once_until_somebody_does(caplog: pytest.LogCaptureFixture) -> None:
-    adapters, told = (
-        Adapters(),
-        "no more replicas hold the adapter 'invoices', whose own are busy: 'r' does not load it",
-    )
+    now, told = [0.0], "no more replicas hold the adapter 'invoices', whose own are busy: 'r' does not load it"
+    adapters = Adapters(lambda: now[-1])
     async with Engine("faq") as engine:
         replica = _replica("r", engine.url)
-        for number, (loads, times) in enumerate(((False, 1), (False, 1), (True, 1), (False, 2))):
+        for loads, times in ((False, 1), (False, 1), (True, 1), (False, 2)):
             engine.runtime_loras = loads
             replica.facts = Facts(models=("faq",))
-            adapters.spread(replica, INVOICES, [replica], "tg-1", 5.0, now=number * SPREAD_S)
+            adapters.spread(replica, INVOICES, [replica], "tg-1", 5.0)
             await until(lambda: not adapters._loading)
             assert sum(told in each for each in caplog.messages) == times
+            now.append(now[-1] + SPREAD_S)
+
+
+async def test_who_did_not_load_it_is_asked_last_for_a_while() -> None:
+    now = [100.0]
+    adapters = Adapters(lambda: now[-1])
+    async with Engine("faq") as refuses:
+        first, second = engines = [_replica("first", refuses.url), _replica("second")]
+        with pytest.raises(NotLoaded):
+            await adapters.load(first, INVOICES, engines, client(), "tg-1", 5.0)
+        for at, willing in ((100.0, [second]), (100.0 + REFUSED_S - 0.1, [second]), (100.0 + REFUSED_S, engines)):
+            now.append(at)
+            assert adapters.willing(engines, INVOICES) == willing
