@@ -169,25 +169,17 @@ async def test_a_slow_reader_holds_the_providers_stream_back(engine: Engine) -> 
         await _drain(answer)
 
 
-async def test_the_end_of_an_exchange_does_not_disturb_what_a_leaving_client_has_aborted(engine: Engine) -> None:
-    """The relay ends it a turn after the abort, while LiteLLM still closes the connection."""
+@pytest.mark.parametrize("ended", [False, True])
+async def test_abort_before_the_head_stops_the_engine(engine: Engine, ended: bool) -> None:
+    """Undisturbed by the relay, which ends the exchange a turn later, while LiteLLM still closes the connection."""
     provider = openai(engine)
     engine.hold()
     answer = provider.begin(ENDPOINTS[CHAT], json.dumps({"messages": HELLO}).encode(), b"", "r")
     await engine.wait_for(lambda e: e.running == 1)
     answer.abort("the client left")
-    await turns(1)
-    provider.end(answer)
-    await engine.wait_for(lambda e: e.running == 0)
-    assert engine.aborted == 1
-
-
-async def test_abort_before_the_head_stops_the_engine(engine: Engine) -> None:
-    provider = openai(engine)
-    engine.hold()
-    answer = provider.begin(ENDPOINTS[CHAT], json.dumps({"messages": HELLO}).encode(), b"", "r")
-    await engine.wait_for(lambda e: e.running == 1)
-    answer.abort("the client left")
+    if ended:
+        await turns(1)
+        provider.end(answer)
     with pytest.raises(ExchangeError, match="the client left"):
         await answer.head(S)
     await engine.wait_for(lambda e: e.running == 0)
