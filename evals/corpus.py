@@ -18,10 +18,9 @@ import msgspec
 
 from evals.retrieval_config import ChunkerConfig
 from gateway.contracts import documents
-from gateway.contracts.errors import DocumentError, Mistake
+from gateway.contracts.errors import Mistake
 
 _SUFFIXES = (".md", ".txt")
-_MOST_MISTAKES = 50
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 
 Span = tuple[int, int]
@@ -54,8 +53,7 @@ def load(path: Path) -> tuple[Document, ...]:
         what = "a file that ends in .md or .txt" if path.is_dir() else 'one {"id": ..., "text": ...} a line'
         mistakes = [Mistake(1, "", f"no documents: expected {what}")]
     if mistakes:
-        more = len(mistakes) - _MOST_MISTAKES
-        raise DocumentError(str(path), mistakes[:_MOST_MISTAKES], f"and {more} mistakes more" if more > 0 else "")
+        raise documents.refused(path, mistakes)
     return tuple(sorted(found, key=lambda document: document.id))
 
 

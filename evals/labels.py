@@ -17,10 +17,9 @@ import msgspec
 
 from evals.schema import Answer, Passage, Sample
 from gateway.contracts import canonical, documents
-from gateway.contracts.errors import DocumentError, InputError, Mistake
+from gateway.contracts.errors import InputError, Mistake
 
 Raw = str | int | float
-_MOST_MISTAKES = 50
 
 
 class Labelled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,8 +89,7 @@ def load(path: Path, scale: Mapping[Raw, float], *, answers: bool = True, split:
             found[one.id], truth[one.id] = one, value
             people[one.id] = tuple(_value(label, scale) for label in one.labels)
     if mistakes:
-        more = len(mistakes) - _MOST_MISTAKES
-        raise DocumentError(str(path), mistakes[:_MOST_MISTAKES], f"and {more} mistakes more" if more > 0 else "")
+        raise documents.refused(path, mistakes)
     if not found:
         of_split = f" of split {split!r}" if split else ""
         raise InputError(f"{str(path)!r} holds no labelled sample{of_split}: expected one JSON object a line")

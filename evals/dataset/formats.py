@@ -19,9 +19,9 @@ import msgspec
 from evals.dataset import cells, parquet
 from evals.dataset.samples import Dataset, is_set, parse, sample_digest, whole_digest
 from evals.schema import Sample
+from gateway.contracts import documents
 from gateway.contracts.errors import DocumentError, InputError, Mistake
 
-_MOST_MISTAKES = 50
 _LONGEST_CELL = 1 << 30
 _FIELDS = Sample.__struct_fields__
 
@@ -74,8 +74,7 @@ def load(path: Path) -> Dataset:
     if not samples and not mistakes:
         mistakes.append(mistake(1, "", f"no samples: expected {_EXPECTED[suffix]}"))
     if mistakes:
-        more = len(mistakes) - _MOST_MISTAKES
-        raise DocumentError(str(path), mistakes[:_MOST_MISTAKES], f"and {more} mistakes more" if more > 0 else "")
+        raise documents.refused(path, mistakes)
     return Dataset(path, tuple(samples), digests, whole_digest(digests))
 
 

@@ -5,7 +5,7 @@ Refused: unknown keys (by the models), duplicate keys, aliases (a small file can
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -18,6 +18,8 @@ from gateway.contracts.expectations import Location as Location
 from gateway.contracts.expectations import explained
 
 MAX_BYTES = 4 * 1024 * 1024
+MOST_MISTAKES = 50
+"""That are told of a file of many lines: after these nobody reads on."""
 MAX_DEPTH = 64
 """Of mappings and lists in each other. YAML's scanner looks at all that are open again at each word."""
 MOST_LINKS = 40
@@ -187,6 +189,12 @@ def folder_of(path: Path) -> Path:
         path = path.parent / path.readlink()
     folder = path.parent
     return folder.resolve() if ".." in folder.parts else folder
+
+
+def refused(path: Path, mistakes: Sequence[Mistake]) -> DocumentError:
+    """What is wrong in a file of many lines: the first of its mistakes, and how many more there are."""
+    more = len(mistakes) - MOST_MISTAKES
+    return DocumentError(str(path), mistakes[:MOST_MISTAKES], f"and {more} mistakes more" if more > 0 else "")
 
 
 def read_text(path: Path) -> str:
