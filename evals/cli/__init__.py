@@ -4,14 +4,12 @@ A command's module is loaded when the command is used: help and completion do no
 what else only the work itself needs.
 """
 
-import errno
 import gc
 import importlib
-import os
-import sys
-from typing import Any
 
 import click
+
+from gateway.contracts.commands import Commands
 
 NEW_OBJECTS = 50_000
 """Made and still there since the collector looked last. A run's records hold no circles, and are walked less often."""
@@ -39,10 +37,6 @@ _DECIDING = ("gate", "selftest", "verify")
 """Their exit codes 1 and 2 are answers."""
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What a disk says that takes no more."""
-
-
 class _Stopped(click.ClickException):
     exit_code = 130
 
@@ -51,17 +45,9 @@ class _Undecided(_Stopped):
     exit_code = 3
 
 
-class _Lazy(click.Group):
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """Run a command; a full disk behind stdout is one line and 3, which no command answers with otherwise."""
-        try:
-            return super().main(*args, **extra)
-        except OSError as error:
-            if error.filename is not None or error.errno not in _FULL:
-                raise
-            click.echo(f"Error: what was to be told cannot be written: {error.strerror}", err=True)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail once more
-            sys.exit(3)
+class _Lazy(Commands):
+    unwritten = 3
+    """No command answers with it otherwise."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

@@ -1,6 +1,5 @@
 """What every command shares: how errors end a command, and where tables are printed."""
 
-import math
 import os
 import sys
 from contextlib import suppress
@@ -40,17 +39,6 @@ def forget_empty(path: Path) -> None:
     """Remove a log that holds its manifest and nothing else: it would stand in a later run's way."""
     if path.is_file() and path.read_bytes().count(b"\n") <= 1:
         path.unlink()
-
-
-class Number(click.FloatRange):
-    """A finite number within bounds. NaN is neither below the least nor above the most, so click lets it pass."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the number."""
-        found: float = super().convert(value, param, ctx)
-        if not math.isfinite(found):
-            self.fail(f"expected a number, found {value!r}", param, ctx)
-        return found
 
 
 class Broken(click.ClickException):

@@ -8,11 +8,12 @@ import msgspec
 
 from evals import compare, resampling, run_log
 from evals.cli import pages, tables
-from evals.cli.common import Command, Number, console
+from evals.cli.common import Command, console
 from evals.compare import Measure
 from evals.cross_check import CrossCheck, cross_checks
 from evals.evidence import Evidence, arm_as, gather
 from evals.summary import compare_all, difference, noises_between
+from gateway.contracts.commands import Number
 from gateway.contracts.errors import InputError
 
 _FILE = click.Path(path_type=Path, dir_okay=False)

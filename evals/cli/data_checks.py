@@ -10,7 +10,7 @@ import msgspec
 
 from evals import dataset, scorers
 from evals.cli import tables
-from evals.cli.common import BROKEN, Command, Number, console
+from evals.cli.common import BROKEN, Command, console
 from evals.cli.work import work
 from evals.config import load_suite
 from evals.dataset import card as cards
@@ -20,6 +20,7 @@ from evals.dataset.card import Card
 from evals.dataset.findings import Finding
 from evals.dataset.samples import unit
 from gateway.contracts import documents
+from gateway.contracts.commands import Number
 from gateway.contracts.errors import DocumentError, InputError
 
 _FILE = click.Path(path_type=Path, dir_okay=False)

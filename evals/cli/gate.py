@@ -10,7 +10,7 @@ import msgspec
 
 from evals import judge_floor, run_log
 from evals.cli import pages, tables
-from evals.cli.common import GateCommand, Number, console
+from evals.cli.common import GateCommand, console
 from evals.composition import harness
 from evals.decision import Decision
 from evals.evidence import Evidence, arm_as, gather
@@ -18,6 +18,7 @@ from evals.gate import EXIT_CODES, decide
 from evals.gate_config import GateConfig, MetricConfig, load_gate
 from evals.report import junit, markdown
 from gateway.contracts import attestation, release
+from gateway.contracts.commands import Number
 from gateway.contracts.errors import InputError
 from gateway.contracts.verdict import ADMITTED
 

@@ -14,7 +14,7 @@ import uvloop
 
 from evals import judge_card, judge_correct, judges, labels, run_log
 from evals.cli import judge_tables
-from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, Number, api_key, console, forget_empty
+from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, api_key, console, forget_empty
 from evals.cli.progress import RunProgress
 from evals.cli.tables import failure_lines
 from evals.client import Client
@@ -28,6 +28,7 @@ from evals.judges import Named
 from evals.labels import LabelSet
 from evals.lines import Manifest
 from evals.services import Bill, JudgeServices
+from gateway.contracts.commands import Number
 from gateway.contracts.errors import InputError
 
 DEFAULT_URL = "http://127.0.0.1:8080/v1"

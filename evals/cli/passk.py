@@ -8,8 +8,9 @@ from rich.markup import escape
 
 from evals import passk, run_log
 from evals.cli import tables
-from evals.cli.common import Command, Number, console
+from evals.cli.common import Command, console
 from evals.evidence import gather
+from gateway.contracts.commands import Number
 
 
 @click.command("pass-at-k", cls=Command)

@@ -13,7 +13,7 @@ import uvloop
 
 from evals import compare, judge_floor, run_log
 from evals.cli import tables
-from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, Number, api_key, console, forget_empty
+from evals.cli.common import BROKEN, DEFAULT_KEY, Command, Interrupted, api_key, console, forget_empty
 from evals.cli.progress import RunProgress, told_by
 from evals.composition import Plan, Target, execute, log_path, request_of, suite_from
 from evals.config import SuiteConfig
@@ -24,6 +24,7 @@ from evals.gate_config import load_gate
 from evals.preflight import Intent, refusals
 from evals.runner import Run
 from evals.summary import compare_all, measure_all, noises, noises_between, projection, retried, summary
+from gateway.contracts.commands import Number
 from gateway.contracts.errors import InputError
 from gateway.contracts.prices import load as load_prices
 

@@ -3,15 +3,14 @@
 A command's module is loaded when the command is used, so that `gateway keys list` does not wait for a web framework.
 """
 
-import errno
 import importlib
-import os
 import sys
 from typing import Any
 
 import click
 
 from gateway import __version__
+from gateway.contracts.commands import Commands
 from gateway.contracts.errors import TollgateError
 
 _COMMANDS = {
@@ -31,23 +30,10 @@ _COMMANDS = {
 }
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What a disk says that takes no more."""
-
-
-class _Commands(click.Group):
+class _Commands(Commands):
     """Loads commands on first use, and turns the product's own errors into one message and exit code 1."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:
-        """Run a command; a full disk behind stdout is one line and exit code 1."""
-        try:
-            return super().main(*args, **extra)
-        except OSError as error:
-            if error.filename is not None or error.errno not in _FULL:
-                raise
-            click.echo(f"Error: what was to be told cannot be written: {error.strerror}", err=True)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left would fail once more
-            sys.exit(1)
+    unwritten = 1
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

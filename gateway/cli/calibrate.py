@@ -7,6 +7,7 @@ import click
 import yaml
 
 from gateway.cli.fitting import Fitted, Looks, check_writable, fitted_to, look, looking_options, show
+from gateway.contracts.commands import Number
 from gateway.contracts.errors import InputError
 from gateway.settings.profile import save
 
@@ -46,7 +47,7 @@ class Flag(click.ParamType[tuple[str, Any]]):
 @click.option("--flag", "flags", type=Flag(), multiple=True, help="A flag of the engine; repeatable.")
 @click.option(
     "--least-r2",
-    type=click.FloatRange(max=1),
+    type=Number(max=1),
     default=LEAST_R2,
     show_default=True,
     help="The R² that windows must reach which are told by a fit to the others.",

@@ -1,6 +1,5 @@
 """What the commands share: errors as one clear message, options that name the configuration or the database."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -77,17 +76,6 @@ def check_period(since: float | None, until: float | None) -> None:
         raise InputError(
             f"--since {moment(since)[:10]} is not before --until {moment(until)[:10]}: there is no day in between"
         )
-
-
-class Number(click.FloatRange):
-    """A number within bounds, as NaN never is: it is neither below the least nor above the most."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read the number."""
-        found: float = super().convert(value, param, ctx)
-        if math.isnan(found):
-            self.fail(f"expected a number, found {value!r}", param, ctx)
-        return found
 
 
 class Day(click.ParamType[float]):

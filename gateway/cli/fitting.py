@@ -17,6 +17,7 @@ from rich.progress import Progress
 from gateway.cli.common import writing
 from gateway.cli.tables import console, row, table
 from gateway.contracts import documents
+from gateway.contracts.commands import Number
 from gateway.contracts.documents import Secret
 from gateway.contracts.errors import InputError
 from gateway.control_plane.calibration import Driver, Grid, watch
@@ -37,10 +38,8 @@ EACH = {
 Command = TypeVar("Command", bound=Callable[..., Any])
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _OPTIONS = (
-    click.option("--watch", "watch_s", type=click.FloatRange(min=1), help="Ask nothing, look for so many seconds."),
-    click.option(
-        "--every", "every_s", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Between looks."
-    ),
+    click.option("--watch", "watch_s", type=Number(min=1), help="Ask nothing, look for so many seconds."),
+    click.option("--every", "every_s", type=Number(min=0.1), default=1.0, show_default=True, help="Between looks."),
     click.option("--pages", "pages_path", type=_FILE, help="Looks that were saved."),
     click.option("--save", "save_path", type=_FILE, help="Save the looks of --watch."),
     click.option("--model", help="The model's name there.  [default: the first that the engine serves]"),

@@ -10,8 +10,9 @@ from typing import Any, Literal, TypeVar
 import click
 
 from gateway import config as configuration
-from gateway.cli.common import Number, config_option, database_option, moment, stores_of
+from gateway.cli.common import config_option, database_option, moment, stores_of
 from gateway.cli.tables import console, row, table
+from gateway.contracts.commands import Number
 from gateway.contracts.errors import InputError
 from gateway.policy.auth import KeyRecord
 from gateway.settings import tags as tagging

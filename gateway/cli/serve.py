@@ -19,8 +19,9 @@ import click
 from gateway import logs
 from gateway.app import Application, build
 from gateway.cli import admin_port, serving
-from gateway.cli.common import DATABASE, Number
+from gateway.cli.common import DATABASE
 from gateway.config import Deployment, Listen
+from gateway.contracts.commands import Number
 from gateway.contracts.documents import Secret
 from gateway.control_plane import engine as engines
 from gateway.control_plane.current import REFUSED, priced, taken

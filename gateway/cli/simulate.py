@@ -20,6 +20,7 @@ from rich.table import Table
 from gateway import config as configuration
 from gateway.cli.fitting import fit_command
 from gateway.cli.tables import console, row, table
+from gateway.contracts.commands import Number
 from gateway.contracts.errors import InputError
 from gateway.policy.routing import POLICIES
 from gateway.settings import profile
@@ -93,11 +94,11 @@ class Plan:
     "--config", "config_path", type=click.Path(path_type=Path, dir_okay=False), help="The gateway's YAML file."
 )
 @click.option("--pool", "pool_name", help="Its pool, for policy, queue and replicas.  [default: the only one]")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests per second of a workload.")
-@click.option("--seconds", type=click.FloatRange(min=1, max=FOREVER_S), help="Length of a workload.")
+@click.option("--rate", type=Number(min=0, min_open=True), help="Requests per second of a workload.")
+@click.option("--seconds", type=Number(min=1, max=FOREVER_S), help="Length of a workload.")
 @click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, help="Made-up traces to try.")
 @click.option("--max-in-flight", type=click.IntRange(1), help="Of each replica; more wait in the fair queue.")
-@click.option("--max-wait", type=click.FloatRange(min=0, min_open=True, max=FOREVER_S), help="Seconds in the queue.")
+@click.option("--max-wait", type=Number(min=0, min_open=True, max=FOREVER_S), help="Seconds in the queue.")
 @click.option("--fifo", is_flag=True, help="First come first served, in place of the fair queue.")
 @click.option("--gpu-price", type=Price(), help="Of one GPU and hour.")
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
@@ -240,8 +241,7 @@ def _run(plan: Plan, gpu_price: Decimal | None) -> list[Line]:
                 progress.update(task, description=f"{policy} on {replicas}")
                 setup = replace(plan.setup, policy=policy, replicas=replicas)
                 coming = watched(arrivals, partial(progress.advance, task))
-                done = replay(coming, setup, Random(seed))  # noqa: S311 (load, not secrets)
-                seen.append(summary(done, gpu_price))
+                seen.append(summary(replay(coming, setup, Random(seed)), gpu_price))  # noqa: S311 (load, not secrets)
                 progress.update(task, completed=sum(len(each) for each in found.values()))
     return [Line(policy, replicas, seen) for (policy, replicas), seen in found.items()]
 
