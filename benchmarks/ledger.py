@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
@@ -145,7 +146,7 @@ def _drain(ledger: Ledger) -> Callable[[], Any]:
                     purpose="serve", model="model-1", release="model-1@1", release_digest="sha256:" + "a" * 64,
                     endpoint="/v1/chat/completions", stream=True, outcome="completed", status=200, replica="h100-1",
                     input_tokens=500, cached_tokens=100, output_tokens=200, cost="0.000123456", price_version="2026-10",
-                    first_byte_s=0.2, duration_s=2.5, decision=DECISION, dispatched_s=0.001,
+                    first_byte_s=0.2, duration_s=2.5, decision=msgspec.Raw(DECISION.encode()), dispatched_s=0.001,
                 )
             )  # fmt: skip
         ledger.insert(batch)

@@ -231,7 +231,7 @@ def attributes(trace: Trace) -> dict[str, Any]:
 
 
 def _of_row(row: LedgerRow) -> dict[str, Any]:
-    decided = json.loads(row.decision) if row.decision else {}
+    decided = json.loads(bytes(row.decision)) if row.decision else {}
     return {
         "gen_ai.request.model": row.model,
         "gen_ai.request.stream": row.stream,

@@ -13,6 +13,9 @@ GATEWAY_LOST = "gateway_lost"
 
 OUTCOMES: frozenset[str] = frozenset({COMPLETED, CLIENT_CLOSED, GATEWAY_LOST, *(e.code for e in REQUEST_ERRORS)})
 
+UNDECIDED = msgspec.Raw()
+"""The decision of a row of which nothing was decided."""
+
 Purpose = Literal["serve", "evaluate", "probe"]
 """Who the request was for: a client, the harness, or the gateway itself, which asks a new engine what it is."""
 
@@ -22,7 +25,8 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Times are seconds since the epoch (UTC); durations are seconds; `cost` is a decimal in text, in `currency`, None
     when the model is unpriced or the engine reported no usage; token counts are None when the engine reported none.
-    `decision` is JSON: what was decided of the request, and from what, so that it can be decided again.
+    `decision` is JSON: what was decided of the request, and from what, so that it can be decided again; `UNDECIDED`
+    where nothing was. It stands in a row's own JSON as it is: as text, it would be escaped and read back each time.
 
     `region` and `tags` (JSON of text to text, its names in order) say on whose behalf; None where nothing does.
     `dispatched_s` is when the replica was asked, in seconds from the start, None where none was, it would not compute
@@ -54,7 +58,7 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     price_version: str = "none"
     first_byte_s: float | None = None
     duration_s: float = 0.0
-    decision: str | None = None
+    decision: msgspec.Raw = UNDECIDED
     region: str | None = None
     tags: str | None = None
     dispatched_s: float | None = None

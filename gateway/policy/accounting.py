@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from gateway.config import Release
-from gateway.contracts.ledger import GATEWAY_LOST, LedgerRow
+from gateway.contracts.ledger import GATEWAY_LOST, UNDECIDED, LedgerRow
 from gateway.contracts.prices import PriceBook
 from gateway.contracts.usage import Usage
 from gateway.policy.auth import Principal
@@ -114,7 +114,7 @@ class Account(msgspec.Struct, eq=False, gc=False):
             cost=None if cost is None else format(cost, "f"),
             first_byte_s=self.first_byte_s,
             duration_s=duration_s,
-            decision=None if self.decided is None else encode(self.decided),
+            decision=UNDECIDED if self.decided is None else encode(self.decided),
             dispatched_s=self.dispatched_s,
         )
         times, tries, release = None if usage is None else usage.times, self.tries, self.release

@@ -55,9 +55,9 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Decided[Ruled]).decode
 
 
-def encode(decided: Decided[Rules]) -> str:
+def encode(decided: Decided[Rules]) -> msgspec.Raw:
     """The JSON of what was decided."""
-    return _encode(decided).decode()
+    return msgspec.Raw(_encode(decided))
 
 
 def ascii_json(decided: Decided[Rules]) -> bytes:
@@ -65,7 +65,7 @@ def ascii_json(decided: Decided[Rules]) -> bytes:
     return json.dumps(json.loads(_encode(decided)), separators=(",", ":")).encode()
 
 
-def decode(text: str) -> Decided[Ruled]:
+def decode(text: str | bytes) -> Decided[Ruled]:
     """What was decided of a row's request. Raises InputError when it is none."""
     try:
         return _decode(text)

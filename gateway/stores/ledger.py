@@ -30,7 +30,7 @@ BATCH = 500
 """Rows given to the database at once, and in memory with it: a busy second leaves thousands, a long outage more."""
 
 _FIELDS = LedgerRow.__struct_fields__
-_COST, _ESTIMATE = _FIELDS.index("cost"), _FIELDS.index("gpu_estimate")
+_COST, _ESTIMATE, _DECISION = map(_FIELDS.index, ("cost", "gpu_estimate", "decision"))
 _COLUMNS = (*(_NANO.get(name, name) for name in _FIELDS), "last_hour")
 _STREAM = _COLUMNS.index("stream")
 _nullable = itemgetter(*(at for at, name in enumerate(_COLUMNS) if LEDGER.c[name].nullable))
@@ -128,12 +128,22 @@ class Ledger:
 def _values(row: LedgerRow) -> list[Any]:
     """A row's fields in the order of `_COLUMNS`, its amounts in nano-units."""
     values = list(msgspec.structs.astuple(row))
+    values[_DECISION] = _text(row.decision)
     for at in (_COST, _ESTIMATE):
         if values[at] is not None:
             values[at] = int(Decimal(values[at]) * NANO)
     first, last = row.started_at // HOUR, (row.started_at + row.duration_s) // HOUR
     values.append(int(last) if last > first else None)
     return values
+
+
+def _text(decision: msgspec.Raw) -> str | None:
+    """The JSON of a decision as text; None where there is none.
+
+    In the spool of a gateway from before it was part of the line, which the next one reads, it is JSON of that text.
+    """
+    text = str(decision, "utf-8")
+    return str(msgspec.json.decode(text)) if text.startswith('"') else text or None
 
 
 def _as_dict(row: sa.RowMapping) -> dict[str, Any]:

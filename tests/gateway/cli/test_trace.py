@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.contracts.ledger import UNDECIDED
 from gateway.policy.decisions import Decided, encode
 from gateway.simulation.traces import read
 from gateway.stores.bundle import Stores, open_stores
@@ -26,7 +27,7 @@ def _trace(*options: str) -> Result:
 
 
 def _row(number: int, blocks: list[int] | None = None, **changes: Any) -> Any:
-    decision = None if blocks is None else encode(Decided(blocks=blocks, block_tokens=500))
+    decision = UNDECIDED if blocks is None else encode(Decided(blocks=blocks, block_tokens=500))
     values = {"input_tokens": 1200, "output_tokens": 30, "started_at": NOW + number, "team": "secret team"}
     return settled(f"tg-{number}", **{**values, "decision": decision, **changes})
 

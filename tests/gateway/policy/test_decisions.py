@@ -66,7 +66,7 @@ def test_what_is_written_piece_by_piece_reads_as_one(inputs: list[dict[str, str 
 
 
 def test_what_was_not_decided_takes_no_room() -> None:
-    assert encode(Decided()) == "{}"
+    assert bytes(encode(Decided())) == b"{}"
 
 
 def test_a_policy_that_is_no_more_is_named() -> None:

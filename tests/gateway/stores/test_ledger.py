@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
 from gateway.contracts.ledger import LedgerRow
 from gateway.stores.database import LEDGER
 from gateway.stores.ledger import BATCH, Ledger
+from gateway.stores.spool import decode
 from tests.gateway.builders import NOW, settled
 
 
@@ -24,14 +26,26 @@ def test_an_empty_ledger_has_no_rows(ledger: Ledger) -> None:
 
 
 def test_a_row_comes_back_as_it_was(ledger: Ledger) -> None:
-    row = settled(cost="0.000000001", cached_tokens=1, replica="r", first_byte_s=0.1, decision="{}", stream=True)
+    told = {"cost": "0.000000001", "cached_tokens": 1, "replica": "r", "first_byte_s": 0.1, "stream": True}
+    row = settled(**told, decision=msgspec.Raw(b'{"config":"\xc3\xa9"}'))
     ledger.insert([row])
     expected = {name: getattr(row, name) for name in row.__struct_fields__} | {"cost": Decimal("0.000000001")}
+    expected["decision"] = '{"config":"é"}'
     expected |= dict.fromkeys(("gpu_cost", "gpu_method", "allocated_at"))
     assert ledger.find(row.request_id) == expected
     (found,) = ledger.recent(1)
     assert found == {name: value for name, value in expected.items() if name != "decision"}
     assert ledger.find("tg-none") is None
+
+
+@pytest.mark.parametrize("line", [b'{"config":"a \\"b\\""}', b'"{\\"config\\":\\"a \\\\\\"b\\\\\\"\\"}"', b""])
+def test_the_spool_of_an_older_gateway_has_decisions_as_text(ledger: Ledger, line: bytes) -> None:
+    made = msgspec.json.encode(settled())
+    row = decode(made[:-1] + b',"decision":%b}' % line if line else made)
+    ledger.insert([row])
+    found = ledger.find(row.request_id)
+    assert found is not None
+    assert found["decision"] == (r'{"config":"a \"b\""}' if line else None)
 
 
 def test_rows_that_lack_different_values_are_stored_together(ledger: Ledger) -> None:
@@ -44,7 +58,7 @@ def test_rows_that_lack_different_values_are_stored_together(ledger: Ledger) -> 
     for row in rows:
         found = ledger.find(row.request_id)
         assert found is not None
-        expected = {name: getattr(row, name) for name in row.__struct_fields__}
+        expected = {name: getattr(row, name) for name in row.__struct_fields__} | {"decision": None}
         assert {name: found[name] for name in expected} == expected | {"cost": found["cost"]}
         assert found["cost"] == (None if row.cost is None else Decimal(row.cost))
         assert found["stream"] is row.stream
