@@ -16,6 +16,8 @@ from ipaddress import ip_address
 
 AGAIN_S = 0.5
 """After so long a look-up counts as hanging."""
+SILENT_S = 1.0
+"""After so long an address is given up for the next one: as long as TCP waits until it asks a second time."""
 MOST = 32
 """Look-ups of one name that may hang at once: with one a second, a resolver that takes half a minute is outrun."""
 
@@ -59,14 +61,18 @@ class Name:
     async def connect(self, protocol: asyncio.BaseProtocol, tls: ssl.SSLContext | None = None) -> None:
         """Connect to the first of the addresses that lets itself be connected to, by the host's name in TLS.
 
+        One that says nothing is not waited for while there is another: else a host that has lost one of its addresses,
+        or has one that leads nowhere from here, would be lost with all of them.
+
         By address: a look-up that hangs in the loop's own threads would hold up the connections to all other hosts.
         Raises OSError.
         """
         loop, named = asyncio.get_running_loop(), None if tls is None else self.host
         *others, last = await self.addresses()
         for host in others:
-            with suppress(OSError):
-                await loop.create_connection(lambda: protocol, host, self.port, ssl=tls, server_hostname=named)
+            with suppress(OSError):  # TimeoutError is one
+                async with asyncio.timeout(SILENT_S):
+                    await loop.create_connection(lambda: protocol, host, self.port, ssl=tls, server_hostname=named)
                 return
         await loop.create_connection(lambda: protocol, last, self.port, ssl=tls, server_hostname=named)
 

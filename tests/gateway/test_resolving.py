@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gateway.resolving import AGAIN_S, Name, system
+from gateway.resolving import AGAIN_S, SILENT_S, Name, system
 from tests.polling import until
 
 SOON_S = 0.05
@@ -95,6 +95,28 @@ async def test_a_later_look_up_answers_while_an_earlier_one_still_hangs() -> Non
     resolver.says = OSError("too late")
     resolver.let_go()
     await until(lambda: name.hanging == 0)
+
+
+async def test_an_address_that_says_nothing_does_not_take_the_others_with_it() -> None:
+    """Of a host's two the first swallows who comes, as one without a route does: its queue is full."""
+    with socket.socket() as deaf, socket.socket() as good, socket.socket() as first:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        port = deaf.getsockname()[1]
+        first.connect(("127.0.0.1", port))
+        good.bind(("127.0.0.2", port))
+        good.listen()
+        connected = asyncio.get_running_loop().create_future()
+
+        class Protocol(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                connected.set_result(transport)
+
+        name = Name("engine", port, look=lambda host, port: ["127.0.0.1", "127.0.0.2"])
+        async with asyncio.timeout(4 * SILENT_S):
+            await name.connect(Protocol())
+        assert connected.result().get_extra_info("peername")[0] == "127.0.0.2"
+        connected.result().abort()
 
 
 def test_a_look_up_outlives_its_loop_in_silence(recwarn: pytest.WarningsRecorder) -> None:
