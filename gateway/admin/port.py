@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,11 +16,11 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from gateway.admin import certificates
 from gateway.admin.api import build
 from gateway.admin.guard import App
 from gateway.admin.house import House
 from gateway.admin.tokens import Tokens
-from gateway.contracts.errors import InputError
 from gateway.server.protocol import HttpProtocol
 from gateway.settings.admin import AdminConfig
 
@@ -51,13 +50,7 @@ class Door:
     def __init__(self, config: AdminConfig, listener: socket.socket) -> None:
         self.tokens = Tokens(config.tokens)
         self._config, self._listener = config, listener
-        if config.tls is not None:
-            try:
-                ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
-                    config.tls.certificate, config.tls.key
-                )
-            except OSError as error:
-                raise InputError(f"admin.tls: certificate or key cannot be used: {error.strerror or error}") from error
+        self._tls = None if config.tls is None else certificates.server(config.tls)
 
     @property
     def address(self) -> str:
@@ -90,7 +83,7 @@ class Door:
             await serving
 
     def _settings(self, app: App) -> uvicorn.Config:
-        tls = self._config.tls
+        tls = self._tls
         return uvicorn.Config(
             app,
             http=HttpProtocol,
@@ -101,8 +94,7 @@ class Door:
             server_header=False,
             limit_concurrency=MOST_REQUESTS,
             timeout_graceful_shutdown=ENDING_S,
-            ssl_certfile=None if tls is None else tls.certificate,
-            ssl_keyfile=None if tls is None else tls.key,
+            ssl_context_factory=None if tls is None else lambda *_: tls,
         )
 
 

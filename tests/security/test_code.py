@@ -29,8 +29,8 @@ STATEMENTS = {
 NETWORK = {
     "gateway/upstreams/pool.py", "gateway/upstreams/http1.py", "gateway/upstreams/silent.py", "gateway/resolving.py",
     "gateway/control_plane/engine.py", "gateway/control_plane/current.py", "gateway/cli/worker.py",
-    "gateway/cli/serving.py", "gateway/cli/serve.py", "gateway/admin/port.py", "evals/http1.py",
-    "gateway/stores/redis_scripts.py",
+    "gateway/cli/serving.py", "gateway/cli/serve.py", "gateway/admin/certificates.py", "gateway/admin/port.py",
+    "evals/http1.py", "gateway/stores/redis_scripts.py",
 }  # fmt: skip
 """Files that open or take connections: to engines and providers as configured, to a vLLM of one's own on loopback, and
 from clients and operators. Nobody else reaches anything, at the start or later."""
