@@ -50,7 +50,7 @@ class Door:
     def __init__(self, config: AdminConfig, listener: socket.socket) -> None:
         self.tokens = Tokens(config.tokens)
         self._config, self._listener = config, listener
-        self._tls = None if config.tls is None else certificates.server(config.tls)
+        self._tls = None if config.tls is None else certificates.followed(config.tls)
 
     @property
     def address(self) -> str:

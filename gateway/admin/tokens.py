@@ -46,7 +46,7 @@ class Tokens:
 
     def __init__(self, tokens: Mapping[str, AdminToken]) -> None:
         # Marked before it is read, so that no later change is missed.
-        self._known = {name: _Known(token, _mark(token.file), _digest(name, token)) for name, token in tokens.items()}
+        self._known = {name: _Known(token, mark(token.file), _digest(name, token)) for name, token in tokens.items()}
         distinct = {each.digest for each in self._known.values()}
         if len(distinct) < len(self._known):
             raise InputError("two tokens of `admin.tokens` are the same: whoever asks would have two names")
@@ -75,10 +75,10 @@ class Tokens:
 
     def _follow(self, name: str, known: _Known) -> None:
         """Read a token's file again when it has changed. One that cannot be used opens nothing until it can."""
-        mark = _mark(known.token.file)
-        if mark == known.mark:
+        now = mark(known.token.file)
+        if now == known.mark:
             return
-        known.mark = mark
+        known.mark = now
         try:
             known.digest = _digest(name, known.token)
         except InputError as error:
@@ -98,7 +98,7 @@ def _digest(name: str, token: AdminToken) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _mark(path: Path | None) -> Mark | None:
+def mark(path: Path | None) -> Mark | None:
     """What tells that a file changed; None for one that is not there, and for no file."""
     try:
         stat = None if path is None else path.stat()

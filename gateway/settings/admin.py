@@ -35,7 +35,7 @@ class AdminToken(documents.Secret):
 
 
 class AdminConfig(documents.Frozen):
-    """The admin API. A token in a file counts as the file says now; all else needs a restart."""
+    """The admin API. Tokens in files, certificate and key count as their files say now; all else needs a restart."""
 
     listen: AdminListen = AdminListen()
     tokens: Annotated[Mapping[TokenName, AdminToken], Field(min_length=1, max_length=64)]
