@@ -109,6 +109,8 @@ H100 = EngineProfile(
     step=StepTime(base_s=0.006, prefill_token_s=25e-6, sequence_s=15e-6, context_token_s=39e-9),
 )
 PROFILES = {each.name: each for each in (H100, H100X2, A10G)}
+LONGEST = 200
+"""Of a name in an error."""
 DEFAULT = H100
 """Whose terms split a GPU's cost where a pool names no profile: a place to start from until it is calibrated."""
 
@@ -118,7 +120,11 @@ def find(name: str) -> EngineProfile:
     if name in PROFILES:
         return PROFILES[name]
     path = Path(name)
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        raise InputError(f"the engine profile {name[:LONGEST]!r} cannot be read: {error.strerror}") from error
+    if not there:
         raise InputError(
             f"no engine profile {name!r}: expected {', '.join(sorted(PROFILES))}, or a file that "
             "`gateway simulate fit` or `gateway costs calibrate` wrote with --out FILE"

@@ -41,6 +41,11 @@ def test_a_profile_that_is_nowhere_is_told_with_those_that_are_here() -> None:
         profile.find("h200")
 
 
+def test_a_path_that_no_file_can_have_is_told_too() -> None:
+    with pytest.raises(InputError, match=r"the engine profile 'n{200}' cannot be read: File name too long"):
+        profile.find("n" * 5000)
+
+
 def test_a_mistake_in_a_file_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "engine.yaml"
     terms = "base_s: -1, prefill_token_s: 0, sequence_s: 0, context_token_s: 0"
