@@ -235,6 +235,7 @@ async def _together(
         with serving.signals({**dict.fromkeys(serving.STOPPING, stop), signal.SIGHUP: asked.set}):
             async with admin_port.together(door, workers, tell, stores, watch, asked) as take:
                 follower = asyncio.create_task(_follow(watch, asked, take))
+                follower.add_done_callback(serving.parted)
                 try:
                     return await workers.run(lambda: _say(greeting))
                 finally:

@@ -200,12 +200,15 @@ class Server(uvicorn.Server):
             self.force_exit = True
 
     def _parted(self, companion: asyncio.Task[None]) -> None:
-        if companion.cancelled():
-            return
-        if (error := companion.exception()) is not None:
-            log.error("the configuration is followed no more, restart the gateway", exc_info=error)
-        elif not self._leaving.now:
+        parted(companion)
+        if not companion.cancelled() and companion.exception() is None and not self._leaving.now:
             self.stop()
+
+
+def parted(follower: asyncio.Task[None]) -> None:
+    """Say why a configuration is followed no more, unless that was to end: nobody awaits what runs beside a gateway."""
+    if not follower.cancelled() and (error := follower.exception()) is not None:
+        log.error("the configuration is followed no more, restart the gateway", exc_info=error)
 
 
 async def serve(

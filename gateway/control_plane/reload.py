@@ -124,7 +124,7 @@ async def follow(
         asked.clear()
         try:
             reading = await asyncio.to_thread(watch.look, force=force)
-        except DEFECTS:  # whatever is written there: what mends it has to be read too
+        except (*DEFECTS, OSError):  # whatever is written there: what mends it has to be read too
             log.exception("a defect of the gateway: what is written now cannot be read, and the last good one serves")
             reading = Reading(None)
         if reading is not None:

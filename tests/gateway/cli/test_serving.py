@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.serving import signals
+from gateway.cli.serving import parted, signals
 from gateway.contracts.errors import GatewayStopping
 from gateway.contracts.ledger import COMPLETED
 from gateway.server.limits import DEFAULTS
@@ -135,6 +135,27 @@ async def test_who_waits_for_a_whole_answer_is_told_too(tmp_path: Path, workers:
             assert (answer.status, answer.json["error"]["code"]) == (503, "gateway_stopping")
             assert await ending == 0
     assert _rows(tmp_path) == [CUT]
+
+
+async def test_a_follower_that_broke_is_told_and_one_that_ended_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    """By the one callback that both have: a gateway alone, and the parent of workers."""
+    nothing = asyncio.get_running_loop().create_future()
+
+    async def following(error: Exception | None) -> None:
+        if error is not None:
+            raise error
+        await nothing
+
+    tasks = [asyncio.create_task(following(each)) for each in (None, OSError("no thread is left"))]
+    for task in tasks:
+        task.add_done_callback(parted)
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    tasks[0].cancel()
+    await asyncio.wait(tasks)
+    (record,) = caplog.records
+    assert record.getMessage() == "the configuration is followed no more, restart the gateway"
+    assert record.exc_info is not None
+    assert "no thread is left" in str(record.exc_info[1])
 
 
 async def test_signals_are_as_before_afterwards() -> None:

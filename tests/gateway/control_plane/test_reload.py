@@ -218,13 +218,14 @@ async def test_what_is_new_is_handed_on_until_the_end(house: House) -> None:
     await asyncio.wait([following])
 
 
+@pytest.mark.parametrize("defect", [ZeroDivisionError, PermissionError])
 async def test_law_8_after_a_look_that_failed_in_any_way_it_is_followed_on(
-    house: House, caplog: pytest.LogCaptureFixture
+    house: House, caplog: pytest.LogCaptureFixture, defect: type[Exception]
 ) -> None:
     taken: asyncio.Queue[Deployment | None] = asyncio.Queue()
 
     def broken() -> float:
-        raise ZeroDivisionError
+        raise defect
 
     watch = Watch(house.folder / "gateway.yaml", broken)
     following = asyncio.create_task(follow(watch, asyncio.Event(), taken.put))
