@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
 from gateway.contracts.envelopes import Dialect, envelope, event
-from gateway.contracts.errors import BodyTooLarge, InternalError, RequestError
+from gateway.contracts.errors import BodyTooLarge, InternalError, MethodNotAllowed, RequestError
 from gateway.contracts.ledger import CLIENT_CLOSED
 from gateway.contracts.trace import Trace, passed_on
 
@@ -20,6 +20,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 JSON = b"content-type: application/json\r\n"
+ALLOW = b"allow: POST\r\n"
+"""What every endpoint takes."""
 SSE = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-store\r\n"
 
 
@@ -142,6 +144,7 @@ class Client:
         if not self.started:
             again = b"" if error.retry_after is None else b"retry-after: %d\r\n" % error.retry_after
             again += b"" if error.passes else b"x-should-retry: false\r\n"  # OpenAI's clients heed it
+            again += ALLOW if isinstance(error, MethodNotAllowed) else b""
             self.answer(error.status, JSON + again, envelope(error, self.dialect, self.request_id))
         elif self._streaming:
             self.write(event(error, self.dialect, self.request_id, self.events), more=False)

@@ -144,7 +144,9 @@ async def _not_here(request: Request, error: Exception) -> Response:
     """What the router refused. The path is the one that it looked at: `request.url` is made of the Host header too."""
     path = request.scope["path"]
     if isinstance(error, HTTPException) and error.status_code == MethodNotAllowed.status:
-        return _envelope(MethodNotAllowed(f"{path} does not take {request.method}"), _dialect(request))
+        told = _envelope(MethodNotAllowed(f"{path} does not take {request.method}"), _dialect(request))
+        told.headers.update(error.headers or {})  # it names the methods that the path takes
+        return told
     missing = RouteNotFound(f"no such path {path!r}; the gateway's endpoints are under /v1")
     return _envelope(missing, _dialect(request))
 

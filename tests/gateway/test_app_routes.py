@@ -97,6 +97,7 @@ async def test_pages_of_the_gateway_are_its_own(tmp_path: Path) -> None:
         for path in ("/metrics", "/health", "/ready", "/v1/models"):
             answer = await raw.post(gateway.url, path, b"{}")
             assert (answer.status, answer.json["error"]["code"]) == (405, "method_not_allowed")
+            assert answer.header("allow") == "GET"
         assert engine.requests == []
 
 

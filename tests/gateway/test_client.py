@@ -14,6 +14,7 @@ from gateway.contracts.errors import (
     BodyTooLarge,
     InternalError,
     InvalidRequest,
+    MethodNotAllowed,
     ReleaseNotGated,
     UpstreamOverloaded,
 )
@@ -229,6 +230,12 @@ def test_a_client_is_told_not_to_repeat_what_does_not_pass() -> None:
     client = Carried()
     client.fail(ReleaseNotGated("m"))
     assert client.said[0][:2] == (503, JSON + b"x-should-retry: false\r\n")
+
+
+def test_a_client_of_another_method_is_told_the_one_that_there_is() -> None:
+    client = Carried()
+    client.fail(MethodNotAllowed("not this one"))
+    assert client.said[0][:2] == (405, JSON + b"allow: POST\r\n")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

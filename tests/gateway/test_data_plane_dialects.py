@@ -71,6 +71,7 @@ async def test_what_the_gateway_refuses(tmp_path: Path, call: Call) -> None:
             headers = {"authorization": f"Bearer {key}"}
             read = await raw.exchange(gateway.url, "GET", call.path, headers=headers)
             told(read, call, 405, "method_not_allowed")
+            assert read.header("allow") == "POST"
             for broken in (b"", b"{", b"[]", b"\xff"):
                 told(await raw.post(gateway.url, call.path, broken, headers), call, 400, "invalid_request")
             assert await gateway.rows(0) == engine.requests == []
