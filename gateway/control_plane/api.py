@@ -19,7 +19,7 @@ from gateway.contracts.envelopes import Dialect, dialect_of, envelope
 from gateway.contracts.errors import InternalError, MethodNotAllowed, ModelNotFound, RequestError, RouteNotFound
 from gateway.control_plane.usage import Wanted, answer, wanted
 from gateway.policy.auth import Principal, authenticate
-from gateway.policy.resolution import Snapshot
+from gateway.policy.resolution import Snapshot, shown
 from gateway.stores.costs import Costs
 from gateway.telemetry import Telemetry
 
@@ -68,7 +68,7 @@ class Pages:
         for card in self._cards(request):
             if card["id"] == name:
                 return card
-        raise ModelNotFound(f"no model {name!r} for this key: GET /v1/models lists them", param="model")
+        raise ModelNotFound(f"no model {shown(name)} for this key: GET /v1/models lists them", param="model")
 
     async def usage(self, request: Request) -> dict[str, Any]:
         """What the key has used."""

@@ -17,6 +17,9 @@ from gateway.policy.rules import Decision, Rulebook
 from gateway.policy.shapes import Request
 from gateway.settings.rules import LIVE
 
+LONGEST = 100
+"""Characters that an error repeats of a name that nobody has here: a client may have written megabytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -75,7 +78,7 @@ def resolve(name: str, principal: Principal, snapshot: Snapshot, now: float, ask
         return Resolved(_pinned(snapshot.releases[name], principal), None)
     known = ", ".join(repr(model) for model in sorted(snapshot.live) if principal.may_use(model))
     hint = "" if split_name(name) is None else " (a release is pinned as MODEL@VERSION)"
-    raise ModelNotFound(f"no model {name!r} here{hint}; this key may use {known or 'none'}", param="model")
+    raise ModelNotFound(f"no model {shown(name)} here{hint}; this key may use {known or 'none'}", param="model")
 
 
 def fallbacks(
@@ -108,3 +111,8 @@ def _pinned(release: Release, principal: Principal) -> Release:
             param="model",
         )
     return release
+
+
+def shown(name: str) -> str:
+    """A client's name for a model as an error repeats it."""
+    return repr(name) if len(name) <= LONGEST else f"{name[:LONGEST]!r}… ({len(name)} characters)"

@@ -95,6 +95,13 @@ def test_an_unknown_model_is_answered_with_those_that_the_key_may_use() -> None:
     assert _refused(ModelNotFound, "fak", principal(models=frozenset())).endswith("may use none")
 
 
+def test_of_a_name_that_is_long_an_error_repeats_the_beginning() -> None:
+    assert _refused(ModelNotFound, "é" * 100).startswith(f"no model '{'é' * 100}' here; ")
+    message = _refused(ModelNotFound, "é" * 3_000_000)
+    assert message.startswith(f"no model '{'é' * 100}'… (3000000 characters) here; ")
+    assert len(message) < 300
+
+
 def test_an_unknown_release_says_how_releases_are_named() -> None:
     assert "MODEL@VERSION" in _refused(ModelNotFound, "faq@9", HARNESS)
     assert "MODEL@VERSION" not in _refused(ModelNotFound, "faq-9", HARNESS)
