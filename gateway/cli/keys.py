@@ -140,6 +140,16 @@ def create(
     else:
         click.echo(text)
         click.echo(f"id {record.id}, team {team!r}, scope {scope}: keep the key now, it is not shown again", err=True)
+    _warn(models, config_path)
+
+
+def _warn(models: tuple[str, ...], config_path: Path | None) -> None:
+    """Say which of a key's models the configuration, where one is named, has not: they may be added later."""
+    known = () if config_path is None else sorted(configuration.load(config_path).config.models)
+    for model in models:
+        if known and model not in known:
+            told = f"no model {model!r} in {str(config_path)!r}: it has {', '.join(known)}"
+            click.echo(f"warning: {told}; the key opens nothing by that name until there is one", err=True)
 
 
 @keys.command(name="list")

@@ -43,6 +43,19 @@ def test_a_key_is_alone_on_standard_output_and_opens() -> None:
     assert text not in result.stderr
 
 
+def test_a_model_that_the_configuration_has_not_is_warned_of(tmp_path: Path) -> None:
+    """A misspelled one, or a release's name. It may be there tomorrow, so that the key is made."""
+    path = str(write_config(tmp_path))
+    result = _run("create", "--model", "faq", "--model", "fak", "--model", "faq@1", "--config", path, "--json")
+    assert "key" in json.loads(result.stdout)
+    assert result.stderr.splitlines() == [
+        f"warning: no model {name!r} in {path!r}: it has faq; the key opens nothing by that name until there is one"
+        for name in ("fak", "faq@1")
+    ]
+    assert "warning" not in _run("create", "--model", "faq", "--config", path).stderr
+    assert "warning" not in _run("create", "--model", "fak").stderr  # no configuration says what there is
+
+
 @pytest.mark.parametrize("days", ["nan", "inf", "0", "-1", "36501", "1e300"])
 def test_an_end_that_no_calendar_has_makes_no_key(days: str, tmp_path: Path) -> None:
     """SQLite keeps NaN as no end at all, and a year beyond 9999 cannot be shown again."""
