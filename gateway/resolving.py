@@ -67,7 +67,8 @@ class Name:
         By address: a look-up that hangs in the loop's own threads would hold up the connections to all other hosts.
         Raises OSError.
         """
-        loop, named = asyncio.get_running_loop(), None if tls is None else self.host
+        # Without the dot that ends a name for look-ups: no certificate has it.
+        loop, named = asyncio.get_running_loop(), None if tls is None else self.host.removesuffix(".")
         *others, last = await self.addresses()
         for host in others:
             with suppress(OSError):  # TimeoutError is one

@@ -4,10 +4,12 @@ import asyncio
 import socket
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from gateway.resolving import AGAIN_S, SILENT_S, Name, system
+from tests.engine.tls import certificate
 from tests.polling import until
 
 SOON_S = 0.05
@@ -117,6 +119,20 @@ async def test_an_address_that_says_nothing_does_not_take_the_others_with_it() -
             await name.connect(Protocol())
         assert connected.result().get_extra_info("peername")[0] == "127.0.0.2"
         connected.result().abort()
+
+
+async def test_a_dot_at_the_end_is_for_look_ups_and_not_for_certificates(tmp_path: Path) -> None:
+    own, ended = certificate(tmp_path, host="engine"), asyncio.Event()
+
+    class Protocol(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            ended.set()
+
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=own.server())
+    async with server:
+        name = Name("engine.", server.sockets[0].getsockname()[1], look=lambda host, port: ["127.0.0.1"])
+        await name.connect(Protocol(), own.client())
+        await ended.wait()
 
 
 def test_a_look_up_outlives_its_loop_in_silence(recwarn: pytest.WarningsRecorder) -> None:
