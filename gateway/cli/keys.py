@@ -42,6 +42,20 @@ class LimitType(click.ParamType[int | str]):
         return self.fail(f"expected a whole number from 1, or {LIFT!r}, found {text!r}", param, ctx)
 
 
+class Called(click.ParamType[str]):
+    """A name, of the bounds that tags and the admin API have: it stands in tables, files and bills."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name."""
+        text = str(value)
+        if not tagging.is_value(text):
+            told = f"expected 1 to {tagging.LONGEST} printable characters, found {text[: tagging.LONGEST]!r}"
+            return self.fail(told, param, ctx)
+        return text
+
+
 class TagType(click.ParamType[tuple[str, str]]):
     """A tag and its value."""
 
@@ -66,7 +80,7 @@ def tag_option(command: Command) -> Command:
 def limit_options(command: Command) -> Command:
     """`--rpm`, `--tpm`, `--concurrency` and `--class`."""
     for decorate in (
-        click.option("--class", "priority_class", help="Its priority class, or `none` for its team's."),
+        click.option("--class", "priority_class", type=Called(), help="Its priority class, or `none` for its team's."),
         click.option("--concurrency", type=LimitType(), help="Requests in flight at once, or `none`."),
         click.option("--tpm", type=LimitType(), help="Tokens per minute, of prompts and answers, or `none`."),
         click.option("--rpm", type=LimitType(), help="Requests per minute, or `none`."),
@@ -86,8 +100,8 @@ def keys() -> None:
 
 
 @keys.command()
-@click.option("--name", default="default", show_default=True, help="What the key is for.")
-@click.option("--team", default="default", show_default=True, help="Who pays.")
+@click.option("--name", type=Called(), default="default", show_default=True, help="What the key is for.")
+@click.option("--team", type=Called(), default="default", show_default=True, help="Who pays.")
 @click.option(
     "--scope",
     type=click.Choice(["serve", "evaluate", "admin"]),
@@ -96,7 +110,9 @@ def keys() -> None:
     help="`evaluate` reaches releases by name before they have a verdict: for the harness alone. "
     "`admin` is told with each answer how it was routed.",
 )
-@click.option("--model", "models", multiple=True, help="A model that the key may use; repeatable.  [default: all]")
+@click.option(
+    "--model", "models", type=Called(), multiple=True, help="A model that the key may use; repeatable.  [default: all]"
+)
 @click.option("--days", type=Number(0, MOST_DAYS, min_open=True), help="Expires after so many days.  [default: never]")
 @tag_option
 @limit_options
@@ -193,7 +209,7 @@ def _row(record: KeyRecord, now: float) -> dict[str, str | int | None]:
 
 
 @keys.command()
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", metavar="ID", type=Called())
 @tag_option
 @click.option("--no-tags", is_flag=True, help="Take its tags away.")
 @limit_options
@@ -256,7 +272,7 @@ def _limits(asked: Mapping[str, int | str | None], config_path: Path | None) -> 
 
 
 @keys.command()
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", metavar="ID", type=Called())
 @config_option
 @database_option
 def revoke(key_id: str, config_path: Path | None, database: str | None) -> None:

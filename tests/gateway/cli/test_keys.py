@@ -64,6 +64,24 @@ def test_an_end_that_no_calendar_has_makes_no_key(days: str, tmp_path: Path) -> 
     assert not (tmp_path / "tollgate.db").exists()
 
 
+@pytest.mark.parametrize("option", ["--name", "--team", "--model", "--class"])
+@pytest.mark.parametrize("name", ["", "a\nb", "\udcff", "x" * 129], ids=["nothing", "lines", "no text", "long"])
+def test_what_is_no_name_makes_no_key(option: str, name: str, tmp_path: Path) -> None:
+    """As over the admin API. A shell hands on bytes that are no text as they are."""
+    result = CliRunner().invoke(main, ["keys", "create", option, name])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert (
+        f"Invalid value for '{option}': expected 1 to 128 printable characters, found {name[:128]!r}" in result.stderr
+    )
+    assert not (tmp_path / "tollgate.db").exists()
+
+
+@pytest.mark.parametrize("arguments", [("revoke",), ("update", "--rpm", "5")], ids=["revoke", "update"])
+def test_an_id_of_bytes_that_are_no_text_is_refused(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, ["keys", *arguments, "\udcff"])
+    assert (result.exit_code, "expected 1 to 128 printable characters" in result.stderr) == (2, True)
+
+
 def test_a_key_as_json() -> None:
     made = json.loads(_run("create", "--scope", "evaluate", "--json").stdout)
     assert (made["id"] in made["key"], made["team"], made["scope"]) == (True, "default", "evaluate")
