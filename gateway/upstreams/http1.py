@@ -53,11 +53,12 @@ class Address:
 class Connection(asyncio.Protocol):
     """One connection, one exchange at a time. `reused`: it has served before, so its engine may be closing it.
 
-    It connects when the first exchange begins.
+    It connects when the first exchange begins. `since` is when it was made, by the clock of its loop.
     """
 
     def __init__(self, address: Address, forget: Callable[["Connection"], None]) -> None:
         self._loop = asyncio.get_running_loop()
+        self.since = self._loop.time()
         self._address = address
         self._forget = forget
         self._opening: asyncio.Task[Any] | None = None

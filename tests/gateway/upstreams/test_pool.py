@@ -22,6 +22,18 @@ async def test_a_connection_is_used_again() -> None:
         await engine.wait_for(lambda e: not e.connections)
 
 
+async def test_an_old_connection_is_closed_so_that_its_engines_name_is_looked_up_again() -> None:
+    async with Engine() as engine:
+        engines = pool(engine.url, longest_s=0.0)
+        for made in (1, 2):
+            connection = engines.take()
+            connection.send(ASK)
+            assert (connection.reused, await exchange(connection)) == (False, (200, b""))
+            engines.close(connection)
+            assert engine.connections_made == made
+        await engine.wait_for(lambda e: not e.connections)
+
+
 async def test_the_last_one_used_is_used_first() -> None:
     async with Engine() as engine:
         engines = pool(engine.url)
