@@ -124,7 +124,7 @@ class PoolQueue:
             return not self.capped
         cap, replicas = self.cap, self.replicas if usable is None else usable
         for replica in replicas:
-            if replica.in_flight < cap and replica.vitals.whole_from <= now:
+            if replica.in_flight + replica.before < cap and replica.vitals.whole_from <= now:
                 return True
         return self._free(now, replicas) > 0
 
@@ -274,7 +274,7 @@ class PoolQueue:
             return UNBOUNDED
         free = 0
         for replica in map(replicas.__getitem__, positions):
-            room = cap - replica.in_flight
+            room = cap - replica.in_flight - replica.before
             free += max(0, room if replica.breaker.closed else min(1, room))
         return free
 

@@ -157,7 +157,7 @@ class ReplicaPool:
             signals = replica.signals
             if signals is not None and signals.at >= oldest:
                 kv_usage, waiting = signals.kv_usage, signals.waiting
-            weight, in_flight = weights[len(seen)] if weights else 1.0, replica.in_flight
+            weight, in_flight = weights[len(seen)] if weights else 1.0, replica.in_flight + replica.before
             if in_flight >= cap:
                 full += 1
             seen.append(Candidate(replica.name, weight, in_flight, replica.outstanding, cached, kv_usage, waiting))

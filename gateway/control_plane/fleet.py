@@ -22,7 +22,7 @@ from gateway.telemetry import Telemetry
 from gateway.upstreams.adapters import Adapters
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.litellm import Provider
-from gateway.upstreams.vllm import replicas_of
+from gateway.upstreams.vllm import Replica, replicas_of
 
 KEPT = ("turns", "retries", "adapters", "index", "estimator", "draw", "queue")
 """What a pool has learned, and keeps when its configuration changes."""
@@ -76,6 +76,7 @@ class Fleet:
                 queue.tick()  # the last one: its gauge would tell for ever of those who waited before
         self._pools = pools
         self._leaving += [replica for replica in before if replica not in self._serving()]
+        self._succeed(before)
 
     def tick(self) -> None:
         """Have every queue look whether there is room that nobody told it of."""
@@ -98,6 +99,16 @@ class Fleet:
 
     def _serving(self) -> list[Upstream]:
         return [replica for pool in self._pools.values() for replica in pool.replicas]
+
+    def _succeed(self, before: Sequence[Upstream]) -> None:
+        """What leaves an engine that has another name or key from now on still takes its part of the room there."""
+        engines = [each for each in self.replicas if isinstance(each, Replica)]
+        left = [each for each in engines if each in self._leaving and each.heir is None]
+        for heir in engines:
+            former = next((each for each in left if each.place == heir.place), None)
+            if former is not None and heir not in before and heir not in self._leaving:
+                left.remove(former)
+                heir.follow(former)
 
     def _pool(self, name: str, config: GatewayConfig) -> ReplicaPool:
         wanted, before = config.pools[name], self._pools.get(name)

@@ -50,6 +50,9 @@ class Upstream(Protocol):
     freed: Callable[[], None] | None
     """Who is told each time that a request is over."""
 
+    before: int
+    """What is in flight on its engine beside: requests of the one in whose place it is."""
+
     def begin(
         self,
         endpoint: Endpoint,
@@ -85,6 +88,9 @@ class Counted:
 
     The count is held by `with upstream:`, so that no path out of a request can leak it. `outstanding` are the tokens of
     those that `serving.Route` sent here; `signals` what the engine last said of its load, where it is asked.
+
+    `heir` is what a reload has put in its place, at the same engine. Its requests take room there until they have
+    ended, and are in the heir's `before`.
     """
 
     def __init__(self, name: str, identity: tuple[object, ...], vitals: Vitals) -> None:
@@ -96,6 +102,19 @@ class Counted:
         self.vitals = vitals
         self.breaker = vitals.breaker
         self.freed: Callable[[], None] | None = None
+        self.before = 0
+        self.heir: Counted | None = None
+
+    def follow(self, former: "Counted") -> None:
+        """Take its place, and hear of its requests that end."""
+
+        def ended() -> None:
+            # Counted anew: who began before the reload may have gone there after it.
+            self.before = former.in_flight + former.before
+            if self.freed is not None:
+                self.freed()
+
+        self.before, former.heir, former.freed = former.in_flight + former.before, self, ended
 
     def __enter__(self) -> Self:
         """A request is on its way."""

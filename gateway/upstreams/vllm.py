@@ -57,6 +57,11 @@ class Replica(Counted):
         self._static = f"host: {self.pool.authority}\r\n{auth}".encode()
         self._ranked = b"" if rank is None else b"x-data-parallel-rank: %d\r\n" % rank
 
+    @property
+    def place(self) -> tuple[str, int | None]:
+        """Where its engine is, however it is called and reached."""
+        return self.url, self.rank
+
     def begin(
         self,
         endpoint: Endpoint,

@@ -15,6 +15,7 @@ from gateway.control_plane.fleet import Fleet
 from gateway.policy.fairness import Ticket
 from gateway.policy.health import COLD_WEIGHT
 from gateway.policy.routing import POLICIES
+from gateway.queueing import PoolQueue
 from gateway.settings.health import Health
 from gateway.settings.queue import QueueConfig
 from gateway.settings.routing import Routing
@@ -191,3 +192,43 @@ async def test_nobody_waits_for_a_pool_that_is_no_more_and_its_gauge_says_so() -
         await waiting
         fleet.tick()
         assert depth() == 0
+
+
+async def test_a_replica_under_another_name_has_no_room_that_its_engine_has_not() -> None:
+    """Whatever made it another object, twice over: what both former ones still end counts, and their ends are heard."""
+    fleet = Fleet(Telemetry(), lambda: NOW)
+
+    def serve(name: str, connect: float) -> tuple[PoolQueue, Upstream]:
+        main = PoolConfig(replicas=(_engine(name),), queue=QueueConfig(max_in_flight=2))
+        config = _config(_engine(name), connect=connect).model_copy(update={"pools": {"main": main}})
+        fleet.serve(config, pools := fleet.pools(config))
+        assert pools["main"].queue is not None
+        return pools["main"].queue, pools["main"].replicas[0]
+
+    _, first = serve("a", 5.0)
+    with first:
+        queue, second = serve("a", 1.0)
+        second.__enter__()
+        queue, third = serve("b", 1.0)
+        assert fleet.part() == []
+        assert (third.in_flight, third.before) == (0, 2)
+        assert not queue.ready(NOW)
+        ticket = Ticket("search", 0, 1.0, 1, 0, 1.0, NOW, NOW + 30.0, "")
+        waiting = asyncio.create_task(queue.wait(ticket, Client("POST", "/v1/completions", 5.0)))
+        await turns(2)
+        second.__exit__()
+        await turns(3)
+        assert waiting.done()
+        assert fleet.part() == [second]
+        assert third.before == 1
+    assert fleet.part() == [first]
+    assert third.before == 0
+
+
+def test_of_two_replicas_of_one_engine_each_follows_another_one() -> None:
+    fleet = Fleet(Telemetry(), lambda: NOW)
+    for replica in (before := _serve(fleet, _config(_engine("a"), _engine("b"), _engine("c", "http://c")))):
+        replica.__enter__()
+    after = _serve(fleet, _config(_engine("x"), _engine("b"), _engine("y"), _engine("z", "http://z")))
+    assert [replica.in_flight + replica.before for replica in after] == [1, 1, 0, 0]
+    assert after[1] is before[1]

@@ -48,3 +48,17 @@ def test_a_breaker_hears_of_every_request_that_can_matter_to_it(events: list[str
             counted.vitals.succeeded(now)
             told.succeeded(now)
         assert counted.breaker == told
+
+
+def test_what_a_former_one_has_in_flight_takes_room_until_it_has_ended() -> None:
+    first, second, third = (Counted(name, (), Vitals()) for name in "abc")
+    heard = list[int]()
+    with first:
+        second.follow(first)
+        with second:
+            third.follow(second)
+            third.freed = lambda: heard.append(third.before)
+            with first, third:  # whoever began before the reload may still go to the former one
+                assert (first.in_flight, second.in_flight, third.in_flight, third.before) == (2, 1, 1, 2)
+            assert (second.before, third.before) == (1, 2)
+    assert heard == [2, 2, 1, 0]
