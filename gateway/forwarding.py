@@ -18,7 +18,7 @@ from gateway.policy.health import away, candidates, retry_after
 from gateway.policy.request import prepare
 from gateway.policy.resolution import Resolved
 from gateway.queueing import UNBOUNDED, PoolQueue
-from gateway.relay import AnotherReplica, EngineLacks, Exchange
+from gateway.relay import AnotherReplica, EngineBroken, EngineLacks, Exchange
 from gateway.serving import ReplicaPool, Serving, told
 from gateway.settings.replicas import AdapterConfig
 from gateway.telemetry import Telemetry
@@ -55,6 +55,7 @@ class Forwarding:
 
     async def to(self, exchange: Exchange, pool: ReplicaPool, guess: bool = False) -> RequestError | None:
         """Try replicas, each at most once, when it is the request's turn; those that are down only with `guess`.
+        One that turned out to lack the adapter may be tried again once it has loaded it.
 
         Returns why none of them could answer, if so; raises what no other replica can mend, and every failure after the
         first byte.
@@ -122,10 +123,11 @@ class Forwarding:
         self, exchange: Exchange, pool: ReplicaPool, untried: list[Upstream], now: float, guess: bool
     ) -> RequestError | None:
         account, demand, trace, failure = exchange.account, exchange.demand, exchange.client.trace, None
+        tried: list[Upstream] = []
         pool.retries.deposit(now)
         for attempt in range(MAX_ATTEMPTS):
             route = pool.choose(untried, self.monotonic() if attempt else now, demand, guess)
-            if route is None or (attempt and not self._may_retry(pool)):
+            if route is None:
                 break
             replica, exchange.answered = untried.pop(route.position), route.answered
             if route.routed is not None:
@@ -147,41 +149,94 @@ class Forwarding:
                     account.dispatched_s = None
                 else:
                     account.failed(self.monotonic() - exchange.started)
+                tried.append(replica)
+                untried = await self._again(exchange, pool, untried, tried, failed, guess)
+                failure = failed.error
         if failure is None:
             return away(pool.replicas, self.monotonic())
         failure.retry_after = max(retry_after(pool.replicas, self.monotonic()), failure.retry_after or 0)
         return failure
 
+    async def _again(
+        self,
+        exchange: Exchange,
+        pool: ReplicaPool,
+        untried: list[Upstream],
+        tried: list[Upstream],
+        failed: AnotherReplica,
+        guess: bool,
+    ) -> list[Upstream]:
+        """Where a request may go on whose last attempt failed: none where nobody is left, or the retry budget is spent.
+
+        Where none of those that are left works, and the last one could not be reached, broke off or lost the adapter,
+        another one is told to load that. Not where it answered: an engine that fails at a prompt would have the adapter
+        loaded everywhere, and one that sheds load is busy, not away. Where it was lost and nobody loads it, that is the
+        error.
+        """
+        adapter, found, now = exchange.account.release.adapter, pool.replicas, self.monotonic()
+        if adapter is not None and not candidates(untried, now, guess)[0]:
+            found = holders(pool.replicas, pool.engines, adapter)  # another request may have had it loaded meanwhile
+            untried = [each for each in found if each not in tried]
+        last = len(tried) == MAX_ATTEMPTS
+        if candidates(untried, now, guess)[0]:
+            return untried if not last and self._may_retry(pool) else []
+        if adapter is None or adapter.path is None or isinstance(failed, EngineBroken):
+            return []
+        if isinstance(failed.error, UpstreamOverloaded):
+            return []
+        lacks = isinstance(failed, EngineLacks)
+        found = [each for each in found if not lacks or each is not tried[-1]]
+        others = _others(pool, found)
+        able, _ = candidates(pool.adapters.willing(others, adapter), now, guess=False)
+        if last or not able or not self._may_retry(pool):
+            return []
+        try:
+            await self._load(exchange, pool, adapter, found, guess=True)
+        except NotLoaded as error:
+            if lacks:
+                failed.error = error
+        return list[Upstream](holders(others, pool.engines, adapter))
+
     async def _holders(
         self, exchange: Exchange, pool: ReplicaPool, adapter: AdapterConfig, guess: bool
     ) -> Sequence[Upstream]:
-        """The replicas that hold the release's adapter; where none of them works, another one is told to load it.
-
-        Where that one does not, the next one is, and those that did not lately come last.
-        """
+        """The replicas that hold the release's adapter; where none of them works, another one is told to load it."""
         if not pool.engines:
             return pool.replicas
-        found, now = holders(pool.replicas, pool.engines, adapter), self.monotonic()
-        if found and (adapter.path is None or candidates(found, now, guess=False)[0]):
+        found = holders(pool.replicas, pool.engines, adapter)
+        if found and (adapter.path is None or candidates(found, self.monotonic(), guess=False)[0]):
             return found
+        try:
+            await self._load(exchange, pool, adapter, found, guess)
+        except NotLoaded:
+            if not found:
+                raise
+        return holders(pool.replicas, pool.engines, adapter)
+
+    async def _load(
+        self, exchange: Exchange, pool: ReplicaPool, adapter: AdapterConfig, found: Sequence[Upstream], guess: bool
+    ) -> None:
+        """Have a replica load an adapter, none of those `found`; where that one does not, the next one is told.
+
+        Those that did not load it lately come last, unless one of those found may be guessed at instead. Raises
+        NotLoaded with what the last one said.
+        """
         others, failure = _others(pool, found), None
         last_resort = [] if guess and found else others
         request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.first_byte
         for _ in range(MAX_ATTEMPTS):
             asked = pool.adapters.willing(others, adapter) or last_resort
-            route = pool.choose(asked, now, guess=not found)
+            route = pool.choose(asked, self.monotonic(), guess=not found)
             if route is None:
                 break
+            replica = asked[route.position]
             try:
-                await pool.adapters.load(
-                    asked[route.position], adapter, pool.engines, exchange.client, request_id, seconds
-                )
-                return holders(pool.replicas, pool.engines, adapter)
+                await pool.adapters.load(replica, adapter, pool.engines, exchange.client, request_id, seconds)
+                return
             except NotLoaded as error:
                 failure, last_resort = error, []
-        if failure is None or found:
-            return found
-        raise failure
+        if failure is not None:
+            raise failure
 
     def _spread(
         self, exchange: Exchange, pool: ReplicaPool, adapter: AdapterConfig, holding: Sequence[Upstream], now: float

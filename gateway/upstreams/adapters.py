@@ -170,9 +170,9 @@ async def _load(
 
 
 def lost(engines: Sequence[Replica], replica: Upstream, adapter: AdapterConfig | None) -> None:
-    """A replica turned out not to hold an adapter: somebody unloaded it."""
+    """A replica turned out not to hold an adapter: somebody unloaded it. It is said once, whoever else finds out."""
     for each in engines:
-        if each is replica and each.facts is not None and adapter is not None:
+        if each is replica and each.facts is not None and adapter is not None and adapter.name in each.facts.adapters:
             log.warning("replica %r does not hold the adapter %r any more", each.name, adapter.name)
             held = tuple(name for name in each.facts.adapters if name != adapter.name)
             each.facts = replace(each.facts, adapters=held)

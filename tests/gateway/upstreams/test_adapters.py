@@ -148,10 +148,12 @@ async def test_nobody_waits_for_a_load_of_a_replica_that_is_down_or_left(how: st
         assert adapters._loading == {}
 
 
-def test_a_replica_that_lost_it_holds_it_no_more() -> None:
+def test_a_replica_that_lost_it_holds_it_no_more_which_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     engines = [_replica("a", "http://a", "invoices"), _replica("b", "http://b", "invoices")]
-    lost(engines, engines[0], INVOICES)
+    for _ in range(3):
+        lost(engines, engines[0], INVOICES)
     assert holders(engines, engines, INVOICES) == engines[1:]
+    assert caplog.messages == ["replica 'a' does not hold the adapter 'invoices' any more"]
 
 
 async def test_one_more_replica_is_told_at_a_time_and_not_soon_after_another() -> None:
