@@ -52,11 +52,11 @@ class Limits(documents.Frozen):
 class Timeouts(documents.Frozen):
     """Seconds.
 
-    `first_byte` covers the engine's queue and prefill of a stream, `idle` the time between two pieces of an answer,
-    `total` a whole request, `client` how long one write to the client may block.
-    """
+    `load` covers the loading of a LoRA adapter by one engine, `first_byte` an engine's queue and prefill of a stream,
+    `idle` the time between two pieces of an answer, `total` a whole request, `client` one write to the client."""
 
     connect: Seconds = 5.0
+    load: Seconds = 60.0
     first_byte: Seconds = 300.0
     idle: Seconds = 60.0
     total: Seconds = 3600.0

@@ -218,20 +218,23 @@ class Forwarding:
     ) -> None:
         """Have a replica load an adapter, none of those `found`; where that one does not, the next one is told.
 
-        Those that did not load it lately come last, unless one of those found may be guessed at instead. Raises
-        NotLoaded with what the last one said.
+        Those that did not load it lately come last, unless one of those found may be guessed at instead. Each gets
+        `timeouts.load` for it, and none more than is left of the request's total. Raises NotLoaded with what the last
+        one said.
         """
         others, failure = _others(pool, found), None
         last_resort = [] if guess and found else others
-        request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.first_byte
+        request_id, timeouts = exchange.account.admitted.request_id, exchange.timeouts
         for _ in range(MAX_ATTEMPTS):
             asked = pool.adapters.willing(others, adapter) or last_resort
             route = pool.choose(asked, self.monotonic(), guess=not found)
             if route is None:
                 break
-            replica = asked[route.position]
+            replica, left = asked[route.position], exchange.started + timeouts.total - self.monotonic()
             try:
-                await pool.adapters.load(replica, adapter, pool.engines, exchange.client, request_id, seconds)
+                await pool.adapters.load(
+                    replica, adapter, pool.engines, exchange.client, request_id, timeouts.load, left
+                )
                 return
             except NotLoaded as error:
                 failure, last_resort = error, []
@@ -249,7 +252,7 @@ class Forwarding:
         roomy = [each for each in pool.adapters.willing(_others(pool, holding), adapter) if each.in_flight < cap]
         route = pool.choose(roomy, now, guess=False)
         if route is not None:
-            request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.first_byte
+            request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.load
             pool.adapters.spread(roomy[route.position], adapter, pool.engines, request_id, seconds)
 
     def _may_retry(self, pool: ReplicaPool) -> bool:

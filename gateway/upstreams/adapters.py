@@ -73,13 +73,15 @@ class Adapters:
         client: Client,
         request_id: str,
         seconds: float,
+        within: float,
     ) -> None:
         """Have a replica hold an adapter. Requests that need the same one wait for one load, whichever replica it is
         that loads it: a burst after a quiet time fills no more than one. An engine knows it by the first `request_id`.
         Nobody waits for one that is down or that left the pool, which may hang until its time is over.
 
-        It goes on when its request ends: the next one will want it. Raises NotLoaded, and ClientGone as soon
-        as the client leaves.
+        A load that begins here may take `seconds`, whoever waits for it; this request waits for `within` seconds at
+        most. It goes on when its request ends: the next one will want it. Raises NotLoaded, and ClientGone as soon as
+        the client leaves.
         """
         if adapter.path is None:
             raise NotLoaded(
@@ -95,7 +97,13 @@ class Adapters:
 
         client.aborts(left)
         try:
-            await waiting
+            async with asyncio.timeout(within):
+                await waiting
+        except TimeoutError as error:
+            raise NotLoaded(
+                f"no replica holds the adapter {adapter.name!r}, and {begun[0].name!r} loads it for longer than this "
+                "request may take"
+            ) from error
         except asyncio.CancelledError:
             if client.gone:
                 raise ClientGone from None

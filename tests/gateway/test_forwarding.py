@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Deployment
+from gateway.config import Deployment, Timeouts
 from gateway.policy.health import LIMIT
 from gateway.settings.health import Health
 from gateway.settings.queue import QueueConfig
@@ -24,11 +24,14 @@ PATH = "/v1/chat/completions"
 BODY = json.dumps({"model": "faq", "messages": [{"role": "user", "content": "one two three"}]}).encode()
 
 
-def deployed(*urls: str, path: str | None = "/adapters/invoices", queue: QueueConfig | None = None) -> Deployment:
+def deployed(
+    *urls: str, path: str | None = "/adapters/invoices", queue: QueueConfig | None = None, **timeouts: float
+) -> Deployment:
     """The model `faq`, which is an adapter of the engines' own."""
     adapter = AdapterConfig(name="invoices", path=path)
     health = Health(period=0.05, fingerprint=False)
-    made = deployment({"main": urls}, [replace(release("1"), adapter=adapter)], health=health)
+    releases = [replace(release("1"), adapter=adapter)]
+    made = deployment({"main": urls}, releases, health=health, timeouts=Timeouts(**timeouts))
     if queue is None:
         return made
     pools = {"main": made.config.pools["main"].model_copy(update={"queue": queue})}
@@ -167,6 +170,35 @@ async def test_where_the_least_busy_replica_does_not_load_it_another_one_does(
             answers = await asyncio.gather(*(ask(gateway, key) for _ in range(3)))
         assert [answer.header("x-tollgate-replica") for answer in answers] == ["main-1"] * 3
         assert (len(idle.received(LOAD)), len(busy.received(LOAD))) == (1, 1)
+
+
+async def test_who_waits_for_a_load_that_hangs_is_served_by_another_that_loads_it(tmp_path: Path) -> None:
+    async with Engine("base", runtime_loras=True) as idle, Engine("base", runtime_loras=True) as busy:
+        idle.faults.append(Fault("stall", path=LOAD))
+        async with serving(deployed(idle.url, busy.url, load=0.5), tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            gateway.app.state.serving.pools["main"].replicas[1].outstanding += 1000
+            answers = await asyncio.gather(*(ask(gateway, key) for _ in range(3)))
+        assert [answer.header("x-tollgate-replica") for answer in answers] == ["main-1"] * 3
+        assert (len(idle.received(LOAD)), len(busy.received(LOAD))) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "expected"),
+    [({"load": 0.5}, "no answer within 0.5 s"), ({"total": 0.5}, "loads it for longer than this request may take")],
+)
+async def test_nobody_waits_for_a_load_beyond_its_time_or_that_of_the_request(
+    tmp_path: Path, timeouts: dict[str, float], expected: str
+) -> None:
+    async with Engine("base", runtime_loras=True) as engine:
+        engine.faults.append(Fault("stall", path=LOAD))
+        async with serving(deployed(engine.url, **timeouts), tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            answer = await ask(gateway, key)
+            (row,) = await gateway.rows(1)
+        assert (answer.status, row.outcome, row.attempts) == (503, "upstream_unavailable", 0)
+        assert expected in answer.json["error"]["message"]
+        assert len(engine.received(LOAD)) == 1
 
 
 async def test_who_waits_for_a_holder_that_goes_down_is_served_by_another_that_loads_it(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ async def test_a_load_makes_every_rank_of_the_engine_a_holder() -> None:
     async with Engine("faq", runtime_loras=True) as engine:
         ranks = [_replica(f"r.{rank}", engine.url, rank=rank) for rank in range(2)]
         other = _replica("other", "http://elsewhere:8000")
-        await Adapters().load(ranks[0], INVOICES, [*ranks, other], client(), "tg-1", 5.0)
+        await Adapters().load(ranks[0], INVOICES, [*ranks, other], client(), "tg-1", 5.0, 5.0)
         assert holders([*ranks, other], [*ranks, other], INVOICES) == ranks
         (received,) = engine.received(LOAD)
         assert received.json == {"lora_name": "invoices", "lora_path": "/adapters/invoices"}
@@ -52,7 +52,9 @@ async def test_requests_that_need_the_same_load_wait_for_one() -> None:
     adapters = Adapters()
     async with Engine("faq", runtime_loras=True) as engine:
         replica = _replica("r", engine.url)
-        await asyncio.gather(*(adapters.load(replica, INVOICES, [replica], client(), f"tg-{n}", 5.0) for n in range(5)))
+        await asyncio.gather(
+            *(adapters.load(replica, INVOICES, [replica], client(), f"tg-{n}", 5.0, 5.0) for n in range(5))
+        )
         assert len(engine.received(LOAD)) == 1
 
 
@@ -61,7 +63,7 @@ async def test_requests_that_chose_other_replicas_wait_for_the_load_under_way() 
     async with Engine("faq", runtime_loras=True) as one, Engine("faq", runtime_loras=True) as two:
         engines = [_replica("one", one.url), _replica("two", two.url)]
         await asyncio.gather(
-            *(adapters.load(engines[n % 2], INVOICES, engines, client(), f"tg-{n}", 5.0) for n in range(6))
+            *(adapters.load(engines[n % 2], INVOICES, engines, client(), f"tg-{n}", 5.0, 5.0) for n in range(6))
         )
         assert (len(one.received(LOAD)), len(two.received(LOAD))) == (1, 0)
         assert holders(engines, engines, INVOICES) == engines[:1]
@@ -70,7 +72,7 @@ async def test_requests_that_chose_other_replicas_wait_for_the_load_under_way() 
 async def test_what_the_engine_holds_already_is_held() -> None:
     async with Engine("faq", runtime_loras=True, loras="invoices") as engine:
         replica = _replica("r", engine.url)
-        await Adapters().load(replica, INVOICES, [replica], client(), "tg-1", 5.0)
+        await Adapters().load(replica, INVOICES, [replica], client(), "tg-1", 5.0, 5.0)
         assert holders([replica], [replica], INVOICES) == [replica]
 
 
@@ -78,13 +80,24 @@ async def test_a_load_outlives_the_request_that_wanted_it() -> None:
     adapters = Adapters()
     async with Engine("faq", runtime_loras=True) as engine:
         replica = _replica("r", engine.url)
-        waiting = asyncio.create_task(adapters.load(replica, INVOICES, [replica], client(), "tg-1", 5.0))
+        waiting = asyncio.create_task(adapters.load(replica, INVOICES, [replica], client(), "tg-1", 5.0, 5.0))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await adapters.load(replica, INVOICES, [replica], client(), "tg-2", 5.0)
+        await adapters.load(replica, INVOICES, [replica], client(), "tg-2", 5.0, 5.0)
         assert len(engine.received(LOAD)) == 1
+
+
+async def test_a_request_waits_for_no_longer_than_it_may_and_the_load_goes_on() -> None:
+    adapters = Adapters()
+    async with Engine("faq", runtime_loras=True) as engine:
+        engine.faults.append(Fault("stall", path=LOAD))
+        replica = _replica("r", engine.url)
+        for number in range(2):
+            with pytest.raises(NotLoaded, match="'r' loads it for longer than this request may take"):
+                await adapters.load(replica, INVOICES, [replica], client(), f"tg-{number}", 30.0, 0.2)
+        assert len(adapters._loading) == len(engine.received(LOAD)) == 1
 
 
 async def test_a_client_that_leaves_does_not_wait_for_the_load_which_goes_on() -> None:
@@ -92,7 +105,7 @@ async def test_a_client_that_leaves_does_not_wait_for_the_load_which_goes_on() -
     async with Engine("faq", runtime_loras=True) as engine:
         engine.faults.append(Fault("stall", path=LOAD))
         replica = _replica("r", engine.url)
-        waiting = asyncio.create_task(adapters.load(replica, INVOICES, [replica], leaving, "tg-1", 5.0))
+        waiting = asyncio.create_task(adapters.load(replica, INVOICES, [replica], leaving, "tg-1", 5.0, 5.0))
         await engine.wait_for(lambda engine: engine.received(LOAD))
         leaving.departed()
         with pytest.raises(ClientGone):
@@ -100,7 +113,7 @@ async def test_a_client_that_leaves_does_not_wait_for_the_load_which_goes_on() -
         assert len(adapters._loading) == 1
         await engine.stop()
         with pytest.raises(UpstreamUnavailable):
-            await adapters.load(replica, INVOICES, [replica], client(), "tg-2", 5.0)
+            await adapters.load(replica, INVOICES, [replica], client(), "tg-2", 5.0, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +128,7 @@ async def test_a_load_that_fails_says_why(adapter: AdapterConfig, runtime: bool,
     async with Engine("faq", runtime_loras=runtime) as engine:
         replica = _replica("r", engine.url)
         with pytest.raises(UpstreamUnavailable, match="no replica holds the adapter") as caught:
-            await Adapters().load(replica, adapter, [replica], client(), "tg-1", 5.0)
+            await Adapters().load(replica, adapter, [replica], client(), "tg-1", 5.0, 5.0)
         assert expected in caught.value.message
         assert holders([replica], [replica], adapter) == []
 
@@ -126,9 +139,9 @@ async def test_an_engine_that_breaks_off_fails_the_load_and_may_be_asked_again()
         engine.faults.append(Fault("close", path=LOAD))
         replica = _replica("r", engine.url)
         with pytest.raises(UpstreamUnavailable):
-            await adapters.load(replica, INVOICES, [replica], client(), "tg-1", 5.0)
+            await adapters.load(replica, INVOICES, [replica], client(), "tg-1", 5.0, 5.0)
         engine.faults.clear()
-        await adapters.load(replica, INVOICES, [replica], client(), "tg-2", 5.0)
+        await adapters.load(replica, INVOICES, [replica], client(), "tg-2", 5.0, 5.0)
         assert holders([replica], [replica], INVOICES) == [replica]
 
 
@@ -141,7 +154,7 @@ async def test_nobody_waits_for_a_load_of_a_replica_that_is_down_or_left(how: st
         adapters.spread(first, INVOICES, engines, "tg-1", 5.0)
         await hangs.wait_for(lambda engine: engine.received(LOAD))
         first.vitals.up = how != "down"
-        await adapters.load(second, INVOICES, engines if how == "down" else [second], client(), "tg-2", 5.0)
+        await adapters.load(second, INVOICES, engines if how == "down" else [second], client(), "tg-2", 5.0, 5.0)
         assert holders(engines, engines, INVOICES) == [second]
         await hangs.stop()
         await until(lambda: adapters.willing(engines, INVOICES) == [second])
@@ -193,7 +206,7 @@ async def test_who_did_not_load_it_is_asked_last_for_a_while() -> None:
     async with Engine("faq") as refuses:
         first, second = engines = [_replica("first", refuses.url), _replica("second")]
         with pytest.raises(NotLoaded):
-            await adapters.load(first, INVOICES, engines, client(), "tg-1", 5.0)
+            await adapters.load(first, INVOICES, engines, client(), "tg-1", 5.0, 5.0)
         for at, willing in ((100.0, [second]), (100.0 + REFUSED_S - 0.1, [second]), (100.0 + REFUSED_S, engines)):
             now.append(at)
             assert adapters.willing(engines, INVOICES) == willing
