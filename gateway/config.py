@@ -26,7 +26,7 @@ from gateway.settings.health import Health, Seconds
 from gateway.settings.ledger import LedgerConfig, anchored_database, database_url
 from gateway.settings.limits import CLASSES, ClassConfig, TeamConfig, limit_mistakes
 from gateway.settings.queue import QueueConfig
-from gateway.settings.replicas import AdapterConfig, ReplicaConfig, ranked
+from gateway.settings.replicas import AdapterConfig, ReplicaConfig, adapter_mistakes, ranked
 from gateway.settings.routing import PolicyName, Routing
 from gateway.settings.rules import Headers, RuleConfig, release_mistakes, rule_mistakes
 from gateway.settings.tags import Tags
@@ -50,10 +50,9 @@ class Limits(documents.Frozen):
 
 
 class Timeouts(documents.Frozen):
-    """Seconds.
-
-    `load` covers the loading of a LoRA adapter by one engine, `first_byte` an engine's queue and prefill of a stream,
-    `idle` the time between two pieces of an answer, `total` a whole request, `client` one write to the client."""
+    """Seconds. `load` covers an engine's loading of a LoRA adapter, `first_byte` its queue and prefill of a stream,
+    `idle` the time between two pieces of an answer, `total` a whole request, `client` how long a write to it may block.
+    """
 
     connect: Seconds = 5.0
     load: Seconds = 60.0
@@ -211,6 +210,7 @@ def _references(config: GatewayConfig) -> Iterator[tuple[documents.Location, str
             if wanted.pool not in config.pools:
                 where = ("models", name, "releases", index, "pool")
                 yield where, f"no pool {wanted.pool!r}; the pools here are {', '.join(sorted(config.pools))}"
+    yield from adapter_mistakes(config.models, config.pools)
     yield from fallback_mistakes({name: model.fallback for name, model in config.models.items()})
     yield from limit_mistakes(config.classes, config.teams, config.models)
     yield from budget_mistakes(config.budgets, config.teams, config.models)

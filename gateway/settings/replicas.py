@@ -1,8 +1,8 @@
 """The engines of a pool, and the adapters that they hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import AfterValidator, Field
 
@@ -45,6 +45,52 @@ class AdapterConfig(documents.Frozen):
 
     name: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]
     path: Annotated[str, Field(min_length=1)] | None = None
+
+
+class _Release(Protocol):
+    @property
+    def pool(self) -> str: ...
+
+    @property
+    def adapter(self) -> AdapterConfig | None: ...
+
+
+class _Model(Protocol):
+    @property
+    def releases(self) -> Sequence[_Release]: ...
+
+
+class _Pool(Protocol):
+    @property
+    def served_model(self) -> str | None: ...
+
+
+def adapter_mistakes(
+    models: Mapping[str, _Model], pools: Mapping[str, _Pool]
+) -> Iterator[tuple[documents.Location, str]]:
+    """Adapters that engines, which know them by name alone, cannot tell from another one or from their base model.
+
+    The wrong one would answer, and nothing would fail.
+    """
+    bases, paths = {(name, pool.served_model) for name, pool in pools.items()}, dict[tuple[str, str], str]()
+    bases |= {
+        (each.pool, model)
+        for model, entry in models.items()
+        for each in entry.releases
+        if each.adapter is None and each.pool in pools and pools[each.pool].served_model is None
+    }
+    for model, entry in models.items():
+        for index, each in enumerate(entry.releases):
+            if each.adapter is None:
+                continue
+            known, path = (each.pool, each.adapter.name), each.adapter.path
+            at: documents.Location = ("models", model, "releases", index, "adapter", "name")
+            if known in bases:
+                told = f"the engines of pool {each.pool!r} know their base model as {each.adapter.name!r}"
+                yield at, f"{told}: give the adapter another name"
+            elif path is not None and paths.setdefault(known, path) != path:
+                told = f"pool {each.pool!r} has an adapter {each.adapter.name!r} from {paths[known]!r} already"
+                yield at, f"{told}, and engines tell adapters apart by their names: give each its own"
 
 
 def ranked(pool: str, replicas: Sequence[ReplicaConfig]) -> Iterator[tuple[str, ReplicaConfig, int | None]]:

@@ -27,6 +27,8 @@ def page(engine: "Engine", received: "Received") -> tuple[int, bytes, str]:
             raise Refusal(404, f"The lora adapter '{name}' cannot be found.", "NotFoundError")
         _hold(engine, tuple(each for each in engine.loras if each != name))
         return 200, f"Success: LoRA adapter '{name}' removed successfully.".encode(), ""
+    if name in engine.names:
+        raise Refusal(400, f"The lora adapter '{name}' conflicts with a served base model.", "InvalidUserInput")
     if name in engine.loras:
         advice = "If you want to load the adapter in place, set 'load_inplace' to True."
         raise Refusal(400, f"The lora adapter '{name}' has already been loaded. {advice}", "InvalidUserInput")

@@ -148,6 +148,12 @@ ONE_KEY: dict[str, tuple[str, str, str, str]] = {
     "no secret": ("{env: ENGINE_KEY}", "{}", "api_key", "exactly one"),
     "a live release of nobody's": ("live: faq@1", "live: faq@9", "models.faq.live", "faq@2"),
     "a live release of another model": ("live: shop@1", "live: faq@1", "models.shop.live", "faq@1"),
+    "an adapter like its base": (
+        "{manifest: faq2.yaml, pool: main",
+        "{manifest: faq2.yaml, adapter: {name: faq}, pool: main",
+        "models.faq.releases.1.adapter.name",
+        "base model",
+    ),
     "a manifest twice": ("faq2.yaml", "faq1.yaml", "models.faq.releases", "listed twice"),
     "a manifest of another model": ("faq2.yaml", "shop1.yaml", "models.faq.releases", "'shop'"),
 }

@@ -121,6 +121,7 @@ async def test_a_client_that_leaves_does_not_wait_for_the_load_which_goes_on() -
     [
         (AdapterConfig(name="invoices"), True, "give its `path`"),
         (INVOICES, False, "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"),
+        (AdapterConfig(name="faq", path="/adapters/faq"), True, "conflicts with a served base model"),
         (AdapterConfig(name="x", path=f"{NOWHERE}/x"), True, f"No adapter found for {NOWHERE}/x"),
     ],
 )
