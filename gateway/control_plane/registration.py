@@ -102,7 +102,7 @@ class Registration:
         for release in releases:
             loadable = release.adapter is not None and release.adapter.path is not None
             called = None if loadable else release.called(engines.served_model)
-            for found in differences(facts, release.manifest, called):
+            for found in differences(facts, release.manifest, called, release.adapter):
                 log.warning("replica %r: %s", replica.name, found)
         return True
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.contracts.release import ReleaseManifest
+from gateway.settings.replicas import AdapterConfig
 
 WANTED: Mapping[str, str] = {
     "vllm:num_requests_running": "load",
@@ -41,13 +42,15 @@ _FAMILY = re.compile(r"^# TYPE (\S+)", re.MULTILINE)
 class Facts:
     """One engine, as it was when it was asked. None: it does not say. `missing` are the wanted metrics it lacks.
 
-    Its answers carry its own times (`times`), and what its cache held of a prompt (`cached`), or not.
+    `origins` are (adapter, the path that it was loaded from). Its answers carry its own times (`times`), and what its
+    cache held of a prompt (`cached`), or not.
     """
 
     version: str | None = None
     max_model_len: int | None = None
     models: tuple[str, ...] = ()
     adapters: tuple[str, ...] = ()
+    origins: tuple[tuple[str, str], ...] = ()
     missing: tuple[str, ...] = ()
     fingerprint: str | None = None
     times: bool | None = None
@@ -83,6 +86,7 @@ def read_facts(version: bytes, models: bytes, metrics: bytes) -> Facts:
     cards = json_object(models).get("data")
     cards = [card for card in cards if isinstance(card, dict)] if isinstance(cards, list) else []
     names = [(card["id"], card.get("parent")) for card in cards if isinstance(card.get("id"), str)]
+    roots = [(card["id"], card.get("root")) for card in cards if isinstance(card.get("id"), str) and card.get("parent")]
     lengths = [card["max_model_len"] for card in cards if isinstance(card.get("max_model_len"), int)]
     told = json_object(version).get("version")
     families = set(_FAMILY.findall(metrics.decode(errors="replace")))
@@ -91,6 +95,7 @@ def read_facts(version: bytes, models: bytes, metrics: bytes) -> Facts:
         max_model_len=lengths[0] if lengths else None,
         models=tuple(name for name, parent in names if parent is None),
         adapters=tuple(name for name, parent in names if parent is not None),
+        origins=tuple((name, root) for name, root in roots if isinstance(root, str)),
         missing=tuple(name for name in WANTED if name not in families),
     )
 
@@ -101,10 +106,13 @@ def asleep_by_page(body: bytes) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-def differences(facts: Facts, manifest: ReleaseManifest, served_model: str | None) -> list[str]:
+def differences(
+    facts: Facts, manifest: ReleaseManifest, served_model: str | None, adapter: AdapterConfig | None = None
+) -> list[str]:
     """Where an engine is not what a release's manifest says, each naming both sides. What either leaves open is none.
 
-    `served_model` is the name by which the gateway asks for the model; None where it can have it loaded.
+    `served_model` is the name by which the gateway asks for the model; None where it can have it loaded. `adapter` is
+    the release's: an engine that holds another one of that name answers with other weights, and nothing fails.
     """
     expected = manifest.engine
     length = expected.flags.get("max-model-len")
@@ -113,6 +121,8 @@ def differences(facts: Facts, manifest: ReleaseManifest, served_model: str | Non
         ("max_model_len", length if isinstance(length, int) else None, facts.max_model_len),
         ("fingerprint", expected.fingerprint, facts.fingerprint),
     ]
+    if adapter is not None:
+        pairs.append((f"the adapter {adapter.name!r} from", adapter.path, dict(facts.origins).get(adapter.name)))
     found = [
         f"{manifest.name} expects {what} {wanted!r}, and the engine has {has!r}"
         for what, wanted, has in pairs
@@ -127,11 +137,14 @@ def differences(facts: Facts, manifest: ReleaseManifest, served_model: str | Non
 def disagreements(pool: Sequence[tuple[str, Facts]]) -> list[str]:
     """Where the replicas of one pool (name, facts), which should be alike, are not."""
     found = []
-    for what in ("version", "max_model_len"):
-        holders: dict[object, list[str]] = defaultdict(list)
-        for name, facts in pool:
-            if (value := getattr(facts, what)) is not None:
-                holders[value].append(name)
+    told: defaultdict[str, dict[object, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for name, facts in pool:
+        alike: list[tuple[str, object]] = [("version", facts.version), ("max_model_len", facts.max_model_len)]
+        alike += [(f"where the adapter {adapter!r} is from", origin) for adapter, origin in facts.origins]
+        for what, value in alike:
+            if value is not None:
+                told[what][value].append(name)
+    for what, holders in told.items():
         if len(holders) > 1:
             sides = "; ".join(f"{value!r} on {', '.join(names)}" for value, names in holders.items())
             found.append(f"its replicas differ in {what}: {sides}")

@@ -35,6 +35,7 @@ def page(engine: "Engine", received: "Received") -> tuple[int, bytes, str]:
     path = received.json["lora_path"]
     if path.startswith(NOWHERE):
         raise Refusal(404, f"Loading lora {name} failed: No adapter found for {path}", "NotFoundError")
+    engine.lora_paths[name] = path
     _hold(engine, (*engine.loras, name))
     return 200, f"Success: LoRA adapter '{name}' added successfully.".encode(), ""
 

@@ -55,7 +55,8 @@ def models(engine: "Engine") -> dict[str, Any]:
     """The body of `/v1/models`: the served names, and the adapters, whose parent is the first of them."""
     created, longest = int(engine.clock()), engine.limits.max_model_len
     served = [_model(name, created, f"models/{name}", None, longest) for name in engine.names]
-    adapters = [_model(name, created, f"loras/{name}", engine.names[0], None) for name in engine.loras]
+    roots = {name: engine.lora_paths.get(name, f"loras/{name}") for name in engine.loras}
+    adapters = [_model(name, created, root, engine.names[0], None) for name, root in roots.items()]
     return {"object": "list", "data": [*served, *adapters]}
 
 

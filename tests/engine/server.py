@@ -80,7 +80,7 @@ class Engine(Core):
         )
         self.names = tuple(model.split(","))
         self.loras = tuple(loras.split(",")) if loras else ()
-        self.runtime_loras = runtime_loras
+        self.runtime_loras, self.lora_paths = runtime_loras, dict[str, str]()
         self.task: Task = task or ("embed" if runner == "pooling" else "generate")
         self.limits = Limits(self.names, max_model_len, count, self.loras, apart=self.task == "embed")
         self.model_head = Head(self.task, dimensions, labels, score)

@@ -19,7 +19,10 @@ from tests.gateway.servers import beside, pages
 METRICS = recordings.load("metrics").body
 CARDS = {
     "object": "list",
-    "data": [{"id": "faq", "parent": None, "max_model_len": 512}, {"id": "faq-fr", "parent": "faq"}],
+    "data": [
+        {"id": "faq", "parent": None, "max_model_len": 512},
+        {"id": "faq-fr", "parent": "faq", "root": "/adapters/fr"},
+    ],
 }
 WELL: Mapping[str, tuple[int, bytes]] = {
     "/health": (200, b""),
@@ -59,6 +62,7 @@ def test_an_engine_that_is_well() -> None:
                     "max_model_len": 512,
                     "models": ["faq"],
                     "adapters": ["faq-fr"],
+                    "origins": [["faq-fr", "/adapters/fr"]],
                     "missing": [],
                     "times": None,
                     "cached": None,

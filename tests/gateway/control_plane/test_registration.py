@@ -5,6 +5,7 @@ import itertools
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gateway.contracts.usage import Usage
 from gateway.control_plane.registration import COMPLETIONS, Engines, Registration
 from gateway.policy.health import Vitals
 from gateway.settings.health import Health
+from gateway.settings.replicas import AdapterConfig
 from gateway.stores.spool import Spool, decode
 from gateway.telemetry import Telemetry
 from gateway.upstreams.vllm import Replica
@@ -88,6 +90,17 @@ async def test_facts_are_kept_and_told_in_one_line(house: House, caplog: pytest.
         )
         assert sum("lacks metrics" in each for each in caplog.messages) == bool(facts.missing)
         assert not any("expects" in each for each in caplog.messages)
+
+
+async def test_an_adapter_from_elsewhere_than_its_release_s_is_told(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.releases = [replace(release("faq@1"), adapter=AdapterConfig(name="fr", path="/adapters/fr"))]
+    async with Engine("faq", loras="fr") as engine:
+        house.arrives(engine)
+        await house.round()
+    told = "replica 'r0': faq@1 expects the adapter 'fr' from '/adapters/fr', and the engine has 'loras/fr'"
+    assert told in caplog.messages
 
 
 async def test_the_one_token_is_one_row_with_its_price(house: House) -> None:

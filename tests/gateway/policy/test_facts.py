@@ -17,6 +17,7 @@ from gateway.policy.facts import (
     read_facts,
     untold,
 )
+from gateway.settings.replicas import AdapterConfig
 from tests.engine import recordings
 from tests.gateway.builders import manifest
 
@@ -33,8 +34,8 @@ def test_a_recorded_engine_tells_everything() -> None:
 
 
 def test_adapters_are_the_cards_with_a_parent() -> None:
-    body = cards({"id": "faq", "parent": None, "max_model_len": 8}, {"id": "fr", "parent": "faq"}, {"id": "pt"})
-    facts = read_facts(b"", body, b"")
+    base, adapter = {"id": "faq", "parent": None, "root": "/faq", "max_model_len": 8}, {"id": "fr", "parent": "faq"}
+    facts = read_facts(b"", cards(base, adapter, {"id": "pt"}, {"id": 1, "parent": "faq", "root": "/one"}), b"")
     assert (facts.models, facts.adapters, facts.max_model_len) == (("faq", "pt"), ("fr",), 8)
 
 
@@ -99,6 +100,17 @@ def test_a_name_that_the_engine_does_not_serve() -> None:
     assert "faq, fr" in found
 
 
+def test_an_adapter_that_was_loaded_from_elsewhere_is_a_difference_and_no_other_is() -> None:
+    facts = read_facts(b"", cards({"id": "fr", "parent": "faq", "root": "/fr/1"}), b"")
+    assert facts.origins == (("fr", "/fr/1"),)
+    for path in ("/fr/1", None):
+        assert differences(facts, manifest(), None, AdapterConfig(name="fr", path=path)) == []
+    assert differences(facts, manifest(), None, AdapterConfig(name="pt", path="/fr/2")) == []
+    assert differences(facts, manifest(), None, AdapterConfig(name="fr", path="/fr/2")) == [
+        "faq@1 expects the adapter 'fr' from '/fr/2', and the engine has '/fr/1'"
+    ]
+
+
 def test_what_either_side_leaves_open_is_no_difference() -> None:
     assert differences(Facts(), manifest(engine=EXPECTED), "faq") == []
     assert differences(FACTS, manifest(), "faq") == []
@@ -109,6 +121,13 @@ def test_replicas_of_one_pool_should_be_alike() -> None:
     assert disagreements([("a", FACTS), ("b", FACTS), ("c", Facts())]) == []
     (found,) = disagreements([("a", FACTS), ("b", other), ("c", FACTS)])
     assert found == "its replicas differ in version: '0.32.0' on a, c; '0.33.0' on b"
+
+
+def test_one_adapter_of_one_name_is_from_one_place_on_all_replicas() -> None:
+    one, two = (Facts(origins=(("fr", path),)) for path in ("/fr/1", "/fr/2"))
+    assert disagreements([("a", one), ("b", one), ("c", Facts(origins=(("pt", "/fr/2"),)))]) == []
+    (found,) = disagreements([("a", one), ("b", two)])
+    assert found == "its replicas differ in where the adapter 'fr' is from: '/fr/1' on a; '/fr/2' on b"
 
 
 def test_only_what_an_engine_is_known_not_to_tell_is_told() -> None:
