@@ -75,7 +75,7 @@ class Forwarding:
             queue.enter(exchange)
         else:
             if adapter is not None:
-                self._spread(exchange, pool, adapter, untried, now)
+                self._spread(exchange, pool, adapter, untried, shed=False)
             waited_s = account.decided.queued_s if guess and account.decided is not None else 0.0
             ticket = exchange.ticket(now, now + queue.max_wait - waited_s)
             usable = None if adapter is None else partial(_holding, queue, adapter)
@@ -170,8 +170,8 @@ class Forwarding:
 
         Where none of those that are left works, and the last one could not be reached, broke off or lost the adapter,
         another one is told to load that. Not where it answered: an engine that fails at a prompt would have the adapter
-        loaded everywhere, and one that sheds load is busy, not away. Where it was lost and nobody loads it, that is the
-        error.
+        loaded everywhere, and for one that sheds load another one is told, but not waited for. Where it was lost and
+        nobody loads it, that is the error.
         """
         adapter, found, now = exchange.account.release.adapter, pool.replicas, self.monotonic()
         if adapter is not None and not candidates(untried, now, guess)[0]:
@@ -183,6 +183,7 @@ class Forwarding:
         if adapter is None or adapter.path is None or isinstance(failed, EngineBroken):
             return []
         if isinstance(failed.error, UpstreamOverloaded):
+            self._spread(exchange, pool, adapter, found, shed=True)
             return []
         lacks = isinstance(failed, EngineLacks)
         found = [each for each in found if not lacks or each is not tried[-1]]
@@ -242,12 +243,15 @@ class Forwarding:
             raise failure
 
     def _spread(
-        self, exchange: Exchange, pool: ReplicaPool, adapter: AdapterConfig, holding: Sequence[Upstream], now: float
+        self, exchange: Exchange, pool: ReplicaPool, adapter: AdapterConfig, holding: Sequence[Upstream], shed: bool
     ) -> None:
-        """Where all that hold an adapter and work are full, one with room is told to load it too; the request waits."""
-        cap = UNBOUNDED if pool.queue is None else pool.queue.cap
+        """Where all that hold an adapter and work are full, one with room is told to load it too; nobody waits for it.
+
+        They are full by the cap, or say so themselves: `shed`.
+        """
+        cap, now = UNBOUNDED if pool.queue is None else pool.queue.cap, self.monotonic()
         working, _ = candidates(holding, now, guess=False)
-        if adapter.path is None or any(holding[at].in_flight < cap for at in working):
+        if adapter.path is None or (not shed and any(holding[at].in_flight < cap for at in working)):
             return
         roomy = [each for each in pool.adapters.willing(_others(pool, holding), adapter) if each.in_flight < cap]
         route = pool.choose(roomy, now, guess=False)

@@ -142,14 +142,28 @@ async def test_where_nobody_loads_it_one_clear_error_says_why(tmp_path: Path, ho
     assert len(refuses.received(LOAD)) == 1
 
 
-@pytest.mark.parametrize("kind", ["refuse", "error"])
-async def test_who_answers_with_a_failure_is_no_reason_for_a_load(tmp_path: Path, kind: str) -> None:
+async def test_who_answers_with_a_failure_is_no_reason_for_a_load(tmp_path: Path) -> None:
     other, holder = loader(), holding()
     async with in_front_of([other, holder], tmp_path) as (gateway, key):
-        holder.faults.append(Fault(kind))  # type: ignore[arg-type]
+        holder.faults.append(Fault("error"))
         answer = await ask(gateway, key)
-    assert answer.status == (503 if kind == "refuse" else 502)
+    assert answer.status == 502
     assert other.received(LOAD) == []
+
+
+@pytest.mark.parametrize("holds", [1, 3])
+async def test_while_all_that_hold_it_shed_load_one_more_is_told_to_load_it(tmp_path: Path, holds: int) -> None:
+    other, third, full = loader(), loader(), [holding() for _ in range(holds)]
+    async with in_front_of([other, third, *full], tmp_path) as (gateway, key):
+        pool = gateway.app.state.serving.pools["main"]
+        pool.replicas[1].outstanding += 1000
+        for holder in full:
+            holder.faults.append(Fault("refuse", times=0))
+        assert (await ask(gateway, key)).json["error"]["code"] == "upstream_overloaded"
+        await gateway.until(lambda: "invoices" in pool.engines[0].facts.adapters)
+        (row,) = await gateway.rows(1)
+    assert (len(other.received(LOAD)), len(third.received(LOAD))) == (1, 0)
+    assert (row.outcome, row.attempts) == ("upstream_overloaded", holds)
 
 
 async def test_no_load_exceeds_the_retry_budget(tmp_path: Path) -> None:
