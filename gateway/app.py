@@ -106,7 +106,7 @@ def build(
         admission=Admission() if sharing is None else sharing.admission,
         sharing=sharing,
         budgeting=budgeting,
-        forwarding=Forwarding(telemetry, monotonic),
+        forwarding=Forwarding(telemetry, monotonic, current.still),
         clock=clock,
         monotonic=monotonic,
         new_id=new_id,

@@ -13,6 +13,7 @@ from gateway.contracts.errors import (
     UpstreamUnavailable,
 )
 from gateway.policy.accounting import Account
+from gateway.policy.auth import Principal
 from gateway.policy.fairness import Ticket
 from gateway.policy.health import away, candidates, retry_after
 from gateway.policy.request import prepare
@@ -33,10 +34,11 @@ IDLE = UpstreamOverloaded, UpstreamUnavailable
 
 @dataclass(frozen=True)
 class Forwarding:
-    """How requests reach replicas. `monotonic` in seconds."""
+    """How requests reach replicas. `monotonic` in seconds; `still` raises InvalidKey for whose key has ended."""
 
     telemetry: Telemetry
     monotonic: Callable[[], float]
+    still: Callable[[Principal], None]
 
     def aim(self, exchange: Exchange, resolved: Resolved, serving: Serving) -> ReplicaPool:
         """The request as a release's pool takes it; its client is told which release that is."""
@@ -80,7 +82,7 @@ class Forwarding:
             ticket = exchange.ticket(now, now + queue.max_wait - waited_s)
             usable = None if adapter is None else partial(_holding, queue, adapter)
             try:
-                await queue.wait(ticket, exchange.client, usable, guess)
+                await queue.wait(ticket, exchange.client, usable, guess, partial(self.still, exchange.principal))
             except (QueueFull, QueueTimeout) as error:
                 return error
             except UpstreamUnavailable as error:

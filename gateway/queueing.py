@@ -16,8 +16,7 @@ While anybody waits nobody passes by.
 Some requests need what not every replica holds: an adapter. Those go by the room of the replicas that hold it, and
 while these are full others pass by, to replicas that are not.
 
-A pool with room touches no queue. What is in flight there is only noted; it gets a ticket, and is charged, once
-somebody has to wait.
+A pool with room touches no queue. What is in flight there is only noted, and charged once somebody has to wait.
 """
 
 import asyncio
@@ -51,6 +50,12 @@ class _Turn(Enum):
 
 Usable = Callable[[], Sequence[Upstream]]
 """The replicas that can answer what not every one of the pool can."""
+Still = Callable[[], None]
+"""Raises what ends a request that may not go on, now that its turn has come."""
+
+
+def _still() -> None:
+    """It may."""
 
 
 class Entrant(Protocol):
@@ -128,11 +133,13 @@ class PoolQueue:
                 return True
         return self._free(now, replicas) > 0
 
-    async def wait(self, ticket: Ticket, client: Client, usable: Usable | None = None, guess: bool = False) -> None:
+    async def wait(
+        self, ticket: Ticket, client: Client, usable: Usable | None = None, guess: bool = False, still: Still = _still
+    ) -> None:
         """Wait for a slot; it is to be taken before anything else is awaited. `usable` tells where a kind can go.
 
-        Raises QueueFull, QueueTimeout when the ticket's deadline comes first, ClientGone when its client leaves, and
-        UpstreamUnavailable, without `guess`, once every replica that it could go to is down or failing.
+        Raises QueueFull, QueueTimeout when the ticket's deadline comes first, ClientGone when its client leaves, what
+        `still` raises, and UpstreamUnavailable, without `guess`, once all that it could go to are down or failing.
         """
         begun = self._monotonic()
         self._push(ticket, begun)
@@ -149,7 +156,7 @@ class PoolQueue:
                 self._listen()
                 client.aborts(lambda _: self._end(ticket, _Turn.LEFT))
                 self._hand_over()
-                served = self._takes(ticket, client, await turn)
+                served = self._takes(ticket, client, await turn, still)
         finally:
             timer.cancel()
             client.aborts(None)
@@ -187,7 +194,7 @@ class PoolQueue:
             full.retry_after = self._retry_after(ticket, now)
             raise
 
-    def _takes(self, ticket: Ticket, client: Client, turn: _Turn) -> bool:
+    def _takes(self, ticket: Ticket, client: Client, turn: _Turn, still: Still) -> bool:
         """Whether a woken request has its slot. Raises what else woke it."""
         now = self._monotonic()
         if turn is _Turn.LATE:
@@ -201,6 +208,7 @@ class PoolQueue:
             raise away(self._of(ticket), now)
         if turn is _Turn.LEFT or client.gone:
             raise ClientGone
+        still()
         self._granted.discard(ticket)
         if self._free(now, self.replicas) > len(self._granted) and self._free(now, self._of(ticket)) > 0:
             if self._usable:  # what it leaves may be the slot that another one needs

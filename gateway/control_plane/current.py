@@ -14,6 +14,7 @@ from gateway.contracts.errors import InputError
 from gateway.control_plane.fleet import Fleet
 from gateway.control_plane.state import State
 from gateway.costs.fleet import Engine, engines, rented
+from gateway.policy.auth import Principal, still
 from gateway.server.limits import Leaving
 from gateway.settings.health import Health
 from gateway.stores.bundle import Stores
@@ -95,6 +96,10 @@ class Current:
     def addresses(self) -> dict[str, str]:
         """The URL of each engine, by its replica's name."""
         return {replica.name: replica.url for pool in self.state.serving.pools.values() for replica in pool.engines}
+
+    def still(self, principal: Principal) -> None:
+        """Raise InvalidKey for a key that has ended since it was shown."""
+        still(principal, self.state.serving.snapshot.keys, self._clock())
 
     async def reload(self, deployment: Deployment | None) -> str | None:
         """Serve another deployment from now on; None only counts one that was refused. Returns why it does not serve.

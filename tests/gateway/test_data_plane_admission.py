@@ -185,6 +185,34 @@ async def test_who_cannot_wait_is_told_when_to_come_back(
     assert sorted(row.outcome for row in rows) == ["completed", code]
 
 
+async def test_a_key_that_ends_while_its_request_waits_opens_nothing_more(tmp_path: Path) -> None:
+    """Its turn goes to the next one, which nobody else tells of the room."""
+    async with Engine("faq") as engine, serving(queued(engine.url), tmp_path) as (gateway, key, _):
+        ended = make_key(gateway.stores)
+        await gateway.until(lambda: ended.split("-")[2] in gateway.app.state.serving.snapshot.keys)
+        queue = gateway.app.state.serving.pools["main"].queue
+        assert queue is not None
+        queue.tick = lambda: None  # type: ignore[method-assign]
+        engine.hold()
+        first = asyncio.create_task(ask(gateway, key))
+        await engine.wait_for(lambda engine: engine.running == 1)
+        waiting = []
+        for each in (ended, key):
+            waiting.append(asyncio.create_task(ask(gateway, each)))
+            await gateway.until(lambda: queue.depth == len(waiting))
+        gateway.stores.keys.revoke(ended.split("-")[2], 1.0)
+        await gateway.until(lambda: any(each.revoked_at for each in gateway.app.state.serving.snapshot.keys.values()))
+        engine.resume()
+        answers = [await each for each in (first, *waiting)]
+        rows = await gateway.rows(3)
+        assert gateway.in_flight() == [0]
+    assert [answer.status for answer in answers] == [200, 401, 200]
+    assert "was revoked" in error(answers[1])["message"]
+    assert sorted((row.outcome, row.attempts) for row in rows) == [
+        ("completed", 1), ("completed", 1), ("invalid_api_key", 0),
+    ]  # fmt: skip
+
+
 async def test_a_client_that_leaves_the_queue_leaves_nothing_behind(tmp_path: Path) -> None:
     async with Engine("faq") as engine, serving(queued(engine.url), tmp_path) as (gateway, key, _):
         engine.hold()

@@ -15,6 +15,7 @@ from gateway.contracts.ledger import LedgerRow
 from gateway.contracts.prices import PriceBook
 from gateway.data_plane import DataPlane
 from gateway.forwarding import Forwarding
+from gateway.policy.auth import still
 from gateway.policy.health import LIMIT
 from gateway.policy.limits import Admission
 from gateway.policy.resolution import Snapshot
@@ -98,7 +99,7 @@ class World:
             telemetry=self.telemetry,
             admission=self.admission,
             budgeting=builders.budgeting(self.telemetry, loop.time, lambda: builders.NOW + loop.time()),
-            forwarding=Forwarding(self.telemetry, loop.time),
+            forwarding=Forwarding(self.telemetry, loop.time, lambda who: still(who, snapshot.keys, builders.NOW)),
             clock=lambda: builders.NOW + loop.time(),
             monotonic=loop.time,
             new_id=VISITOR.get,
