@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,8 @@ from gateway.stores.bundle import Stores, open_stores
 from gateway.stores.database import path_of
 
 DATABASE = "sqlite:///tollgate.db"
+PLACES = 9
+"""Decimal places of all money here: books, invoices and prices."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -91,3 +94,30 @@ class Day(click.ParamType[float]):
             return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
         except ValueError:
             self.fail(f"expected a date such as 2026-11-22, found {value!r}", param, ctx)
+
+
+class Amount(click.ParamType[Decimal]):
+    """A decimal number from 0 to `most` of at most PLACES decimal places, exactly as it was written.
+
+    Without the bounds, arithmetic with 28 digits overflows on what no invoice and no price says.
+    """
+
+    name = "amount"
+
+    def __init__(self, most: int = 10**15) -> None:
+        self.most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        """Read the amount."""
+        try:
+            found = Decimal(str(value))
+        except InvalidOperation:
+            found = Decimal("NaN")
+        if not found.is_finite() or found.is_signed() or found > self.most or found != round(found, PLACES):
+            self.fail(
+                f"expected an amount such as 2.50, from 0 to {self.most:,} and with at most {PLACES} decimal places, "
+                f"found {value!r}",
+                param,
+                ctx,
+            )
+        return found

@@ -3,14 +3,14 @@
 import json
 import time
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gateway import config as configuration
-from gateway.cli.common import Day, check_period, config_option, database_option, moment, stores_of
+from gateway.cli.common import Amount, Day, check_period, config_option, database_option, moment, stores_of
 from gateway.cli.tables import console, row, table
 from gateway.config import Timeouts
 from gateway.contracts.errors import InputError
@@ -29,23 +29,6 @@ from gateway.stores.cost_lines import HOUR_S
 from gateway.stores.retention import folded_until
 
 BEYOND, UNKNOWN = 1, 3
-MOST = Decimal(10) ** 15
-
-
-class Amount(click.ParamType[Decimal]):
-    """A decimal number of at least 0."""
-
-    name = "amount"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
-        """Read it, exactly."""
-        try:
-            found = Decimal(str(value))
-        except InvalidOperation:
-            found = Decimal("NaN")
-        if not found.is_finite() or not 0 <= found <= MOST:
-            return self.fail(f"expected an amount such as 1234.56, found {value!r}", param, ctx)
-        return found
 
 
 @click.command()

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -18,12 +18,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from gateway import config as configuration
+from gateway.cli.common import Amount
 from gateway.cli.fitting import fit_command
 from gateway.cli.tables import console, row, table
 from gateway.contracts.commands import Number
 from gateway.contracts.errors import InputError
 from gateway.policy.routing import POLICIES
 from gateway.settings import profile
+from gateway.settings.gpu_price import MOST_USD
 from gateway.settings.queue import QueueConfig
 from gateway.simulation import traces
 from gateway.simulation.fleet import Setup, replay
@@ -51,22 +53,6 @@ COLUMNS: dict[str, tuple[str, str, float]] = {
     "cost_per_million": ("per 1M tokens", ".4f", 1),
 }
 """Metric to its heading, its format, and what it is multiplied with."""
-
-
-class Price(click.ParamType[Decimal]):
-    """An exact amount."""
-
-    name = "amount"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
-        """Read the amount."""
-        try:
-            price = Decimal(str(value))
-        except InvalidOperation:
-            self.fail(f"expected an amount such as 2.50, found {value!r}", param, ctx)
-        if not price.is_finite() or price < 0:
-            self.fail(f"expected an amount of 0 or more, found {value!r}", param, ctx)
-        return price
 
 
 @dataclass(frozen=True)
@@ -100,7 +86,7 @@ class Plan:
 @click.option("--max-in-flight", type=click.IntRange(1), help="Of each replica; more wait in the fair queue.")
 @click.option("--max-wait", type=Number(min=0, min_open=True, max=FOREVER_S), help="Seconds in the queue.")
 @click.option("--fifo", is_flag=True, help="First come first served, in place of the fair queue.")
-@click.option("--gpu-price", type=Price(), help="Of one GPU and hour.")
+@click.option("--gpu-price", type=Amount(MOST_USD), help="Of one GPU and hour.")
 @click.option("--format", "style", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.pass_context

@@ -20,8 +20,10 @@ from gateway.contracts.errors import InputError
 from gateway.contracts.prices import Amount
 from gateway.settings.profile import EngineProfile, find
 
-Usd = Annotated[Amount, Field(le=10_000, decimal_places=9)]
-"""Of the currency of all GPU prices. No GPU costs ten thousand an hour: more is a slip of the comma."""
+MOST_USD = 10_000
+"""Of a GPU and hour. None costs that much: more is a slip of the comma."""
+Usd = Annotated[Amount, Field(le=MOST_USD, decimal_places=9)]
+"""Of the currency of all GPU prices."""
 
 
 class Piece(NamedTuple):

@@ -1,6 +1,7 @@
 """What every command keeps: an example in its help, errors as one message, times in UTC."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -8,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import main
-from gateway.cli.common import Day, check_period, moment, stores_of
+from gateway.cli.common import Amount, Day, check_period, moment, stores_of
 from gateway.stores.bundle import open_stores
 from tests.gateway.builders import NOW, write_config
 
@@ -123,6 +124,17 @@ def test_a_folder_without_a_ledger_is_told_from_an_empty_ledger(
         assert (result.exit_code, result.stdout) == (1, "")
         assert "tollgate.db" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["0", "2.50", "0.000000001", "1e15", "123456789012345.123456789", Decimal("0.001")])
+def test_an_amount_stays_as_it_was_written(given: str | Decimal) -> None:
+    assert str(Amount().convert(given, None, None)) == str(Decimal(given))
+
+
+@pytest.mark.parametrize("given", ["-1", "-0", "nan", "inf", "cheap", "1.0000000001", "1e-999999", "1e999999", "100.1"])
+def test_what_no_invoice_and_no_price_says_is_no_amount(given: str) -> None:
+    with pytest.raises(click.BadParameter, match="from 0 to 100 and with at most 9 decimal places, found"):
+        Amount(100).convert(given, None, None)
 
 
 @pytest.mark.parametrize("period", [(None, None), (None, NOW), (NOW, None), (NOW, NOW + 1)])

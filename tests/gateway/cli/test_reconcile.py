@@ -116,7 +116,7 @@ def test_a_pool_without_books_is_named(run: Run) -> None:
     assert "a, b" in str(result.exception)
 
 
-@pytest.mark.parametrize("wrong", ["-1", "NaN", "Infinity", "a lot", "1e99", ""])
+@pytest.mark.parametrize("wrong", ["-1", "NaN", "Infinity", "a lot", "1e99", "-0", "1e-10", "1e-999999", ""])
 @pytest.mark.parametrize("option", ["--invoice", "--money-tolerance", "--tokens-tolerance"])
 def test_what_is_no_amount_is_a_usage_error(option: str, wrong: str, run: Run) -> None:
     result = run(f"{option}={wrong}")

@@ -134,8 +134,10 @@ def test_the_fair_queue_serves_two_alike_and_the_other_one_does_not() -> None:
         (("--workload", "llm-d", "--pool", "main"), "--pool names a pool of --config FILE"),
         (("--workload", "llm-d", "--policy", "best"), "'best' is not one of"),
         (("--workload", "llm-d", "--engine", "h200"), "no engine profile 'h200'"),
-        (("--workload", "llm-d", "--gpu-price", "cheap"), "an amount such as 2.50, found 'cheap'"),
-        (("--workload", "llm-d", "--gpu-price", "-1"), "an amount of 0 or more"),
+        (("--workload", "llm-d", "--gpu-price", "cheap"), "an amount such as 2.50, from 0 to 10,000"),
+        (("--workload", "llm-d", "--gpu-price", "-1"), "from 0 to 10,000"),
+        (("--workload", "llm-d", "--gpu-price", "1e999999"), "from 0 to 10,000"),
+        (("--workload", "llm-d", "--gpu-price", "1e30"), "from 0 to 10,000"),
         (
             ("--workload", "llm-d", "--rate", "0.0001", "--seconds", "1"),
             "no request arrives at 0.0001 per second in 1 s",
