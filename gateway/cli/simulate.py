@@ -31,10 +31,12 @@ from gateway.simulation import traces
 from gateway.simulation.fleet import Setup, replay
 from gateway.simulation.report import Line, Summary, flat, summary
 from gateway.simulation.traces import Arrival
-from gateway.simulation.workloads import WORKLOADS
+from gateway.simulation.workloads import WORKLOADS, Workload
 
 TRACE_ENGINE, TRACE_REPLICAS = profile.H100X2.name, (8,)
 FOREVER_S = 86_400.0
+MOST_REQUESTS = 5_000_000
+"""Of a made-up trace. One takes up to two kilobytes of memory until it is replayed."""
 
 SPREAD = {"ttft_p50", "ttft_p90", "cached_share"}
 """Shown from the least to the most of several seeds, the rest as their mean."""
@@ -173,15 +175,25 @@ def _plan(
             raise click.UsageError("--rate and --seconds are of a made-up --workload: a trace has its own times")
         read = traces.read(Path(str(trace_path)))
         return Plan(lambda _: read, setup, policies or tried, sizes or replicas, seeds)
-    asked, length = rate or made.rate, seconds or made.seconds
+    arrivals = _arrivals(made, rate or made.rate, seconds or made.seconds)
+    return Plan(arrivals, setup, policies or tried, sizes or replicas, seeds)
+
+
+def _arrivals(made: Workload, rate: float, seconds: float) -> Callable[[int], Sequence[Arrival]]:
+    """The requests of a made-up trace, by its seed. Raises InputError for more than memory holds, and for none."""
+    if rate * seconds > MOST_REQUESTS:
+        raise InputError(
+            f"{rate:g} per second in {seconds:g} s are about {rate * seconds:g} requests, and at most "
+            f"{MOST_REQUESTS:,} are tried, for memory holds all of them at once: give less of --rate or --seconds"
+        )
 
     def arrivals(seed: int) -> Sequence[Arrival]:
-        found = made.make(Random(seed), asked, length)  # noqa: S311 (load, not secrets)
+        found = made.make(Random(seed), rate, seconds)  # noqa: S311 (load, not secrets)
         if not found:
-            raise InputError(f"no request arrives at {asked:g} per second in {length:g} s: give more of one of them")
+            raise InputError(f"no request arrives at {rate:g} per second in {seconds:g} s: give more of one of them")
         return found
 
-    return Plan(arrivals, setup, policies or tried, sizes or replicas, seeds)
+    return arrivals
 
 
 def _configured(setup: Setup, path: Path, pool_name: str | None) -> Setup:

@@ -142,6 +142,10 @@ def test_the_fair_queue_serves_two_alike_and_the_other_one_does_not() -> None:
             ("--workload", "llm-d", "--rate", "0.0001", "--seconds", "1"),
             "no request arrives at 0.0001 per second in 1 s",
         ),
+        (
+            ("--workload", "unique", "--rate", "1e9", "--seconds", "86400"),
+            "1e+09 per second in 86400 s are about 8.64e+13 requests, and at most 5,000,000 are tried",
+        ),
     ],
 )
 def test_what_is_asked_wrongly_is_told(options: tuple[str, ...], message: str) -> None:
