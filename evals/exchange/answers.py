@@ -7,6 +7,7 @@ what it would be in a run.
 """
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,7 +87,7 @@ def match(files: Iterable[Path], wanted: Iterable[str]) -> Matched:
 
 def _rows(path: Path) -> Iterator[tuple[str, _Row | None]]:
     try:
-        data = path.read_bytes()
+        data = path.read_bytes().removeprefix(BOM_UTF8)
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be read: {error.strerror}: name the results of the batch") from error
     for number, line in enumerate(data.split(b"\n"), start=1):

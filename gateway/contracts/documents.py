@@ -198,9 +198,12 @@ def refused(path: Path, mistakes: Sequence[Mistake]) -> DocumentError:
 
 
 def read_text(path: Path) -> str:
-    """A file's text; a missing, unreadable or binary file is a DocumentError."""
+    """A file's text, without the byte order mark that some editors put before it.
+
+    A missing, unreadable or binary file is a DocumentError.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DocumentError(str(path), [Mistake(1, "", "no such file")]) from error
     except (OSError, ValueError) as error:  # no text, or a path that cannot be one

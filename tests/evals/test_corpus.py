@@ -40,6 +40,17 @@ def test_a_document_stays_whole_unless_told_otherwise() -> None:
     assert chunk.sha256 == hashlib.sha256(b"One.\n\nTwo.").hexdigest()
 
 
+def test_a_corpus_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_bytes(b'\xef\xbb\xbf{"id": "a", "text": "One."}\n')
+    assert load(tmp_path / "c.jsonl") == (Document("a", "One."),)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a.md").write_bytes(b"\xef\xbb\xbfOne.")
+    assert load(tmp_path / "folder") == (Document("a.md", "One."),)
+    (tmp_path / "folder" / "b.txt").write_bytes(b"\xef\xbb\xbf")
+    with pytest.raises(DocumentError, match="is blank"):
+        load(tmp_path / "folder")
+
+
 def test_characters_cut_between_words_and_overlap_from_a_words_beginning() -> None:
     text = "alpha beta gamma delta epsilon"
     assert pieces(text, by="characters", size=12) == ["alpha beta", "gamma delta", "epsilon"]

@@ -36,6 +36,13 @@ def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
         assert label_set(tmp_path / "n", one, other).digest != digest
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = label_file(tmp_path / "l", line("a"), line("b", 0))
+    digest = labels.load(path, BINARY).digest
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert labels.load(path, BINARY).digest == digest
+
+
 def test_a_split_is_a_set_of_its_own(tmp_path: Path) -> None:
     path = label_file(tmp_path / "l", line("a", split="dev"), line("b", split="test"), line("c"))
     assert list(labels.load(path, BINARY, split="test").truth) == ["b"]

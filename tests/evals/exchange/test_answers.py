@@ -74,6 +74,12 @@ def test_results_are_scored_like_a_run(read: Callable[..., Any], plan: Plan) -> 
     assert log.manifest.suite_digest == plan.suite.digest(plan.data.digest)
 
 
+def test_a_file_of_results_may_begin_with_a_byte_order_mark(read: Callable[..., Any]) -> None:
+    matched, log = read(b"\xef\xbb\xbf" + b"".join(json.dumps(row).encode() + b"\n" for row in _rows()))
+    assert matched.unreadable == ()
+    assert [record.outcome for record in log.records] == ["scored"] * 6
+
+
 def test_the_manifest_names_the_files(read: Callable[..., Any]) -> None:
     _, log = read(_rows())
     assert log.manifest.imported is not None

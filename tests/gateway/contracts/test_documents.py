@@ -122,6 +122,11 @@ def test_tags_are_refused_and_run_nothing(tag: str) -> None:
     assert _mistakes(f"name: {tag}\n")[0].line == 1
 
 
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\xef\xbb\xbfkey: \xef\xbb\xbfvalue\n")
+    assert documents.read_text(tmp_path / "a") == "key: \ufeffvalue\n"
+
+
 @pytest.mark.parametrize("name", ["a\0b", "\ud800"])
 def test_a_path_that_cannot_be_one_is_a_mistake_too(name: str) -> None:
     with pytest.raises(DocumentError, match="cannot be read"):
