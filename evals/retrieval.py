@@ -22,8 +22,9 @@ import msgspec
 from evals.corpus import Chunk
 from evals.embeddings import Embedder, Vector
 from evals.index import Manifest, Stored, absent, full_name, is_of, why
-from evals.retrieval_config import is_server
+from evals.retrieval_config import MEMORY, is_server
 from evals.schema import Passage, Unjudged
+from evals.store_faults import LOCAL, opening, reason
 from gateway.contracts.errors import InputError
 
 if TYPE_CHECKING:
@@ -210,9 +211,9 @@ class Store:
             except (ResourceExhaustedResponse, ResponseHandlingException, UnexpectedResponse) as error:
                 status = getattr(error, "status_code", None)
                 if wait is None or (status is not None and status not in _BUSY):
-                    raise InputError(f"Qdrant at {self.location!r}: {_reason(error)}") from error
+                    raise InputError(f"Qdrant at {self.location!r}: {reason(error)}") from error
                 await self.sleep(max(wait, float(getattr(error, "retry_after_s", 0))))
-            except ValueError as error:  # how local mode says what a server says with a status
+            except LOCAL as error:
                 raise InputError(f"Qdrant at {self.location!r}: {error}") from error
         raise AssertionError("the last attempt returns or raises")
 
@@ -252,17 +253,10 @@ def _passage(payload: Mapping[str, Any], score: float) -> Passage:
 def _local(location: str) -> "AsyncQdrantClient":
     import qdrant_client
 
-    try:
-        if location == ":memory:":
+    with opening(location):
+        if location == MEMORY:
             return qdrant_client.AsyncQdrantClient(location)
         return qdrant_client.AsyncQdrantClient(path=location)
-    except RuntimeError as error:
-        raise InputError(
-            f"the store {location!r} is open in another process, and a folder takes one at a time: wait for it, or use "
-            "a Qdrant server (http://HOST:6333)"
-        ) from error
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"the store {location!r} cannot be opened: {error}") from error
 
 
 @contextmanager
@@ -279,12 +273,3 @@ async def _embed(embedder: Embedder, chunks: Sequence[Chunk]) -> list[Vector]:
         return await embedder.embed([chunk.text for chunk in chunks])
     except Unjudged as error:
         raise InputError(f"chunks {chunks[0].id!r} to {chunks[-1].id!r}: {error}") from error
-
-
-def _reason(error: Exception) -> str:
-    """The first line that says something: transport errors hide in `source`."""
-    status = getattr(error, "status_code", None)
-    source = getattr(error, "source", error)
-    if status is not None:
-        return f"status {status}: {bytes(getattr(error, 'content', b''))[:300].decode(errors='replace')}"
-    return f"{type(source).__name__}: {str(source)[:300]}: is a server running there?"

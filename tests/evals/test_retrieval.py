@@ -1,8 +1,5 @@
 """Indexes in local mode, in memory and in a folder: what is there, what is found, what is refused."""
 
-import asyncio
-import subprocess
-import sys
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -145,26 +142,6 @@ async def test_a_chunk_that_cannot_be_embedded_is_named() -> None:
     async with opened() as store:
         with pytest.raises(InputError, match="chunks 'd0#0' to 'd1#0': none of the words"):
             await build(store, "red", "nothing known")
-
-
-async def test_a_folder_in_use_is_told(tmp_path: Path) -> None:
-    location = str(tmp_path / "store")
-    async with opened(location):
-        code = (
-            "import asyncio\nfrom evals.retrieval import open_store\n"
-            "async def main():\n"
-            f"    async with open_store({location!r}, api_key=None, say=print, sleep=asyncio.sleep): pass\n"
-            "asyncio.run(main())"
-        )
-        done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], capture_output=True, text=True)
-    assert "is open in another process, and a folder takes one at a time" in done.stderr
-
-
-async def test_a_file_is_no_store(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="cannot be opened"):
-        async with opened(str(tmp_path / "file")):
-            pass
 
 
 async def test_a_collection_that_is_not_there_is_an_error() -> None:
