@@ -7,6 +7,7 @@ The sample that is scored stays the one of the data set, so that retrieval and a
 retrieval read `Answer.passages`, scorers of answers the text.
 """
 
+import hashlib
 import re
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -52,16 +53,24 @@ class OwnContexts:
 
 @dataclass(frozen=True, slots=True)
 class Retriever:
-    """Passages are the `config.k` chunks of a collection that are nearest to `sample.question()`."""
+    """Passages are the `config.k` chunks of a collection that are nearest to `sample.question()`.
+
+    `sums` has the sha256 of every chunk's text by the chunk's id: a manifest tells of what an index was made, not what
+    became of its points.
+    """
 
     config: RetrievalConfig
     embedder: Embedder
     store: Store
     collection: str
     manifest: Manifest
+    sums: Mapping[str, str]
 
     async def passages(self, question: str) -> list[Passage]:
-        """The passages for a question, the nearest first. Raises Unjudged("retrieval_failed")."""
+        """The passages for a question, the nearest first, as the documents have them.
+
+        Raises Unjudged("retrieval_failed").
+        """
         if not question.strip():
             raise Unjudged("retrieval_failed", "the sample asks nothing in plain text: there is nothing to search for")
         try:
@@ -71,6 +80,13 @@ class Retriever:
             raise Unjudged("retrieval_failed", str(error)) from error
         if not found.passages:
             raise Unjudged("retrieval_failed", f"collection {self.collection!r} gave no passage: it is empty")
+        for passage in found.passages:
+            if hashlib.sha256(passage.text.encode()).hexdigest() != self.sums.get(passage.id):
+                raise Unjudged(
+                    "retrieval_failed",
+                    f"chunk {passage.id!r} in collection {self.collection!r} has another text than the documents: it "
+                    "was changed after it was indexed; `evals index` puts it right",
+                )
         return found.passages
 
     async def prepare(self, sample: Sample) -> Asked:
@@ -156,7 +172,7 @@ async def opened(
             await store.build(name, wanted, chunks, embedder, lambda done: None)
         else:
             name = await store.find(base, wanted, make=command(path, config, location, suite.embeddings))
-        yield Retriever(config, embedder, store, name, wanted)
+        yield Retriever(config, embedder, store, name, wanted, {chunk.id: chunk.sha256 for chunk in chunks})
 
 
 def where(store: str, folder: Path) -> str:

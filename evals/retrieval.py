@@ -34,7 +34,7 @@ LOCAL_LIMIT = 20_000
 """Chunks above which local mode, which compares every one of them, is better replaced by a server."""
 _KEY = "tollgate"
 _NAMESPACE = uuid.UUID("6f0cf7e2-5f0c-5c8e-9d53-0e0f0a6d5b1a")
-_BATCH, _PAGE = 256, 10_000
+_BATCH, _PAGE = 256, 1_000
 SPARE = 8
 _DECIMALS = 6
 _TIMEOUT_S = 30
@@ -113,12 +113,13 @@ class Store:
     ) -> int:
         """Make a collection complete, and return how many chunks had to be embedded; 0 when nothing was to do.
 
-        One that was interrupted goes on, and what does not belong is removed. `on_chunks` is told how many are done.
-        Raises InputError when a chunk cannot be embedded, or the name is taken by something else.
+        One that was interrupted goes on; what does not belong is removed, and a chunk with another text put right.
+        `on_chunks` is told how many are done. Raises InputError when a chunk cannot be embedded, or the name is taken
+        by something else.
         """
-        held = await self._prepare(name, manifest)
         wanted = {point_id(chunk.id): chunk for chunk in chunks}
-        if gone := sorted(held - set(wanted)):
+        held, altered = await self._prepare(name, manifest, wanted)
+        if gone := sorted(altered - set(wanted)):
             await self._call(lambda: self.client.delete(name, points_selector=list(gone), wait=True))
         todo = [(point, chunk) for point, chunk in wanted.items() if point not in held]
         on_chunks(len(chunks) - len(todo))
@@ -152,8 +153,8 @@ class Store:
                 f"{LOCAL_LIMIT:,} a Qdrant server is faster (--into http://HOST:6333)"
             )
 
-    async def _prepare(self, name: str, manifest: Manifest) -> set[str]:
-        """The points that the collection has; it is made when there is none."""
+    async def _prepare(self, name: str, manifest: Manifest, wanted: Mapping[str, Chunk]) -> tuple[set[str], set[str]]:
+        """The points of the collection that are as `wanted`, and all others; it is made when there is none."""
         from qdrant_client import models
 
         if name not in await self.names():
@@ -166,21 +167,24 @@ class Store:
                 f"collection {name!r} in {self.location!r} is not what its name says: "
                 f"{why(manifest, stored.manifest)}; delete it, or choose another --collection"
             )
+        found: set[str] = set()
         held: set[str] = set()
         offset: Any = None
         while stored.points:
-            page = partial(self.client.scroll, name, limit=_PAGE, offset=offset, with_payload=False)
+            page = partial(self.client.scroll, name, limit=_PAGE, offset=offset, with_payload=True)
             records, offset = await self._call(page)
-            held |= {str(record.id) for record in records}
+            payloads = {str(record.id): record.payload for record in records}
+            found |= set(payloads)
+            held |= {point for point, payload in payloads.items() if payload == _payload(wanted.get(point))}
             if offset is None:
                 break
-        return held
+        return held, found - held
 
     async def _upsert(self, name: str, batch: Sequence[tuple[str, Chunk]], vectors: Sequence[Vector]) -> None:
         from qdrant_client import models
 
         points = [
-            models.PointStruct(id=point, vector=vector, payload={"chunk": chunk.id, "text": chunk.text})
+            models.PointStruct(id=point, vector=vector, payload=_payload(chunk))
             for (point, chunk), vector in zip(batch, vectors, strict=True)
         ]
         with _quiet():
@@ -244,6 +248,11 @@ async def open_store(
 def point_id(chunk_id: str) -> str:
     """The id of a chunk's point: Qdrant takes UUIDs, and one chunk keeps its own."""
     return str(uuid.uuid5(_NAMESPACE, chunk_id))
+
+
+def _payload(chunk: Chunk | None) -> dict[str, Any] | None:
+    """What is kept beside a chunk's vector."""
+    return None if chunk is None else {"chunk": chunk.id, "text": chunk.text}
 
 
 def _passage(payload: Mapping[str, Any], score: float) -> Passage:

@@ -84,7 +84,8 @@ class Qdrant:
                 left = [each for each in sorted(points) if each >= (body.get("offset") or "")]
                 page = left[: body["limit"]]
                 after = left[len(page)] if len(left) > len(page) else None
-                return {"points": [{"id": each} for each in page], "next_page_offset": after}
+                found = [{"id": each, "payload": points[each]["payload"]} for each in page]
+                return {"points": found, "next_page_offset": after}
             case ["query"]:
                 return {"points": self.nearest(list(points.values()), body)}
         raise AssertionError(rest)

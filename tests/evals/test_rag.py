@@ -15,6 +15,7 @@ from evals.cli import main
 from evals.config import SuiteConfig
 from evals.embeddings import Embedder, Wordllama
 from evals.rag import OwnContexts, Retriever, command, identity, opened, prompt, with_passages
+from evals.retrieval import point_id
 from evals.retrieval_config import TEMPLATE, EmbeddingsConfig, RetrievalConfig
 from evals.schema import Passage, Sample, Unjudged
 from gateway.contracts.errors import InputError
@@ -97,6 +98,15 @@ async def test_a_store_that_fails_is_missing_evidence(folder: Path) -> None:
         await found.store.drop(found.collection)
         with pytest.raises(Unjudged, match="not found") as caught:
             await found.prepare(Sample(id="a", input="red"))
+    assert caught.value.kind == "retrieval_failed"
+
+
+async def test_a_chunk_whose_text_was_changed_under_its_manifest_is_missing_evidence(folder: Path) -> None:
+    async with retriever(folder, k=1) as found:
+        await found.store.client.set_payload(found.collection, {"text": "a lie"}, points=[point_id("d0#0")])
+        with pytest.raises(Unjudged, match=r"chunk 'd0#0' in .* has another text than the documents") as caught:
+            await found.prepare(Sample(id="a", input="red"))
+        assert (await found.passages("sea"))[0].text == "blue sea"
     assert caught.value.kind == "retrieval_failed"
 
 

@@ -101,6 +101,16 @@ async def test_an_interrupted_index_goes_on_and_what_does_not_belong_is_removed(
         assert "alien#0" not in [passage.id for passage in await search(store, name, "red", 10)]
 
 
+async def test_a_chunk_whose_text_was_changed_is_put_right() -> None:
+    embedder = Counting()
+    async with opened() as store:
+        name, _ = await build(store, *TEXTS)
+        await store.client.set_payload(name, {"text": "blue dog"}, points=[point_id("d1#0")])
+        assert (await build(store, *TEXTS, embedder=embedder))[1] == 1
+        assert embedder.asked == ["red red cat"]
+        assert (await search(store, name, "red red cat", 1))[0].text == "red red cat"
+
+
 async def test_another_manifest_is_refused_with_what_differs_and_what_to_do() -> None:
     async with opened() as store:
         name, _ = await build(store, *TEXTS)
