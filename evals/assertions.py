@@ -34,7 +34,11 @@ class Runs:
 
 
 def decided(runs: Runs, *, now: datetime, reports: Path | None = None) -> Decision:
-    """What the gate says, as `evals gate` would; `reports` is a folder for its documents. Raises InputError."""
+    """What the gate says, as `evals gate` would. Raises InputError.
+
+    Its documents go into the folder `reports`, each gate's into one of its own: in a suite of tests several gates may
+    be about one release, by whose name the documents are called.
+    """
     if (runs.run is None) == (runs.candidate is None) or (runs.run is not None and runs.baseline is not None):
         raise InputError(
             "expected candidate=LOG, with or without baseline=LOG, or run=LOG alone for a log of both arms"
@@ -45,7 +49,7 @@ def decided(runs: Runs, *, now: datetime, reports: Path | None = None) -> Decisi
     cards = judge_floor.load_cards(config, runs.gate.parent)
     decision = decide(config, candidate, baseline, now=now, harness=harness(), manifest=manifest, cards=cards)
     if reports is not None:
-        write_reports(decision, reports, None)
+        write_reports(decision, reports / config.gate, None)
     return decision
 
 

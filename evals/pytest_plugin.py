@@ -40,10 +40,18 @@ def _assert_gate(request: pytest.FixtureRequest) -> Callable[..., "Decision"]:
     """`assert_gate("gate.yaml", candidate="b.jsonl", baseline="a.jsonl")`; paths count from pytest's rootdir."""
     root, folder = request.config.rootpath, request.config.getoption("--gate-reports")
 
-    def asserting(gate: Name, **files: Name | None) -> "Decision":
+    def asserting(
+        gate: Name,
+        *,
+        candidate: Name | None = None,
+        baseline: Name | None = None,
+        run: Name | None = None,
+        release: Name | None = None,
+    ) -> "Decision":
         __tracebackhide__ = True
+        files = {"candidate": candidate, "baseline": baseline, "run": run, "release": release}
         given = {name: root / path for name, path in files.items() if path is not None}
-        return assert_gate(root / gate, reports=root / folder if folder else None, **given)
+        return _waived(_admitted(root / gate, given, root / folder if folder else None))
 
     return asserting
 
@@ -60,20 +68,32 @@ def assert_gate(
     """Fail the test, with the gate's report, on anything but `pass` or `waived`; a waived one warns.
 
     `inconclusive` and `invalid` fail too, as do files that cannot be read: a gate that cannot decide lets nothing
-    through. `candidate` and `baseline` are logs, `run` is one of both, `release` the candidate's manifest.
+    through. `candidate` and `baseline` are logs, `run` is one of both, `release` the candidate's manifest. Documents
+    of the decision go into a folder of the gate's name in `reports`.
     """
+    __tracebackhide__ = True
+    files = {"candidate": candidate, "baseline": baseline, "run": run, "release": release}
+    given = {name: Path(path) for name, path in files.items() if path is not None}
+    return _waived(_admitted(Path(gate), given, Path(reports) if reports is not None else None))
+
+
+def _admitted(gate: Path, files: dict[str, Path], reports: Path | None) -> "Decision":
+    """The decision, where it lets the release through; the test fails where it does not."""
     __tracebackhide__ = True
     assertions = importlib.import_module(_DEFERRED["assertions"])
     errors = importlib.import_module(_DEFERRED["errors"])
-    named = {"candidate": candidate, "baseline": baseline, "run": run, "release": release}
-    files = assertions.Runs(Path(gate), **{name: Path(path) for name, path in named.items() if path is not None})
-    folder = Path(reports) if reports is not None else None
     try:
-        decision: Decision = assertions.decided(files, now=datetime.now(UTC), reports=folder)
+        decision: Decision = assertions.decided(assertions.Runs(gate, **files), now=datetime.now(UTC), reports=reports)
     except errors.TollgateError as error:
-        pytest.fail(f"the gate cannot decide: {error}", pytrace=False)
+        # Not of the error: pytest would print it, and what caused it, before the words that tell it.
+        raise pytest.fail.Exception(f"the gate cannot decide: {error}", pytrace=False) from None
     if not assertions.admitted(decision):
         pytest.fail(assertions.account(decision), pytrace=False)
+    return decision
+
+
+def _waived(decision: "Decision") -> "Decision":
+    """The decision, with a warning at the line of the test where somebody answers for it."""
     if decision.answer == "waived":
-        warnings.warn(GateWaived(f"gate {decision.gate!r} is waived: {decision.reason}"), stacklevel=2)
+        warnings.warn(GateWaived(f"gate {decision.gate!r} is waived: {decision.reason}"), stacklevel=3)
     return decision

@@ -42,9 +42,9 @@ def write_log(path: Path, scores: list[float], *, release: str = "faq@2") -> str
     return whole
 
 
-def write_gate(path: Path, dataset_sha256: str, *, at_least: float) -> None:
+def write_gate(path: Path, dataset_sha256: str, *, at_least: float, gate: str = "g") -> None:
     """A gate of one floor for such a log."""
     path.write_text(
-        f"gate: g\nsuite: s\ndataset_sha256: '{dataset_sha256}'\n"
+        f"gate: {gate}\nsuite: s\ndataset_sha256: '{dataset_sha256}'\n"
         f"metrics: [{{metric: exact, test: absolute, at_least: {at_least}}}]\n"
     )

@@ -24,7 +24,7 @@ def runs(tmp_path: Path) -> Runs:
 def test_a_gate_decides_as_on_the_command_line(runs: Runs, tmp_path: Path) -> None:
     decision = decided(runs, now=NOW, reports=tmp_path / "out")
     assert (decision.answer, admitted(decision)) == ("pass", True)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out" / "g").iterdir()) == [
         "faq@2.junit.xml",
         "faq@2.md",
         "faq@2.verdict.json",

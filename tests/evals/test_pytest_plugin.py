@@ -1,6 +1,7 @@
 """The pytest plugin, in a repository of its own: a pytest in another process that loads it by name."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ CALLS = {
     "is_inconclusive": "'close.yaml', candidate='runs/b.jsonl'",
     "is_invalid": "'other.yaml', candidate='runs/b.jsonl'",
     "has_no_log": "'gate.yaml', candidate='runs/none.jsonl'",
+    "is_waived": "'waived.yaml', candidate='runs/b.jsonl'",
     "has_a_wrong_name": "'gate.yaml', candidates='runs/b.jsonl'",
 }
 
@@ -34,7 +36,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, about, at_least in (
         ("gate", digest, 0.5), ("strict", digest, 0.99), ("close", digest, 0.88), ("other", "sha256:" + "0" * 64, 0.5)
     ):  # fmt: skip
-        write_gate(folder / f"{name}.yaml", about, at_least=at_least)
+        write_gate(folder / f"{name}.yaml", about, at_least=at_least, gate=name)
+    waiver = "waivers: [{metric: exact, owner: sre, reason: new GPUs, expires: 2999-01-01}]\n"
+    (folder / "waived.yaml").write_text((folder / "strict.yaml").read_text() + waiver)
     tests = [f"def test_{name}(assert_gate):\n    assert_gate({call})\n" for name, call in CALLS.items()]
     (folder / "deep" / "test_gate.py").write_text("\n\n".join(tests))
     return folder
@@ -42,7 +46,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def told(repository: Path) -> dict[str, str]:
-    """What a pytest that was started in a folder below the root says of each test: nothing where it passed."""
+    """What a pytest that was started in a folder below the root says of each test: nothing where it passed.
+
+    Under "" all that it printed.
+    """
     # The plugin by its module, and not a second time by its entry point where Tollgate is installed.
     named = ["-p", "no:tollgate", "-p", "evals.pytest_plugin", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *named, "--gate-reports", "out", "--junitxml", "junit.xml"]
@@ -52,29 +59,41 @@ def told(repository: Path) -> dict[str, str]:
     )
     assert done.returncode == 1, done.stdout + done.stderr
     cases = ElementTree.parse(repository / "deep" / "junit.xml").iter("testcase")
-    return {case.attrib["name"]: "".join(part.text or "" for part in case) for case in cases}
+    return {case.attrib["name"]: "".join(part.text or "" for part in case) for case in cases} | {"": done.stdout}
 
 
 def test_a_passing_gate_is_a_passing_test_and_its_reports_stand_under_the_root(
     repository: Path, told: dict[str, str]
 ) -> None:
-    assert told.keys() == {f"test_{name}" for name in CALLS}
-    assert {name for name, said in told.items() if not said} == {"test_passes", "test_needs_no_baseline"}
-    assert (repository / "out" / "faq@2.md").exists()
+    assert told.keys() == {"", *(f"test_{name}" for name in CALLS)}
+    assert {name for name, said in told.items() if not said} == {
+        "test_passes",
+        "test_needs_no_baseline",
+        "test_is_waived",
+    }
+    assert (repository / "out" / "gate" / "faq@2.md").exists()
+
+
+def test_gates_of_one_release_do_not_write_over_each_others_reports(repository: Path, told: dict[str, str]) -> None:
+    del told
+    first = {path.parent.name: path.read_text().splitlines()[0] for path in (repository / "out").glob("*/faq@2.md")}
+    assert first["gate"] == "# pass: faq@2"
+    assert first["close"] == "# inconclusive: faq@2"
 
 
 @pytest.mark.parametrize(("name", "answer"), [("fails", "fail"), ("is_inconclusive", "inconclusive")])
 def test_anything_but_a_pass_fails_with_the_report(told: dict[str, str], name: str, answer: str) -> None:
     said = told[f"test_{name}"]
-    assert f"gate 'g' says {answer}: " in said
+    assert f" says {answer}: " in said
     assert f"# {answer}: faq@2" in said
     assert "pytest_plugin.py" not in said
 
 
 def test_what_keeps_a_gate_from_deciding_fails(told: dict[str, str]) -> None:
-    assert "gate 'g' says invalid: the evidence cannot carry a verdict" in told["test_is_invalid"]
+    assert "gate 'other' says invalid: the evidence cannot carry a verdict" in told["test_is_invalid"]
     assert "the gate cannot decide: " in told["test_has_no_log"]
-    assert "no readable run log" in told["test_has_no_log"]
+    assert told["test_has_no_log"].count("no readable run log") == 1
+    assert "another exception occurred" not in told[""]
     assert "TypeError" in told["test_has_a_wrong_name"]
 
 
@@ -85,8 +104,14 @@ def test_the_function_works_without_the_fixture(repository: Path) -> None:
         assert_gate(repository / "strict.yaml", candidate=repository / "runs" / "b.jsonl")
 
 
-def test_a_waiver_is_a_warning_of_its_own() -> None:
+def test_a_waiver_is_a_warning_of_its_own_at_the_line_of_the_test(repository: Path, told: dict[str, str]) -> None:
     assert issubclass(GateWaived, UserWarning)
+    assert re.search(
+        r"deep/test_gate\.py:\d+: GateWaived: gate 'strict' is waived: exact: fail, waived by sre", told[""]
+    )
+    with pytest.warns(GateWaived) as caught:
+        assert_gate(repository / "waived.yaml", candidate=repository / "runs" / "b.jsonl")
+    assert caught[0].filename == __file__
 
 
 def test_the_plugin_loads_nothing_of_the_harness() -> None:
