@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from evals.evidence import Unit
 from evals.lines import Record
+from evals.schema import Answer
 from evals.spending import amount
 
 LEVELS: dict[str, float] = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
@@ -20,6 +21,13 @@ LEVELS: dict[str, float] = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p9
 
 FAILED = float("inf")
 """The latency of an answer that never came."""
+LONGEST_S = 1e9
+"""Thirty years: no answer took longer, so what says so was not measured."""
+
+
+def latency(answer: Answer) -> float | None:
+    """How many seconds an answer took, None where nobody measured it."""
+    return answer.latency_s if 0.0 < answer.latency_s <= LONGEST_S else None
 
 
 class Taken(NamedTuple):
@@ -99,7 +107,7 @@ def _value(quantity: str, record: Record) -> float | None:
     if quantity.startswith("latency"):
         if record.outcome == "system_error":
             return FAILED
-        return answer.latency_s if answer and 0.0 < answer.latency_s < FAILED else None
+        return latency(answer) if answer else None
     if answer is None:
         return None
     if quantity.startswith("cost"):

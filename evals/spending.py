@@ -13,6 +13,8 @@ from decimal import Decimal, InvalidOperation
 from evals.client import Result
 from evals.schema import Failure
 
+MOST = Decimal(10) ** 15
+"""No answer costs more, in any currency: what says so is no cost, and sums and squares of it would overflow."""
 ENOUGH = 10
 """Costs below which nothing is said about the whole."""
 _Z95 = Decimal("1.959963984540054")
@@ -21,14 +23,14 @@ _UNHEARD = frozenset({"timeout", "unreachable"})
 
 
 def amount(text: str | None) -> Decimal | None:
-    """A cost as it came; None when it is missing, no number, negative or not finite."""
+    """A cost as it came; None when it is missing, no number, negative, or more than `MOST`."""
     if not text:
         return None
     try:
         found = Decimal(text)
     except InvalidOperation:
         return None
-    return found if found.is_finite() and not found.is_signed() else None
+    return found if found.is_finite() and not found.is_signed() and found <= MOST else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,11 @@ RESAMPLES = 5000
 SEED = 20260501
 """Fixed, so that the same runs give the same verdict."""
 
-HUGE = 1e150
-"""Stands for infinity, so that arithmetic stays defined; what comes near it is reported as infinite."""
+HUGE = 1e60
+"""Stands for infinity, so that arithmetic stays defined, also where a bootstrap squares it over its inverse; what comes
+near it is reported as infinite."""
 
-_TINY, _BEYOND, _CELLS = 1.0 / HUGE, 1e75, 1 << 21
+_TINY, _BEYOND, _CELLS = 1.0 / HUGE, 1e40, 1 << 21
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from evals.agreement import quantile
 from evals.evidence import Evidence
+from evals.quantities import latency
 from evals.report.view import Quantity, Spread
 from evals.schema import Answer, Arm
 from evals.spending import amount
@@ -35,7 +36,7 @@ def _cost(answer: Answer) -> float | None:
 
 
 MEASURED = (
-    Measured("Latency", "s", lambda answer: answer.latency_s or None, True),
+    Measured("Latency", "s", latency, True),
     Measured("Cost of an answer", "", _cost, True),
     Measured("Output tokens", "tokens", lambda answer: answer.output_tokens, False),
 )

@@ -1,4 +1,7 @@
-from evals.quantities import FAILED, LEVELS, Asked, Taken, paired
+import pytest
+
+from evals.quantities import FAILED, LEVELS, Asked, Taken, latency, paired
+from evals.schema import Answer
 
 
 def both(make_evidence, ours, theirs):
@@ -24,6 +27,12 @@ def test_what_is_missing_is_unknown(make_evidence) -> None:
     units = both(make_evidence, {"a": "missing", "b": 1.0}, {"a": 1.0, "b": "missing"})
     for name in ("latency_p50", "cost_mean", "output_tokens_mean"):
         assert paired(Asked(name), units).unknown() == (1, 1)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf"), 1.1e9, 1e300])
+def test_what_no_clock_measures_is_no_latency(seconds: float) -> None:
+    assert latency(Answer(latency_s=seconds)) is None
+    assert latency(Answer(latency_s=1e9)) == 1e9
 
 
 def test_a_sample_that_the_baseline_failed_is_left_out_on_both_sides(make_evidence) -> None:

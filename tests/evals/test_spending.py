@@ -17,9 +17,12 @@ def answered(cost: str | None) -> Result:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("0.10", Decimal("0.10")), ("0", Decimal(0)), (None, None), ("", None), ("x", None), ("NaN", None), ("-1", None)],
+    [
+        *[("0.10", Decimal("0.10")), ("0", Decimal(0)), ("1e15", Decimal(10) ** 15), ("1e-99999", Decimal("1e-99999"))],
+        *[(text, None) for text in (None, "", "x", "NaN", "-1", "1e16", "1e999999")],
+    ],
 )
-def test_an_amount_is_a_finite_number_that_is_not_negative(text: str | None, expected: Decimal | None) -> None:
+def test_an_amount_is_a_number_that_an_answer_can_cost(text: str | None, expected: Decimal | None) -> None:
     assert amount(text) == expected
 
 

@@ -129,3 +129,13 @@ def test_no_answer_that_got_worse_lowers_a_bound(rows: list[tuple[float, float]]
         assert after.upper >= before.upper - 1e-9
         assert after.lower >= before.lower - 1e-9
         assert after.estimate >= before.estimate - 1e-9
+
+
+@pytest.mark.parametrize("share", [2, 3, 10])
+def test_the_worst_over_the_unknown_is_infinite_without_an_overflow(share: int) -> None:
+    """Every warning fails a test here; the bootstrap squares what it draws."""
+    ours = [[math.inf if number % share else 1.0] for number in range(60)]
+    theirs = [[0.0 if number % share else 1.0] for number in range(60)]
+    assert of_quantiles(ours, theirs, 0.5, alpha=0.05).upper == math.inf
+    costs, fine = [(1e15, 0.0)] * 60, [(0.0 if number % share else 1e-9, 1.0) for number in range(60)]
+    assert of_means(costs, fine, alpha=0.05).upper == math.inf

@@ -43,3 +43,8 @@ def test_arms_share_bins_and_far_values_are_in_the_last(make_evidence, retold) -
     assert latency.spreads[1].counts[-1] == 200
     assert latency.spreads[0].counts[3] == 200
     assert latency.spreads[1].quantiles["max"] == 500.0
+
+
+def test_figures_that_nobody_can_have_measured_are_unknown(make_evidence, retold) -> None:
+    run = retold(make_evidence({f"s{i}": 1.0 for i in range(3)}), latency_s=1e308, cost="1e999999")
+    assert [quantity.name for quantity in spreads.quantities({"candidate": run})] == ["Output tokens"]
