@@ -39,6 +39,9 @@ _TAKES: dict[str, tuple[str, ...]] = {
     "ratio": ("max_ratio", "of", "below"),
     "golden": ("max_regressed", "at_least"),
 }
+MOST = 1_000_000_000
+"""Of samples and clusters: no data set has more, and a verdict's canonical JSON holds no integer beyond 2**53."""
+Effect = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 _OWN = tuple(sorted({key for keys in _TAKES.values() for key in keys}))
 
 
@@ -65,15 +68,15 @@ class MetricConfig(documents.Frozen):
     margin: Annotated[float, Field(gt=0, lt=1)] | None = None
     at_least: Annotated[float, Field(gt=0, le=1)] | None = None
     planned_sd: Annotated[float, Field(gt=0, le=1)] | None = None
-    planned_design_effect: Annotated[float, Field(ge=1)] = 1.0
+    planned_design_effect: Effect = 1.0
     expected: Annotated[float, Field(gt=0, le=1)] | None = None
-    n_min: Annotated[int, Field(ge=1)] | None = None
+    n_min: Annotated[int, Field(ge=1, le=MOST)] | None = None
     max_rise: Annotated[float, Field(gt=0, lt=1)] | None = None
-    max_failures: Annotated[int, Field(ge=0)] | None = None
+    max_failures: Annotated[int, Field(ge=0, le=MOST)] | None = None
     below: Annotated[float, Field(gt=0, le=1)] | None = None
     max_ratio: Annotated[float, Field(gt=0, le=100)] | None = None
     of: str | None = None
-    max_regressed: Annotated[int, Field(ge=0)] | None = None
+    max_regressed: Annotated[int, Field(ge=0, le=MOST)] | None = None
 
     @property
     def label(self) -> str:
@@ -148,12 +151,12 @@ class SliceConfig(documents.Frozen):
     tags: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     margin: Annotated[float, Field(gt=0, lt=1)]
-    n_min: Annotated[int, Field(ge=2)]
+    n_min: Annotated[int, Field(ge=2, le=MOST)]
     else_: Literal["inconclusive", "note"] = Field(default="inconclusive", alias="else")
     owner: str = ""
     tier: Tier = "critical"
     planned_sd: Annotated[float, Field(gt=0, le=1)] | None = None
-    planned_design_effect: Annotated[float, Field(ge=1)] | None = None
+    planned_design_effect: Effect | None = None
 
     @field_validator("tags")
     @classmethod
@@ -193,7 +196,7 @@ class GoldenConfig(documents.Frozen):
 
     metric: str
     tag: Annotated[str, Field(min_length=1)] = "golden"
-    max_regressed: Annotated[int, Field(ge=0)] = 0
+    max_regressed: Annotated[int, Field(ge=0, le=MOST)] = 0
     at_least: Annotated[float, Field(gt=0, le=1)] | None = None
     owner: str = ""
     tier: Tier = "critical"

@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from evals.condition_config import (
+    MOST,
     GoldenConfig,
     MetricConfig,
     SliceConfig,
@@ -69,7 +70,7 @@ class GateConfig(documents.Frozen):
     split: Name | None = None
     min_coverage: Annotated[float, Field(ge=0.5, le=1)] = 0.99
     max_retried: Annotated[float, Field(ge=0, lt=1)] | None = None
-    min_clusters: Annotated[int, Field(ge=2)] = 20
+    min_clusters: Annotated[int, Field(ge=2, le=MOST)] = 20
     baseline: Literal["any", "same_run"] = "any"
     cached: Literal["refuse", "allow"] = "refuse"
     ttl: Duration = "14d"

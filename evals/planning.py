@@ -14,6 +14,8 @@ from evals.gate_config import GateConfig, MetricConfig
 
 Shape = tuple[int, int, int]
 """Samples, clusters, size of the largest cluster."""
+LEAST_SD = 1e-6
+"""No noise at all, as far as a plan can tell; with less of it, nothing would be divided by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def _floor(gate: GateConfig, metric: MetricConfig, floor: float, shape: Shape, n
     if mean is None:
         return None
     sd = metric.planned_sd or (noise.sd if noise and metric.expected is None else math.sqrt(mean * (1 - mean)))
-    found = _plan(gate, metric, shape, noise, (max(sd, 1e-6), mean - floor, mean))
+    found = _plan(gate, metric, shape, noise, (sd, mean - floor, mean))
     highest = None if found.detectable is None or found.detectable > mean else mean - found.detectable
     return Plan(found.samples, found.clusters, found.largest, found.power, highest, found.samples_needed, found.alone)
 
@@ -77,6 +79,7 @@ def _plan(
     effect = metric.planned_design_effect
     if metric.planned_sd is None and noise is not None:
         effect = max(effect, noise.design_effect)
+    sd = max(sd, LEAST_SD)
     design = stats.Design(samples, clusters, largest, sd, effect, gate.design.alpha, depth)
     alone = stats.Design(samples, samples, 1, sd, 1.0, gate.design.alpha, depth)
     wanted = gate.design.power

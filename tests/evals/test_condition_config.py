@@ -41,6 +41,13 @@ def test_half_a_condition_is_refused(keys: dict, expected: str) -> None:
         MetricConfig.model_validate({"metric": "exact"} | keys)
 
 
+@pytest.mark.parametrize("key", ["planned_design_effect", "n_min", "max_failures", "max_regressed"])
+def test_numbers_that_no_plan_and_no_verdict_can_hold_are_refused_by_their_key(key: str) -> None:
+    wrong = float("inf") if key == "planned_design_effect" else 10**20
+    with pytest.raises(ValueError, match=key):
+        MetricConfig(metric="exact", test="max_failures", **{"max_failures": 0, "n_min": 300, key: wrong})
+
+
 @pytest.mark.parametrize("metric", [name for name in QUANTITIES if name != "cost_per_ok"])
 def test_a_ratio_is_about_a_quantity_and_reads_no_score(metric: str) -> None:
     condition = MetricConfig(metric=metric, test="ratio", max_ratio=1.1, tag="plans")

@@ -22,3 +22,11 @@ def test_a_plan_on_nothing_has_no_power(make_evidence, make_gate, shape: tuple[i
     planned = plan(gate, gate.metrics[0], shape)
     assert planned is not None
     assert planned.power == 0.0
+
+
+def test_a_plan_without_noise_has_all_the_power_there_is(make_evidence, make_gate) -> None:
+    for sd in (5e-324, 1e-300, 1e-7):
+        gate = make_gate(make_evidence({"a": 1.0}), NONINFERIOR | {"planned_sd": sd})
+        planned = plan(gate, gate.metrics[0], (400, 100, 5))
+        assert planned is not None
+        assert planned.power == 1.0
