@@ -47,7 +47,7 @@ def quick_gate(
 ) -> GateConfig:
     """A gate made of flags, for the suite and data set of the candidate. It has no plan. Raises InputError."""
     manifest = candidate.log.manifest
-    names = metrics or tuple(manifest.metrics())
+    names = dict.fromkeys(metrics or manifest.metrics())
     tests: list[MetricConfig] = []
     for name in names:
         if margin is not None:

@@ -87,6 +87,12 @@ def test_a_gate_of_flags_says_that_it_had_no_plan(evals, logs: Path) -> None:
     assert "no plan" in result.stdout
 
 
+def test_a_metric_that_is_named_twice_is_tested_once(evals, logs: Path) -> None:
+    args = ["--margin", "0.1", "--metric", "exact", "--baseline", "base.jsonl", "--candidate", "good.jsonl", "--json"]
+    once, twice = evals("gate", *args), evals("gate", *args, "--metric", "exact")
+    assert (twice.exit_code, json.loads(twice.stdout)["metrics"]) == (0, json.loads(once.stdout)["metrics"])
+
+
 def test_json_carries_the_decision(evals, gate: Path) -> None:
     result = evals("gate", gate, "--baseline", "base.jsonl", "--candidate", "bad.jsonl", "--json")
     found = json.loads(result.stdout)
