@@ -6,8 +6,6 @@ after the other; punctuation and case do not count. It stands in it for the most
 words do. Answers are not sought: a corpus to search is meant to hold them.
 """
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import msgspec
 from evals.dataset import parquet
 from evals.dataset.findings import Finding
 from evals.dataset.folding import asked, fold, words
+from evals.dataset.formats import csv_rows
 from evals.schema import Sample
 from gateway.contracts.errors import InputError
 
@@ -71,6 +70,8 @@ def _read(file: Path) -> Iterator[Document]:
     suffix = file.suffix.lower()
     if suffix == ".parquet":
         rows: Iterable[Any] = parquet.texts(file)
+    elif suffix == ".csv":
+        rows = (row for _, row in csv_rows(file))
     else:
         try:
             text = file.read_text(encoding="utf-8-sig")
@@ -85,13 +86,11 @@ def _read(file: Path) -> Iterator[Document]:
 
 
 def _rows(file: Path, text: str, suffix: str) -> Iterable[Any]:
-    if suffix == ".csv":
-        return csv.reader(io.StringIO(text, newline=""))
     try:
         if suffix == ".json":
             return [msgspec.json.decode(text)]
         return [msgspec.json.decode(line) for line in text.split("\n") if line.strip()]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(f"--corpus: {str(file)!r}: not valid JSON: {error}") from error
 
 

@@ -89,7 +89,7 @@ def _jsonl(path: Path) -> Iterator[Raw]:
 
 
 def _csv(path: Path) -> Iterator[Raw]:
-    rows = _csv_rows(path)
+    rows = csv_rows(path)
     header = rows[0][1] if rows else []
     problem = _header_problem(header)
     if problem:
@@ -105,8 +105,8 @@ def _csv(path: Path) -> Iterator[Raw]:
             yield Raw(number, problem=str(error))
 
 
-def _csv_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Rows that are not empty, each with the number of its first line."""
+def csv_rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Rows that are not empty, each with the number of its first line. Raises DocumentError."""
     # The bytes as they are: reading as text would turn a cell's \r\n into \n, and the digest into another one.
     text = io.StringIO(_decoded(path), newline="")
     before = csv.field_size_limit(_LONGEST_CELL)

@@ -115,3 +115,16 @@ def test_held_out_questions_that_training_questions_contain_are_found() -> None:
     }
     assert {each for finding in errors for each in finding.samples} == inside
     assert inside
+
+
+def test_a_cell_of_a_corpus_may_be_as_long_as_one_of_a_data_set(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text(f"text\n{'word ' * 50_000}{QUESTION}\n")
+    read = corpus.documents([tmp_path / "c.csv"], tmp_path / "d.jsonl", print)
+    assert [f.level for f in corpus.check([Sample(id="a", input=QUESTION)], read)] == ["error"]
+
+
+@pytest.mark.parametrize(("name", "text"), [("c.json", "[" * 99_999), ("c.jsonl", "[" * 99_999), ("c.csv", 'a\n"b\n')])
+def test_what_is_not_what_its_suffix_says_is_told(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match="not valid"):
+        list(corpus.documents([tmp_path / name], tmp_path / "d.jsonl", print))
