@@ -78,6 +78,7 @@ def write(suite: Path, model: str, baseline: str | None, limit: int | None, epoc
 @click.option("--out", type=_FILE, required=True, help="The log to write.")
 @click.option("--force", is_flag=True, help="Write over a log that is there.")
 @click.option("--release", "manifest", type=_FILE, help="Manifest of the release that you say was asked.")
+@click.option("--answered-as", multiple=True, help="Another name that the answers may give the model; repeatable.")
 @click.option("--epochs", type=click.IntRange(min=1), help="As it was written.")
 @click.option("--base-url", default="http://127.0.0.1:8080/v1", show_default=True, help="Where judges are asked.")
 @click.option("--api-key-env", default=DEFAULT_KEY, show_default=True, help="Variable that holds the virtual key.")
@@ -89,6 +90,7 @@ def read(
     out: Path,
     force: bool,
     manifest: Path | None,
+    answered_as: tuple[str, ...],
     epochs: int | None,
     base_url: str,
     api_key_env: str,
@@ -96,8 +98,9 @@ def read(
 ) -> None:
     """Score the results of a batch and write them as a run log.
 
-    BATCH has to be the file that `evals batch write` makes of this suite, byte for byte. A request without a result, or
-    with two, is missing evidence. Exit code 0: complete; 3: evidence is missing, or results belong to no request.
+    BATCH has to be the file that `evals batch write` makes of this suite, byte for byte. A request without a result,
+    with two, or with one that says that it is another model's, is missing evidence. Exit code 0: complete; 3: evidence
+    is missing, or results belong to no request.
 
     \b
     Examples:
@@ -113,7 +116,7 @@ def read(
     rng = random.Random(JITTER_SEED)  # noqa: S311 - jitter, no secret
     say = console(stderr=True).print
     outside = Outside(base_url, target.api_key, os.environ, time.monotonic, asyncio.sleep, rng, say)
-    files = Files(requests_file, results, out, claimed)
+    files = Files(requests_file, results, out, claimed, answered_as)
     matched = uvloop.run(answers.read(plan, files, outside))
     _report(run_log.read(out), matched, as_json)
 
@@ -126,6 +129,7 @@ def _report(log: run_log.Log, matched: Matched, as_json: bool) -> None:
         "of no request": matched.unknown,
         "answered twice": matched.twice,
         "no result": matched.unreadable,
+        "of another model": tuple(matched.foreign),
     }
     if as_json:
         told: dict[str, Any] = {**summary(ours, theirs), "odd": odd}

@@ -7,8 +7,9 @@ what it would be in a run.
 """
 
 import asyncio
+import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from gateway.contracts.errors import InputError
 from gateway.contracts.release import ReleaseManifest
 
 TOOL = "batch"
+_DAY = re.compile(r"-\d{4}-?\d\d-?\d\d")
 
 
 class _Response(msgspec.Struct):
@@ -45,44 +47,58 @@ class _Row(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """Results by custom_id; ids of no request, ids with several results, lines that are no result."""
+    """Results by custom_id; ids of no request, ids with several results, lines that are no result.
+
+    `foreign` has the model that an answer says it is of, by custom_id, where another one was asked.
+    """
 
     results: dict[str, Result]
     unknown: tuple[str, ...]
     twice: tuple[str, ...]
     unreadable: tuple[str, ...]
+    foreign: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
     """The batch file, the files of results (OpenAI writes errors into one of their own), and the log to write.
 
-    `release` is the one that the person says answered.
+    `release` is the one that the person says answered, `answered_as` what the engine calls models in its answers.
     """
 
     batch: Path
     results: tuple[Path, ...]
     out: Path
     release: ReleaseManifest | None = None
+    answered_as: tuple[str, ...] = ()
 
 
-def match(files: Iterable[Path], wanted: Iterable[str]) -> Matched:
-    """Read results. Raises InputError for a file that cannot be read; a line that cannot be is told."""
-    known = set(wanted)
+def match(files: Iterable[Path], wanted: Mapping[str, str], answered_as: Collection[str] = ()) -> Matched:
+    """Read results; `wanted` has the model that is asked, by custom_id.
+
+    Raises InputError for a file that cannot be read; a line that cannot be is told.
+    """
     results: dict[str, Result] = {}
+    foreign: dict[str, str] = {}
     unknown, twice, unreadable = [], [], []
     for where, row in (pair for path in files for pair in _rows(path)):
         if row is None:
             unreadable.append(where)
-        elif row.custom_id not in known:
+        elif (asked := wanted.get(row.custom_id)) is None:
             unknown.append(row.custom_id)
         elif row.custom_id in results:
             twice.append(row.custom_id)
         else:
             results[row.custom_id] = _result(row)
+            named = _model(row)
+            if named is not None and named not in answered_as and not _is(named, asked):
+                foreign[row.custom_id] = named
     said = Failure("not_reported", "the results hold several answers to this request: which one counts is unknown")
     results |= {name: Result(failure=said) for name in twice}
-    return Matched(results, tuple(unknown), tuple(dict.fromkeys(twice)), tuple(unreadable))
+    for name, model in foreign.items():
+        told = f"the answer says that it is of {model!r}, and {wanted[name]!r} was asked"
+        results[name] = Result(failure=Failure("not_reported", told))
+    return Matched(results, tuple(unknown), tuple(dict.fromkeys(twice)), tuple(unreadable), foreign)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, _Row | None]]:
@@ -96,6 +112,18 @@ def _rows(path: Path) -> Iterator[tuple[str, _Row | None]]:
                 yield "", msgspec.json.decode(line, type=_Row)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 yield f"{str(path)!r}, line {number}", None
+
+
+def _model(row: _Row) -> str | None:
+    """The model that an answer says it is of; None where it says nothing."""
+    body = row.response.body if row.response is not None else None
+    named = body.get("model") if isinstance(body, dict) else None
+    return named if isinstance(named, str) and named else None
+
+
+def _is(named: str, asked: str) -> bool:
+    """Whether a name is that of the model that was asked, or of its snapshot of one day: `gpt-4.1-2025-04-14`."""
+    return named == asked or (named.startswith(asked) and _DAY.fullmatch(named[len(asked) :]) is not None)
 
 
 def _result(row: _Row) -> Result:
@@ -117,9 +145,16 @@ async def read(plan: Plan, files: Files, outside: Outside) -> Matched:
     request = request_of(plan.suite, plan.target)
     digest = requests.check(_bytes(files.batch), plan.data, request)
     jobs = [(sample, key) for sample, key, _ in requests.lines(plan.data, request)]
-    matched = match(files.results, (custom_id(*key) for _, key in jobs))
+    wanted = {custom_id(*key): request.asked(key[2]) for _, key in jobs}
+    matched = match(files.results, wanted, files.answered_as)
     if not matched.results:
         raise InputError("no result belongs to a request of the batch file: are these the results of this batch?")
+    if len(matched.foreign) == len(matched.results):
+        name, model = next(iter(matched.foreign.items()))
+        raise InputError(
+            f"every answer says that it is of another model ({model!r}, where {wanted[name]!r} was asked): are these "
+            f"the results of this batch? If the engine calls it so, add --answered-as {model}"
+        )
     async with equipped(plan.suite, plan.folder, outside) as equipment:
         manifest = _manifest(manifest_of(plan, equipment.identity), files, digest)
         records = await _scored(plan, jobs, matched, equipment.services)

@@ -21,13 +21,13 @@ def suite(questions: Path, tmp_path: Path) -> Path:
     return path
 
 
-def _answer(batch: Path, out: Path, *, without: int = 0) -> None:
+def _answer(batch: Path, out: Path, *, without: int = 0, model: str = "faq") -> None:
     """What a batch engine would write that is always right."""
     rows = []
     for line in batch.read_text().splitlines()[: -without or None]:
         asked = json.loads(line)
         message = {"content": asked["body"]["messages"][-1]["content"].split()[-1]}
-        body = {"choices": [{"message": message, "finish_reason": "stop"}]}
+        body = {"model": model, "choices": [{"message": message, "finish_reason": "stop"}]}
         rows.append({"custom_id": asked["custom_id"], "response": {"status_code": 200, "body": body}, "error": None})
     out.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -52,7 +52,17 @@ def test_missing_results_are_told_by_the_exit_code(evals: Evals, suite: Path) ->
     again = evals(*command)
     assert "add --force" in again.output
     told = json.loads(evals(*command, "--force", "--json").output)
-    assert told["odd"] == {"of no request": [], "answered twice": [], "no result": []}
+    assert told["odd"] == {"of no request": [], "answered twice": [], "no result": [], "of another model": []}
+
+
+def test_results_of_another_model_are_refused_unless_it_is_a_name_of_the_same(evals: Evals, suite: Path) -> None:
+    evals("batch", "write", suite, "--model", "faq", "--out", "batch.jsonl")
+    _answer(Path("batch.jsonl"), Path("results.jsonl"), model="faq@1")
+    command = ("batch", "read", suite, "batch.jsonl", "results.jsonl", "--out", "a.jsonl")
+    done = evals(*command)
+    assert (done.exit_code, Path("a.jsonl").exists()) == (3, False)
+    assert "every answer says that it is of another model ('faq@1', where 'faq' was asked)" in done.output
+    assert evals(*command, "--answered-as", "faq@1").exit_code == 0
 
 
 def test_a_judge_that_never_judges_is_not_asked_for_every_result(evals: Evals, suite: Path, serve) -> None:

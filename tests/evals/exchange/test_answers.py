@@ -145,6 +145,33 @@ def test_results_of_another_batch_write_nothing(read: Callable[..., Any], tmp_pa
     assert not (tmp_path / "log.jsonl").exists()
 
 
+@pytest.mark.parametrize("named", ["faq", "faq-2026-11-22", "faq-20261122", "", None, 7])
+def test_an_answer_may_name_its_model_or_none(read: Callable[..., Any], named: Any) -> None:
+    rows = _rows()
+    rows[1]["response"]["body"]["model"] = named
+    matched, log = read(rows)
+    assert (matched.foreign, log.records[1].outcome) == ({}, "scored")
+
+
+@pytest.mark.parametrize("named", ["faq@1", "faq-mini", "f", "old"])
+def test_an_answer_of_another_model_is_missing_evidence(read: Callable[..., Any], named: str) -> None:
+    rows = _rows()
+    rows[1]["response"]["body"]["model"] = named
+    matched, log = read(rows)
+    assert matched.foreign == {"candidate/0/q1": named}
+    told = f"the answer says that it is of {named!r}, and 'faq' was asked"
+    assert log.records[1].failure == Failure("not_reported", told)
+
+
+def test_results_of_another_models_batch_write_nothing(read: Callable[..., Any], tmp_path: Path) -> None:
+    rows = _rows()
+    for row in rows:
+        row["response"]["body"]["model"] = "faq@1"
+    with pytest.raises(InputError, match=r"'faq@1', where 'faq' was asked.*add --answered-as faq@1"):
+        read(rows)
+    assert not (tmp_path / "log.jsonl").exists()
+
+
 def test_two_arms_and_a_part_are_recognised(read: Callable[..., Any], plan: Plan) -> None:
     part = Plan(plan.suite, plan.data, plan.folder, Target("", "faq", limit=2, baseline="old"), plan.created)
     names = [f"{arm}/0/q{n}" for n in range(2) for arm in ("candidate", "baseline")]
