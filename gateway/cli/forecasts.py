@@ -116,11 +116,15 @@ def _cell(value: Any) -> str:
 
 
 def where_of(pairs: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=VALUE` of each. Raises a usage error."""
-    found = {}
+    """`NAME=VALUE` of each. Raises a usage error, also for a name that is given twice: only one of them could count."""
+    found: dict[str, str] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
-        if not sign or not name:
+        if not sign or not (name := name.strip()):
             raise click.UsageError(f"--where: expected NAME=VALUE such as team=search, found {pair!r}")
-        found[name.strip()] = value
+        if found.setdefault(name, value) != value:
+            raise click.UsageError(
+                f"--where: {name!r} is {found[name]!r} and {value!r}, and no request is both: ask for one of them, or "
+                f"group --by {name}"
+            )
     return found

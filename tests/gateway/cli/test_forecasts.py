@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway.cli import cost_files, main
-from gateway.cli.forecasts import forecasts
+from gateway.cli.forecasts import forecasts, where_of
 from gateway.contracts.errors import InputError
 from gateway.stores.bundle import Stores, open_stores
 from tests.gateway.builders import NOW, settled
@@ -85,7 +85,20 @@ def test_the_command_has_three_forms_that_agree(stores: Stores) -> None:
     assert (shown.exit_code, "to the end of the month" in shown.stdout) == (0, True)
 
 
-def test_a_filter_without_a_value_is_a_usage_error(stores: Stores) -> None:
-    result = CliRunner().invoke(main, ["costs", "forecast", "--where", "team"])
-    assert result.exit_code == 2
-    assert "expected NAME=VALUE" in result.stderr
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        (["team"], "expected NAME=VALUE"),
+        (["=a"], "expected NAME=VALUE"),
+        ([" =a"], "expected NAME=VALUE"),
+        (["team=a", "team=b"], "'team' is 'a' and 'b', and no request is both"),
+    ],
+)
+def test_a_filter_that_says_nothing_or_two_things_is_a_usage_error(stores: Stores, pairs: list[str], told: str) -> None:
+    result = CliRunner().invoke(main, ["costs", "forecast", *(part for pair in pairs for part in ("--where", pair))])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert told in result.stderr
+
+
+def test_a_filter_that_is_repeated_is_one() -> None:
+    assert where_of(("team=a", "team=a", "model==x")) == {"team": "a", "model": "=x"}
