@@ -16,7 +16,7 @@ from evals import dataset, run_log
 from evals.dataset import Dataset, sample_digest, whole_digest
 from evals.exchange.imported import UNREAD, Choice, Found, Imported, scored
 from evals.lines import Manifest, Record, Source
-from evals.schema import Failure, Sample, outcome_of
+from evals.schema import Answer, Failure, Sample, outcome_of
 from gateway.contracts import canonical
 from gateway.contracts.errors import InputError
 from gateway.contracts.release import ReleaseManifest
@@ -145,9 +145,20 @@ def _records(imported: Imported, data: Dataset, choice: Choice) -> Iterator[Reco
                 tags=sample.tags,
                 scores=scores,
                 failure=failure,
-                answer=result.answer,
+                answer=_readable(result),
                 attempts=result.attempts,
             )
+
+
+def _readable(result: Found) -> Answer | None:
+    """The answer as a reader of the log will get it. Raises InputError for what JSON, or an answer, does not hold."""
+    try:
+        return msgspec.json.decode(msgspec.json.encode(result.answer), type=Answer | None)
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"sample {result.id!r}: its answer has a figure or a text that no run log holds ({error}): mend it in the "
+            "results, or take it out there"
+        ) from error
 
 
 def _manifest(imported: Imported, data: Dataset, choice: Choice, terms: Terms, harness: str) -> Manifest:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from evals.exchange.imported import UNREAD, Choice, Found, Imported
 from evals.exchange.imports import Settled, Terms
 from evals.gate import decide
 from evals.gate_config import GateConfig, MetricConfig
-from evals.schema import Sample
+from evals.schema import Answer, Sample
 from gateway.contracts import release
 from gateway.contracts.errors import InputError
 
@@ -162,6 +163,27 @@ def test_two_results_of_one_sample_are_refused_and_nothing_is_written(tmp_path: 
     for strange in (whole.results[0], Found("other"), Found("q00", epoch=1)):
         with pytest.raises(InputError, match="expected one result for each sample"):
             _write(replace(whole, results=(*whole.results, strange)), tmp_path / "a.jsonl")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"latency_s": float("nan")}, "got `null` - at `$.latency_s`"),
+        ({"latency_s": float("inf")}, "got `null` - at `$.latency_s`"),
+        ({"input_tokens": "12"}, "got `str` - at `$.input_tokens`"),
+        ({"text": "\ud800"}, "surrogates not allowed"),
+    ],
+)
+def test_an_answer_that_no_log_holds_is_refused_and_nothing_is_written(
+    tmp_path: Path, wrong: dict[str, Any], told: str
+) -> None:
+    whole = _inspect("good.eval")
+    results = [replace(whole.results[0], answer=Answer(**wrong)), *whole.results[1:]]
+    with pytest.raises(InputError) as caught:
+        _write(replace(whole, results=tuple(results)), tmp_path / "a.jsonl")
+    assert told in str(caught.value)
+    assert f"sample {whole.results[0].id!r}" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
