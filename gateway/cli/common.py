@@ -82,7 +82,7 @@ def check_period(since: float | None, until: float | None) -> None:
 
 
 class Day(click.ParamType[float]):
-    """A date such as 2026-11-22, as seconds since the epoch at 00:00 UTC."""
+    """A date such as 2026-11-22, as seconds since the epoch at 00:00 UTC. Before the epoch nothing has happened."""
 
     name = "date"
 
@@ -91,9 +91,12 @@ class Day(click.ParamType[float]):
         if isinstance(value, float):
             return value
         try:
-            return datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
+            found = datetime.strptime(value, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
         except ValueError:
-            self.fail(f"expected a date such as 2026-11-22, found {value!r}", param, ctx)
+            found = -1.0
+        if found < 0:
+            self.fail(f"expected a date such as 2026-11-22, from 1970-01-01 on, found {value!r}", param, ctx)
+        return found
 
 
 class Amount(click.ParamType[Decimal]):

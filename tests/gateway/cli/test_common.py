@@ -94,7 +94,9 @@ def test_a_day_begins_at_midnight_utc() -> None:
     assert Day().convert(5.0, None, None) == 5.0
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "2026-02-30", "22-11-2026", "2026-11-22T00:00"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2026-13-01", "2026-02-30", "22-11-2026", "2026-11-22T00:00", "0001-01-01", "1969-12-31"]
+)
 def test_what_is_no_day_is_a_usage_error(text: str) -> None:
     with pytest.raises(click.BadParameter, match="2026-11-22"):
         Day().convert(text, None, None)
