@@ -225,6 +225,16 @@ class WaiverConfig(documents.Frozen):
     reason: Annotated[str, Field(min_length=1)]
     expires: Annotated[AwareDatetime, BeforeValidator(_moment)]
 
+    @field_validator("expires")
+    @classmethod
+    def _on_the_calendar(cls, value: datetime) -> datetime:
+        """In UTC too, in which it is told and signed."""
+        try:
+            value.astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError(f"expected a moment between the years 1 and 9999 in UTC, found {value}") from error
+        return value
+
     @field_validator("owner", "reason")
     @classmethod
     def _said(cls, value: str) -> str:

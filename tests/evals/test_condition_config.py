@@ -108,6 +108,12 @@ def test_a_waiver_that_says_nothing_is_none(blank: str) -> None:
         WaiverConfig.model_validate({**keys, blank: " \t"})
 
 
+@pytest.mark.parametrize("expires", ["9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+12:00"])
+def test_a_waiver_ends_on_a_day_that_can_be_told_in_utc(expires: str) -> None:
+    with pytest.raises(ValueError, match="between the years 1 and 9999 in UTC"):
+        WaiverConfig(metric="exact", owner="ml", reason="why", expires=expires)
+
+
 @pytest.mark.parametrize("missing", ["owner", "reason", "expires"])
 def test_a_waiver_needs_somebody_a_reason_and_a_day(missing: str) -> None:
     keys = {"metric": "exact", "owner": "ml", "reason": "known", "expires": "2026-12-31T00:00:00Z"}
