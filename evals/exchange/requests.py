@@ -30,6 +30,12 @@ class Line(msgspec.Struct, frozen=True):
     body: msgspec.Raw
 
 
+class _Body(msgspec.Struct):
+    """What is read of a body that somebody may have edited."""
+
+    model: str
+
+
 def custom_id(sample_id: str, epoch: int, arm: Arm) -> str:
     """The name of a request in the file, and of its answer in the results."""
     return f"{arm}/{epoch}/{sample_id}"
@@ -93,8 +99,8 @@ def models(found: bytes) -> dict[Arm, str]:
             continue
         try:
             read = msgspec.json.decode(line, type=Line)
-            model = msgspec.json.decode(read.body)["model"]
-        except (msgspec.DecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+            model = msgspec.json.decode(read.body, type=_Body).model
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise InputError(f"the batch file, line {number}: no request of `evals batch write` ({error})") from error
         arm: Arm = "baseline" if read.custom_id.startswith("baseline/") else "candidate"
         if asked.setdefault(arm, model) != model:

@@ -73,6 +73,11 @@ def test_conversations_and_contexts_are_refused() -> None:
     [
         (b"nothing", "line 1: no request of `evals batch write`"),
         (b'{"custom_id":"candidate/0/a","method":"POST","url":"/","body":{}}', "line 1: no request"),
+        (
+            b'{"custom_id":"candidate/0/a","method":"POST","url":"/","body":{"model":5}}',
+            "line 1: no request .*got `int`",
+        ),
+        (b'{"custom_id":"a","method":"POST","url":"/","body":' + b"[" * 99_999 + b"]" * 99_999 + b"}", "recursion"),
         (b"\n", "holds no request"),
     ],
 )
