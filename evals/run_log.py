@@ -222,6 +222,21 @@ class Writer:
         self._file.close()
 
 
+def check_free(path: Path, *, force: bool) -> None:
+    """Raise InputError unless a whole log may be written here: over nothing, or with `force` over another log."""
+    if not path.exists():
+        return
+    if not force:
+        raise InputError(f"--out: {str(path)!r} is there already: name another file, or add --force to write over it")
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_FIRST_BYTES))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if head not in (b"", _FIRST_BYTES):
+        raise InputError(f"--out: {str(path)!r} is no run log, and --force writes over nothing else: name another file")
+
+
 def write_whole(path: Path, manifest: Manifest, records: Iterable[Record]) -> None:
     """Write a sealed log of results that are all there, whole or not at all. Raises InputError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -62,6 +62,8 @@ def write(suite: Path, model: str, baseline: str | None, limit: int | None, epoc
     config, data = suite_from(suite, {**_FLAGS, "epochs": epochs})
     if config.retrieval is not None:
         raise InputError("the suite retrieves passages, which go into the question: a batch cannot; use `evals run`")
+    if out.resolve() in (suite.resolve(), data.path.resolve()):
+        raise InputError(f"--out: {str(out)!r} is the suite or its data set: name another file")
     content = requests.written(data, request_of(config, Target("", model, limit=limit, baseline=baseline)))
     try:
         out.write_bytes(content)
@@ -107,8 +109,7 @@ def read(
       evals batch read suite.yaml batch.jsonl results.jsonl --out runs/faq.jsonl
       evals batch read suite.yaml batch.jsonl output.jsonl errors.jsonl --out runs/faq.jsonl --release faq-2.yaml
     """
-    if out.exists() and not force:
-        raise InputError(f"--out: {str(out)!r} is there already: name another file, or add --force to write over it")
+    run_log.check_free(out, force=force)
     config, data = suite_from(suite, {**_FLAGS, "epochs": epochs})
     claimed = release.load(manifest) if manifest is not None else None
     target = Target(base_url, "", api_key(api_key_env))

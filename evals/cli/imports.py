@@ -7,7 +7,7 @@ from typing import Any
 import click
 import msgspec
 
-from evals import dataset
+from evals import dataset, run_log
 from evals.cli.common import Command, console
 from evals.composition import harness
 from evals.exchange import imports, inspect_log, lm_eval, promptfoo
@@ -78,8 +78,7 @@ def import_results(
       evals import inspect logs/2026-11-22_faq.eval --out runs/b.jsonl --dataset faq.jsonl --tag topic
       evals import promptfoo results.json --column 2 --out runs/b.jsonl --scale points=0:100
     """
-    if out.exists() and not force:
-        raise InputError(f"--out: {str(out)!r} is there already: name another file, or add --force to write over it")
+    run_log.check_free(out, force=force)
     scales = {metric: (worst, best) for metric, worst, best in flags["scale"]}
     choice = Choice(flags["metric"], flags["task"], flags["column"], scales, flags["tag"], flags["cluster"])
     imported = _read(tool, path, choice)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from evals.lines import Manifest, Record
-from evals.run_log import LogDamaged, Writer, check_same, read, write_whole
+from evals.run_log import LogDamaged, Writer, check_free, check_same, read, write_whole
 from evals.schema import Score
 from gateway.contracts.errors import InputError
 
@@ -259,3 +259,18 @@ def test_a_line_that_is_too_deep_is_no_line_of_a_log(tmp_path: Path) -> None:
     (tmp_path / "run.jsonl").write_text(f'{{"kind": "manifest", "params": {{"a": {deep}}}}}\n')
     with pytest.raises(LogDamaged, match="its first line is no manifest"):
         read(tmp_path / "run.jsonl")
+
+
+def test_a_whole_log_is_written_over_nothing_but_a_log(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    check_free(path, force=False)
+    for content in (b"", b'{"kind":"manifest","prev":""}\n'):
+        path.write_bytes(content)
+        check_free(path, force=True)
+        with pytest.raises(InputError, match="is there already: name another file, or add --force"):
+            check_free(path, force=False)
+    path.write_bytes(b'{"custom_id":"candidate/0/a"}\n')
+    with pytest.raises(InputError, match="is no run log, and --force writes over nothing else"):
+        check_free(path, force=True)
+    with pytest.raises(InputError, match="cannot be written"):
+        check_free(tmp_path, force=True)

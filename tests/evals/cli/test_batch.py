@@ -43,6 +43,19 @@ def test_a_suite_goes_out_and_comes_back(evals: Evals, suite: Path) -> None:
     assert "no verdict is written" in gated.output
 
 
+def test_what_goes_in_is_never_written_over(evals: Evals, suite: Path, questions: Path) -> None:
+    evals("batch", "write", suite, "--model", "faq", "--out", "batch.jsonl")
+    _answer(Path("batch.jsonl"), Path("results.jsonl"))
+    kept = {path: Path(path).read_bytes() for path in (suite, questions, "batch.jsonl", "results.jsonl")}
+    for out in ("batch.jsonl", "results.jsonl"):
+        done = evals("batch", "read", suite, "batch.jsonl", "results.jsonl", "--out", out, "--force")
+        assert (done.exit_code, "is no run log" in done.output) == (3, True)
+    for out in (suite, questions):
+        done = evals("batch", "write", suite, "--model", "faq", "--out", out)
+        assert (done.exit_code, "is the suite or its data set" in done.output) == (3, True)
+    assert {path: Path(path).read_bytes() for path in kept} == kept
+
+
 def test_missing_results_are_told_by_the_exit_code(evals: Evals, suite: Path) -> None:
     evals("batch", "write", suite, "--model", "faq", "--epochs", 2, "--out", "batch.jsonl")
     _answer(Path("batch.jsonl"), Path("results.jsonl"), without=3)
