@@ -268,9 +268,13 @@ class Pool:
                 connection.shut()
 
     async def _connect(self) -> Connection:
-        loop = asyncio.get_running_loop()
+        loop, tls = asyncio.get_running_loop(), self._context
+        # Without the dot that ends a name for look-ups: no certificate has it.
+        named = None if tls is None else self._host.removesuffix(".")
         try:
-            _, connection = await loop.create_connection(Connection, self._host, self._port, ssl=self._context)
+            _, connection = await loop.create_connection(
+                Connection, self._host, self._port, ssl=tls, server_hostname=named
+            )
         except OSError as error:
             detail = error.strerror or str(error) or type(error).__name__
             raise ExchangeError(f"no connection to {self._authority}: {detail}") from error

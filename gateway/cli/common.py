@@ -11,6 +11,7 @@ import click
 
 from gateway import config as configuration
 from gateway.contracts.errors import InputError
+from gateway.settings import tags as tagging
 from gateway.stores.bundle import Stores, open_stores
 from gateway.stores.database import path_of
 
@@ -97,6 +98,20 @@ class Day(click.ParamType[float]):
         if found < 0:
             self.fail(f"expected a date such as 2026-11-22, from 1970-01-01 on, found {value!r}", param, ctx)
         return found
+
+
+class Called(click.ParamType[str]):
+    """A name or an id, of the bounds that tags and the admin API have: it stands in tables, files and bills."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name."""
+        text = str(value)
+        if not tagging.is_value(text):
+            told = f"expected 1 to {tagging.LONGEST} printable characters, found {text[: tagging.LONGEST]!r}"
+            return self.fail(told, param, ctx)
+        return text
 
 
 class Amount(click.ParamType[Decimal]):

@@ -16,7 +16,7 @@ from gateway import changes
 from gateway import config as configuration
 from gateway.admin import requests
 from gateway.cli import explained
-from gateway.cli.common import config_option, database_option, stores_of
+from gateway.cli.common import Called, config_option, database_option, stores_of
 from gateway.cli.tables import console, row, table
 from gateway.config import GatewayConfig
 from gateway.contracts.errors import InputError
@@ -64,7 +64,7 @@ class Explained:
 
 
 @click.command()
-@click.argument("request_id", required=False)
+@click.argument("request_id", type=Called(), required=False)
 @config_option
 @database_option
 @click.option("--model", help="The model asked for.  [default: each]")

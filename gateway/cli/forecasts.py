@@ -122,6 +122,8 @@ def where_of(pairs: tuple[str, ...]) -> dict[str, str]:
         name, sign, value = pair.partition("=")
         if not sign or not (name := name.strip()):
             raise click.UsageError(f"--where: expected NAME=VALUE such as team=search, found {pair!r}")
+        if not value.isprintable():
+            raise click.UsageError(f"--where: expected printable characters after `{name}=`, found {value!r}")
         if found.setdefault(name, value) != value:
             raise click.UsageError(
                 f"--where: {name!r} is {found[name]!r} and {value!r}, and no request is both: ask for one of them, or "

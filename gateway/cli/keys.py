@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from gateway import config as configuration
-from gateway.cli.common import config_option, database_option, moment, stores_of
+from gateway.cli.common import Called, config_option, database_option, moment, stores_of
 from gateway.cli.tables import console, row, table
 from gateway.contracts.commands import Number
 from gateway.contracts.errors import InputError
@@ -40,20 +40,6 @@ class LimitType(click.ParamType[int | str]):
         if text.isascii() and text.isdigit() and len(text) <= len(str(MOST)) and 1 <= int(text) <= MOST:
             return int(text)
         return self.fail(f"expected a whole number from 1, or {LIFT!r}, found {text!r}", param, ctx)
-
-
-class Called(click.ParamType[str]):
-    """A name, of the bounds that tags and the admin API have: it stands in tables, files and bills."""
-
-    name = "NAME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The name."""
-        text = str(value)
-        if not tagging.is_value(text):
-            told = f"expected 1 to {tagging.LONGEST} printable characters, found {text[: tagging.LONGEST]!r}"
-            return self.fail(told, param, ctx)
-        return text
 
 
 class TagType(click.ParamType[tuple[str, str]]):

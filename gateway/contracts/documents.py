@@ -7,11 +7,11 @@ Refused: unknown keys (by the models), duplicate keys, aliases (a small file can
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gateway.contracts.errors import DocumentError, Mistake
 from gateway.contracts.expectations import Location as Location
@@ -50,7 +50,7 @@ def http_url(value: str, example: str) -> SplitResult:
 class Secret(Frozen):
     """Where a secret lies. The value itself never stands in a configuration."""
 
-    env: str | None = None
+    env: Annotated[str, Field(pattern=r"^[^=\x00]+$")] | None = None
     file: Path | None = None
 
     @model_validator(mode="after")

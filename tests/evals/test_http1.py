@@ -3,12 +3,16 @@
 import asyncio
 import gzip
 import zlib
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from evals import http1
 from evals.http1 import ExchangeError, Pool
+from tests.engine.simulator import Engine
+from tests.engine.tls import certificate
 from tests.evals.wire import CHUNKED, CLOSE, PLAIN, Scripted, answer_to, ask, calling, serving
 from tests.polling import until
 
@@ -54,6 +58,26 @@ async def test_every_framing_is_read(wire: bytes, body: bytes) -> None:
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.0 200 OK\r\nServer: old\r\n\r\n"])
 async def test_without_a_length_the_end_of_the_connection_is_the_end_of_the_answer(head: bytes) -> None:
     assert (await answer_to(head + b"to the end", CLOSE)).body == b"to the end"
+
+
+async def test_a_dot_at_the_end_of_a_name_is_for_look_ups_and_not_for_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, loop = certificate(tmp_path), asyncio.get_running_loop()
+    monkeypatch.setenv("SSL_CERT_FILE", str(own.certificate))
+    look, asked = loop.getaddrinfo, list[str]()
+
+    async def looked_up(host: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(host)
+        return await look("localhost", *arguments, **options)
+
+    monkeypatch.setattr(loop, "getaddrinfo", looked_up)
+    async with Engine("faq", tls=own.server()) as engine:
+        asked.clear()
+        url = urlsplit(f"https://localhost.:{urlsplit(engine.url).port}")
+        async with Pool(url, connections=1) as pool:
+            answer = await pool.request(pool.head("GET", "/v1/models", {}), b"", 5.0)
+    assert (answer.status, asked) == (200, ["localhost."])
 
 
 async def test_answers_in_pieces_are_put_together() -> None:

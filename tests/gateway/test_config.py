@@ -146,6 +146,7 @@ ONE_KEY: dict[str, tuple[str, str, str, str]] = {
     "a plain secret": ("{env: ENGINE_KEY}", "sk-plain", "api_key", ""),
     "two secrets": ("{env: ENGINE_KEY}", "{env: A, file: b}", "api_key", "exactly one"),
     "no secret": ("{env: ENGINE_KEY}", "{}", "api_key", "exactly one"),
+    "no variable's name": ("{env: ENGINE_KEY}", '{env: "A\\0B"}', "api_key.env", ""),
     "a live release of nobody's": ("live: faq@1", "live: faq@9", "models.faq.live", "faq@2"),
     "a live release of another model": ("live: shop@1", "live: faq@1", "models.shop.live", "faq@1"),
     "an adapter like its base": (

@@ -137,6 +137,7 @@ def test_a_request_with_nothing_to_decide_says_so(stores: Stores) -> None:
     ("options", "code", "expected"),
     [
         (["explain", "tg-9"], 1, "no request 'tg-9' in this ledger"),
+        (["explain", "\udcff"], 2, r"expected 1 to 128 printable characters, found '\udcff'"),
         (["explain", "tg-1", "--region", "UTC"], 2, "leave out --region"),
         (["explain"], 2, "--config FILE"),
     ],

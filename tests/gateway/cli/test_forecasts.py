@@ -92,6 +92,7 @@ def test_the_command_has_three_forms_that_agree(stores: Stores) -> None:
         (["=a"], "expected NAME=VALUE"),
         ([" =a"], "expected NAME=VALUE"),
         (["team=a", "team=b"], "'team' is 'a' and 'b', and no request is both"),
+        (["team=\udcff"], r"expected printable characters after `team=`, found '\udcff'"),
     ],
 )
 def test_a_filter_that_says_nothing_or_two_things_is_a_usage_error(stores: Stores, pairs: list[str], told: str) -> None:
