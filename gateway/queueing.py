@@ -225,9 +225,9 @@ class PoolQueue:
             future.set_result(turn)
 
     def _listen(self) -> None:
-        """Hear of requests that end while somebody waits, and only then."""
-        heard = self._freed if self._waiting and self.capped else None
-        for replica in self.replicas:
+        """Hear of requests that end while somebody waits, and only then. Not without a cap: heirs may hear instead."""
+        heard = self._freed if self._waiting else None
+        for replica in self.replicas if self.capped else ():
             replica.freed = heard
 
     def _freed(self) -> None:

@@ -232,3 +232,25 @@ def test_of_two_replicas_of_one_engine_each_follows_another_one() -> None:
     after = _serve(fleet, _config(_engine("x"), _engine("b"), _engine("y"), _engine("z", "http://z")))
     assert [replica.in_flight + replica.before for replica in after] == [1, 1, 0, 0]
     assert after[1] is before[1]
+
+
+async def test_an_engine_in_another_pool_has_its_room_back_though_somebody_waited_in_the_former_one() -> None:
+    fleet, pool = Fleet(Telemetry(), lambda: NOW), PoolConfig(replicas=(_engine(),), queue=QueueConfig(max_in_flight=1))
+    config = _config(_engine())
+
+    def serve(name: str) -> tuple[PoolQueue, Upstream]:
+        changed = config.model_copy(update={"pools": {name: pool}})
+        fleet.serve(changed, pools := fleet.pools(changed))
+        assert pools[name].queue is not None
+        return pools[name].queue, pools[name].replicas[0]
+
+    queue, former = serve("main")
+    with former:
+        ticket = Ticket("search", 0, 1.0, 1, 0, 1.0, NOW, NOW + 30.0, "")
+        waiting = asyncio.create_task(queue.wait(ticket, Client("POST", "/v1/completions", 5.0)))
+        await turns(2)
+        queue, heir = serve("other")
+        await waiting
+        assert not queue.ready(NOW)
+    assert heir.before == 0
+    assert queue.ready(NOW)
