@@ -85,9 +85,12 @@ class Fleet:
                 pool.queue.tick()
 
     def part(self) -> list[Upstream]:
-        """Close the replicas that leave and have nothing in flight any more, and return them."""
-        done = [replica for replica in self._leaving if replica.in_flight == 0]
-        self._leaving = [replica for replica in self._leaving if replica.in_flight]
+        """Close the replicas that leave and have nothing in flight any more, and return them.
+
+        Nor have those in whose place they are: whoever comes to the engine next has to hear of them.
+        """
+        done = [replica for replica in self._leaving if replica.in_flight + replica.before == 0]
+        self._leaving = [replica for replica in self._leaving if replica not in done]
         for replica in done:
             replica.close()
         return done

@@ -219,9 +219,9 @@ async def test_a_replica_under_another_name_has_no_room_that_its_engine_has_not(
         second.__exit__()
         await turns(3)
         assert waiting.done()
-        assert fleet.part() == [second]
+        assert fleet.part() == []
         assert third.before == 1
-    assert fleet.part() == [first]
+    assert fleet.part() == [first, second]
     assert third.before == 0
 
 
@@ -254,3 +254,16 @@ async def test_an_engine_in_another_pool_has_its_room_back_though_somebody_waite
         assert not queue.ready(NOW)
     assert heir.before == 0
     assert queue.ready(NOW)
+
+
+def test_what_an_engine_still_ends_counts_though_a_reload_left_it_out_meanwhile() -> None:
+    fleet = Fleet(Telemetry(), lambda: NOW)
+    (first,) = _serve(fleet, _config(_engine("a")))
+    with first:
+        (second,) = _serve(fleet, _config(_engine("b")))
+        _serve(fleet, _config(_engine("c", "http://c")))
+        assert fleet.part() == []
+        (third,) = _serve(fleet, _config(_engine("b")))
+        assert third.before == 1
+    assert third.before == 0
+    assert fleet.part()[:2] == [first, second]
