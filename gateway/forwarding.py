@@ -253,9 +253,9 @@ class Forwarding:
         """
         cap, now = UNBOUNDED if pool.queue is None else pool.queue.cap, self.monotonic()
         working, _ = candidates(holding, now, guess=False)
-        if adapter.path is None or (not shed and any(holding[at].in_flight < cap for at in working)):
+        if adapter.path is None or (not shed and any(_has_room(holding[at], cap) for at in working)):
             return
-        roomy = [each for each in pool.adapters.willing(_others(pool, holding), adapter) if each.in_flight < cap]
+        roomy = [each for each in pool.adapters.willing(_others(pool, holding), adapter) if _has_room(each, cap)]
         route = pool.choose(roomy, now, guess=False)
         if route is not None:
             request_id, seconds = exchange.account.admitted.request_id, exchange.timeouts.load
@@ -272,6 +272,11 @@ def _others(pool: ReplicaPool, found: Sequence[Upstream]) -> list[Replica]:
     """The engines of a pool without some of its replicas."""
     known = set(map(id, found))
     return [each for each in pool.engines if id(each) not in known]
+
+
+def _has_room(replica: Upstream, cap: int) -> bool:
+    """Whether a replica may get one request more."""
+    return replica.in_flight + replica.before < cap
 
 
 def _holding(queue: PoolQueue, adapter: AdapterConfig) -> Sequence[Upstream]:

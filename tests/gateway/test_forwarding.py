@@ -113,6 +113,17 @@ async def test_while_holders_are_full_one_more_replica_is_told_to_load_it(
         assert (len(other.received(LOAD)), len(other.received(PATH)), len(holder.received(PATH))) == (1, 4, 2)
 
 
+async def test_what_a_holder_still_ends_from_before_a_reload_fills_it(tmp_path: Path) -> None:
+    async with Engine("base", runtime_loras=True) as other, Engine("base", loras="invoices") as holder:
+        made = deployed(other.url, holder.url, queue=QueueConfig(max_in_flight=1, max_wait=5.0))
+        async with serving(made, tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            replicas = gateway.app.state.serving.pools["main"].replicas
+            replicas[1].before = 1
+            assert (await ask(gateway, key)).header("x-tollgate-replica") == "main-0"
+        assert len(other.received(LOAD)) == 1
+
+
 async def test_the_one_that_does_not_load_it_is_not_told_again_while_another_one_may(tmp_path: Path) -> None:
     engines = Engine("base"), Engine("base", loras="invoices"), Engine("base", runtime_loras=True)
     async with engines[0] as refuses, engines[1] as holder, engines[2] as other:
