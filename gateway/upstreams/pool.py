@@ -30,17 +30,19 @@ class Pool:
         self.authority = parts.netloc
 
     def take(self, *, fresh: bool = False) -> Connection:
-        """A kept connection, or a new one."""
+        """A kept connection that is not old, or a new one."""
         while self._idle and not fresh:
             connection = self._idle.pop()
-            if connection.usable:
+            # Here and not when it is taken back: one may have become old while it was idle.
+            if connection.usable and asyncio.get_running_loop().time() < connection.since + self._longest_s:
                 connection.reused = True
                 return connection
+            connection.shut()
         return Connection(self._address, self._forget)
 
     def close(self, connection: Connection) -> None:
-        """Take a connection back: kept when it can serve again and is not old, closed otherwise."""
-        if connection.usable and asyncio.get_running_loop().time() < connection.since + self._longest_s:
+        """Take a connection back: kept when it can serve again, closed otherwise."""
+        if connection.usable:
             self._idle.append(connection)
         else:
             connection.shut()

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from gateway.upstreams.pool import LONGEST_S
 from tests.engine.simulator import Engine
 from tests.gateway.servers import ASK, asking, exchange, pool, post, server
 
@@ -31,6 +32,24 @@ async def test_an_old_connection_is_closed_so_that_its_engines_name_is_looked_up
             assert (connection.reused, await exchange(connection)) == (False, (200, b""))
             engines.close(connection)
             assert engine.connections_made == made
+            await engine.wait_for(lambda e: len(e.connections) == 1)
+        engines.close_all()
+        await engine.wait_for(lambda e: not e.connections)
+
+
+async def test_connections_that_became_old_while_nobody_used_them_are_used_no_more() -> None:
+    """An engine, or what stands before it, may keep for an hour what is idle."""
+    async with Engine() as engine:
+        engines = pool(engine.url)
+        kept = [engines.take(fresh=True) for _ in range(3)]
+        for connection in kept:
+            connection.send(ASK)
+            await exchange(connection)
+            engines.close(connection)
+            connection.since -= LONGEST_S
+        another = engines.take()
+        assert not another.reused
+        another.shut()
         await engine.wait_for(lambda e: not e.connections)
 
 
