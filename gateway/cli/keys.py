@@ -123,7 +123,7 @@ def create(
     Example:
       gateway keys create --team search --model support --days 90 --rpm 600 --tag project=alpha
     """
-    asked = _limits(limits, config_path)
+    asked, warnings = _limits(limits, config_path), _unknown(models, config_path)
     priority_class = asked.pop("priority_class", None)
     text, record = stores_of(config_path, database, create=True).keys.create(
         name=name,
@@ -142,16 +142,19 @@ def create(
     else:
         click.echo(text)
         click.echo(f"id {record.id}, team {team!r}, scope {scope}: keep the key now, it is not shown again", err=True)
-    _warn(models, config_path)
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
-def _warn(models: tuple[str, ...], config_path: Path | None) -> None:
-    """Say which of a key's models the configuration, where one is named, has not: they may be added later."""
-    known = () if config_path is None else sorted(configuration.load(config_path).config.models)
-    for model in models:
-        if known and model not in known:
-            told = f"no model {model!r} in {str(config_path)!r}: it has {', '.join(known)}"
-            click.echo(f"warning: {told}; the key opens nothing by that name until there is one", err=True)
+def _unknown(models: tuple[str, ...], config_path: Path | None) -> list[str]:
+    """Which of a key's models the configuration, where one is named, has not: they may be added later."""
+    known = () if config_path is None or not models else sorted(configuration.load(config_path).config.models)
+    return [
+        f"no model {model!r} in {str(config_path)!r}: it has {', '.join(known)}; the key opens nothing by that name "
+        "until there is one"
+        for model in models
+        if known and model not in known
+    ]
 
 
 @keys.command(name="list")

@@ -56,6 +56,15 @@ def test_a_model_that_the_configuration_has_not_is_warned_of(tmp_path: Path) -> 
     assert "warning" not in _run("create", "--model", "fak").stderr  # no configuration says what there is
 
 
+def test_a_configuration_that_cannot_be_read_makes_no_key_also_in_another_database(tmp_path: Path) -> None:
+    path, database = tmp_path / "gateway.yaml", tmp_path / "keys.db"
+    path.write_text("pools: [")
+    asked = ["--model", "faq", "--config", str(path), "--database", f"sqlite:///{database}"]
+    result = CliRunner().invoke(main, ["keys", "create", *asked])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert not database.exists()
+
+
 @pytest.mark.parametrize("days", ["nan", "inf", "0", "-1", "36501", "1e300"])
 def test_an_end_that_no_calendar_has_makes_no_key(days: str, tmp_path: Path) -> None:
     """SQLite keeps NaN as no end at all, and a year beyond 9999 cannot be shown again."""
