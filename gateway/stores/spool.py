@@ -264,8 +264,8 @@ def _read(path: Path) -> list[LedgerRow]:
     lines = path.read_bytes().rstrip(b"\0").split(b"\n")
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            row = decode(line)
-        except msgspec.DecodeError as error:
+            row = decode(line.decode())  # as text: a decision is kept as its bytes are, whatever they are
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InputError(
                 f"{path}: line {number} is damaged ({error}): repair the line or move the file away, then start again"
             ) from error

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -155,6 +156,14 @@ def test_a_damaged_line_is_named_and_can_be_repaired(tmp_path: Path) -> None:
         recover(tmp_path, _refuse)
     path.write_bytes(good)
     assert _recovered(tmp_path) == {"tg-1": "gateway_lost"}
+
+
+@pytest.mark.parametrize("told", [{"decision": msgspec.Raw(b'{"config":"abc"}')}, {"team": "abc"}], ids=["raw", "text"])
+def test_a_line_that_is_no_text_any_more_is_named_wherever_it_is_not(tmp_path: Path, told: dict[str, Any]) -> None:
+    line = msgspec.json.encode(settled(**told)).replace(b"abc", b"a\xffc")
+    (tmp_path / "a-000000.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(InputError, match="line 1 is damaged"):
+        recover(tmp_path, _refuse)
 
 
 def test_a_living_owners_segment_is_left_alone(tmp_path: Path) -> None:
