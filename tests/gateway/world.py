@@ -112,11 +112,11 @@ class World:
     def _pool(self, loop: Loop, name: str) -> ReplicaPool:
         replicas = []
         for at, (connects, behaviours) in enumerate(self.script.pools[name]):
-            host = f"{name}-{at}"
+            host, address = f"{name}-{at}", f"192.0.2.{len(self.engines)}"  # a name would be looked up, in real time
             engine = Engine(host, itertools.cycle(connects), itertools.cycle(behaviours), self.script.visits)
-            loop.hosts[host] = engine.accept
+            loop.hosts[address] = engine.accept
             self.engines.append(engine)
-            replica = Replica(host, f"http://{host}", api_key=None, connect_s=TIMEOUTS.connect)
+            replica = Replica(host, f"http://{address}", api_key=None, connect_s=TIMEOUTS.connect)
             replica.breaker.failures = LIMIT if self.script.broken else 0
             replicas.append(replica)
         policy, budget = POLICIES["score"], RetryBudget(self.script.balance, at=0.0)
