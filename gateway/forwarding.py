@@ -198,6 +198,7 @@ class Forwarding:
         except NotLoaded as error:
             if lacks:
                 failed.error = error
+            others = [each for each in others if each not in tried]  # one that never said what it holds counts as one
         return list[Upstream](holders(others, pool.engines, adapter))
 
     async def _holders(

@@ -189,6 +189,19 @@ async def test_an_engine_that_was_never_asked_what_it_holds_loads_what_it_lacks(
     assert len(engine.received(LOAD)) == 1
 
 
+async def test_one_that_was_never_asked_and_does_not_load_it_is_not_asked_again_and_says_why(tmp_path: Path) -> None:
+    engine = Engine("base")
+    async with engine:
+        made = deployed(engine.url)
+        made = replace(made, config=made.config.model_copy(update={"health": Health(probes=False)}))
+        async with serving(made, tmp_path) as (gateway, key, _):
+            answer = await ask(gateway, key)
+            (row,) = await settled(gateway, 1)
+    assert (answer.status, answer.json["error"]["code"], row.attempts) == (503, "upstream_unavailable", 1)
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1" in answer.json["error"]["message"]
+    assert len(engine.received(LOAD)) == 1
+
+
 async def test_one_that_says_it_loaded_it_and_still_lacks_it_is_given_up(tmp_path: Path) -> None:
     engine = holding()
     async with in_front_of([engine], tmp_path) as (gateway, key):
