@@ -28,6 +28,7 @@ from gateway.control_plane.scrapes import Scrapes
 from gateway.control_plane.state import State
 from gateway.data_plane import DataPlane
 from gateway.forwarding import Forwarding
+from gateway.gauges import WORKERS_FOLDER
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.policy.limits import Admission
 from gateway.server.limits import Leaving
@@ -37,7 +38,7 @@ from gateway.sharing import running, sharing_of
 from gateway.stores import spool as spools
 from gateway.stores.budget_books import book_of
 from gateway.stores.bundle import Stores
-from gateway.telemetry import WORKERS_FOLDER, Telemetry
+from gateway.telemetry import Telemetry
 from gateway.tracing import FLUSH_S, Tracing, tracing_of
 
 Work = tuple[float, Callable[[], Awaitable[None]]]

@@ -13,9 +13,9 @@ from threading import Lock
 from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.contracts.ledger import COMPLETED, LedgerRow
+from gateway.gauges import WORKERS_FOLDER, OfAllWorkers, forget
 from gateway.histograms import Histogram
 from gateway.policy.accounting import Account
 
@@ -23,8 +23,6 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 _SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Of what takes microseconds when all is well."""
 Mode = Literal["livesum", "livemax", "livemin", "livemostrecent"]
-WORKERS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable that names the folder in which workers share their metrics. It counts when this module is loaded."""
 MOST_VALUES = 500
 """Models, and releases, with series of their own. A process that meets more of them counts those as `OTHER`."""
 OTHER = "(other)"
@@ -260,24 +258,15 @@ class Telemetry:
         self._unaccounted.labels(replica, kind).set(math.nan if tokens is None else tokens)
 
     def gone(self, replica: str) -> None:
-        """A replica that serves no more has no series. Those of workers stay, idle: their files can only grow."""
-        for gauge in self._replica_gauges:
-            if WORKERS_FOLDER not in os.environ:
-                gauge.remove(replica)
-            elif gauge is not self.up:  # 0 would say that it is down
-                gauge.labels(replica).set(0)
-        if WORKERS_FOLDER not in os.environ:
-            self._unaccounted.remove_by_labels({"replica": replica})
+        """A replica that serves no more has no series."""
+        for gauge in (*self._replica_gauges, self._unaccounted):
+            forget(gauge, replica=replica)
 
     def page(self) -> bytes:
         """The metrics page in Prometheus's text format: the sums of all workers, where this process is one of them."""
         self.hand_over()
         self.count()
-        registry = self.registry
-        if WORKERS_FOLDER in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        return generate_latest(OfAllWorkers() if WORKERS_FOLDER in os.environ else self.registry)
 
 
 def _between(row: LedgerRow) -> Sequence[float]:

@@ -30,8 +30,8 @@ from gateway.control_plane.reload import Watch, follow
 from gateway.control_plane.state import State
 from gateway.control_plane.workers import Workers
 from gateway.costs.fleet import unpriced
+from gateway.gauges import WORKERS_FOLDER
 from gateway.stores.bundle import Stores, open_stores
-from gateway.telemetry import WORKERS_FOLDER
 
 NO_KEY = "\n  keys: none that is good, `gateway keys create --config FILE` makes one"
 WORKER = "gateway.cli.worker"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from gateway.telemetry import WORKERS_FOLDER
+from gateway.gauges import WORKERS_FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = """
@@ -21,8 +21,11 @@ telemetry.open.set(2)
 telemetry.ledger_lag.set(1)
 telemetry.config_reloads.labels("applied").inc()
 telemetry.in_flight.labels("gone").set(3)
-telemetry.up.labels("gone").set(1)
+telemetry.up.labels("gone").set(0)
+telemetry.unaccounted("gone", "output", 7)
+telemetry.said("gone", None, None)
 telemetry.gone("gone")
+telemetry.said("r1", 0.5, None)
 print(telemetry.page().decode())
 """
 
@@ -46,12 +49,12 @@ def test_the_page_of_one_is_the_sum_of_all(tmp_path: Path) -> None:
         'tollgate_in_flight{replica="r1"} 6.0',
         'tollgate_breaker_open{replica="r1"} 1.0',
         "tollgate_open_requests 4.0",
-        'tollgate_in_flight{replica="gone"} 0.0',
-        'tollgate_replica_up{replica="gone"} 1.0',
+        'tollgate_replica_kv_usage{replica="r1"} 0.5',
         "tollgate_ledger_lag_rows 2.0",
         'tollgate_config_reloads_total{result="applied"} 2.0',
     ):
         assert line in page
+    assert not [line for line in page if "gone" in line or line.endswith("NaN")]
 
 
 def test_of_a_dead_one_only_its_counts_stay(tmp_path: Path) -> None:
