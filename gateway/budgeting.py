@@ -10,8 +10,7 @@ loaded anew. One that the engine refused, or none has seen, costs nothing. GPU m
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import Literal, Protocol
@@ -238,7 +237,7 @@ class Budgeting:
         """Load the counters that are known before anybody asks, so that the first request does not wait for it."""
         if budgets is None:
             return
-        for counter in budgets.standing(self._clock()):
+        for counter in [each for each in budgets.standing(self._clock()) if each.id not in self._known]:
             try:
                 await self._load(counter, budgets.currency)
             except BookAway as error:
@@ -246,14 +245,11 @@ class Budgeting:
 
     async def watch(self, budgets: Budgets | None) -> None:
         """One round of the loop: the truth about GPU money, and the gauges. Raises what the database raises."""
-        now = self._clock()
-        self._known = {name: each for name, each in self._known.items() if each.until > now}
-        if budgets is None or not self._known:
-            return
-        known = list(self._known.values())
-        ratios, left = defaultdict[str, float](float), dict[str, int]()
+        self._known = _counting(budgets, self._known.values(), self._clock())
+        await self.prepare(budgets)
+        known, told = list(self._known.values()), dict[str, tuple[float, float]]()
         try:
-            standings = await self.book.standings([each.id for each in known])
+            standings = await self.book.standings([each.id for each in known]) if known else []
             for counter, found in zip(known, standings, strict=True):
                 if found is None:
                     continue
@@ -263,19 +259,29 @@ class Budgeting:
                     if corrected != standing.corrected:
                         await self.book.correct(counter.id, corrected)
                         standing.corrected = corrected
-                ratios[counter.budget] = max(ratios[counter.budget], standing.total / counter.limit)
-                rest = counter.limit - standing.total
-                left[counter.budget] = min(left.get(counter.budget, rest), rest)
+                part, left = standing.total / counter.limit, (counter.limit - standing.total) / int(NANO)
+                former = told.get(counter.budget, (part, left))
+                told[counter.budget] = max(former[0], part), min(former[1], left)
         except BookAway as error:
             log.warning("budgets are not looked at: %s", error)
             return
-        for name, ratio in ratios.items():
-            self._telemetry.budget_spent.labels(name).set(ratio)
-            self._telemetry.budget_left.labels(name, budgets.currency).set(left[name] / int(NANO))
+        self._telemetry.budgets("" if budgets is None else budgets.currency, told)
 
     async def close(self) -> None:
         """Write what is settled."""
         await self.book.close()
+
+
+def _counting(budgets: Budgets | None, known: Iterable[Counter], now: float) -> dict[str, Counter]:
+    """Those of the counters that count now, as these budgets have them."""
+    found = dict[str, Counter]()
+    for counter in known:
+        if budgets is not None and (config := budgets.configs.get(counter.budget)) is not None:
+            subject = {"key": counter.key, "team": counter.team, None: None}[config.each] or ""
+            current = budgets.of(counter.budget, subject, now)
+            if current.id == counter.id:
+                found[current.id] = current
+    return found
 
 
 def _unknown(row: LedgerRow, claim: Claim) -> int:

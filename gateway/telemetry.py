@@ -7,7 +7,7 @@ Labels are models, releases, replicas and codes of this gateway, never a client'
 import math
 import os
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from threading import Lock
 from typing import Literal, NamedTuple
@@ -74,8 +74,8 @@ class Telemetry:
         """By model, release and outcome."""
         self._handed: list[dict[tuple[str, str, str], _Noted]] = []
         self._counting = Lock()
-        self._models: set[str] = set()
-        self._releases: set[str] = set()
+        self._models, self._releases = set[str](), set[str]()
+        self._budgets = set[tuple[str, str]]()
         self._about_requests()
         self._about_pools()
         self._about_replicas()
@@ -256,6 +256,17 @@ class Telemetry:
     def unaccounted(self, replica: str, kind: str, tokens: int | None) -> None:
         """How far a replica's own counters are from the ledger. What cannot be told has no value: NaN."""
         self._unaccounted.labels(replica, kind).set(math.nan if tokens is None else tokens)
+
+    def budgets(self, currency: str, standing: Mapping[str, tuple[float, float]]) -> None:
+        """How budgets stand, by name: the part that is spent, and what is left. Any other one has no series."""
+        told = {(name, currency) for name in standing}
+        for name, former in self._budgets - told:
+            forget(self.budget_spent, budget=name)
+            forget(self.budget_left, budget=name, currency=former)
+        self._budgets = told
+        for name, (ratio, left) in standing.items():
+            self.budget_spent.labels(name).set(ratio)
+            self.budget_left.labels(name, currency).set(left)
 
     def gone(self, replica: str) -> None:
         """A replica that serves no more has no series."""

@@ -1,6 +1,6 @@
 """A request and the budgets beside it, without a gateway: what `gateway.budgeting` needs, made by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,11 +97,14 @@ class Forgetful(MemoryBook):
 
 
 def budgeting(
-    spend: Recorded | None = None, kind: type[MemoryBook] = MemoryBook, **changes: Any
+    spend: Recorded | None = None,
+    kind: type[MemoryBook] = MemoryBook,
+    clock: Callable[[], float] = lambda: NOW,
+    **changes: Any,
 ) -> tuple[Budgeting, Telemetry]:
     telemetry = Telemetry()
     made = Budgeting(
-        lambda heard: kind(lambda: NOW, lambda: NOW, heard), spend or Recorded(), telemetry, lambda: NOW,
+        lambda heard: kind(lambda: NOW, lambda: NOW, heard), spend or Recorded(), telemetry, clock,
         builders.nothing, **changes,
     )  # fmt: skip
     return made, telemetry

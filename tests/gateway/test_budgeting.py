@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.contracts.ledger import OUTCOMES
 from gateway.contracts.usage import Usage
 from gateway.policy.accounting import COSTLESS
 from gateway.policy.budgets import Charge, Standing
+from gateway.telemetry import Telemetry
 from gateway.upstreams.vllm import Replica
 from tests.gateway import builders
 from tests.gateway.budgeted import MOST, RATE, Away, Forgetful, Recorded, asked, budgeting, budgets, settle, stands
@@ -205,6 +207,37 @@ async def test_the_watch_corrects_gpu_money_and_tells_the_largest_part_of_each_b
     assert b'tollgate_budget_left{budget="b",currency="USD"} 0.3' in page
     assert (await stands(made, of, "a")).total == 4 * 10**8
     await made.close()
+
+
+async def test_a_window_that_begins_is_told_before_anybody_asks() -> None:
+    now, spend = [NOW], Recorded(9 * 10**8)
+    made, telemetry = budgeting(spend, clock=lambda: now[0])
+    of = budgets(a={"per": "day"}, b={"per": "day", "each": "key"})
+    await made.claim(of, asked())
+    await made.watch(of)
+    assert told_of(telemetry) == {"a": (0.9, 0.1), "b": (0.9, 0.1)}
+    now[0], spend.says = NOW + 86_400, 10**8
+    await made.watch(of)
+    assert told_of(telemetry) == {"a": (0.1, 0.9)}  # whose key has spent anything of the other one, nobody knows
+
+
+async def test_what_a_reload_makes_of_budgets_is_told_by_the_next_look() -> None:
+    (made, telemetry), of = budgeting(Recorded(5 * 10**8)), budgets(a={"per": "day"}, b={})
+    await made.watch(of)
+    assert told_of(telemetry) == {"a": (0.5, 0.5), "b": (0.5, 0.5)}
+    await made.watch(budgets(a={"per": "day", "amount": "2"}, c={"amount": "5"}))
+    assert told_of(telemetry) == {"a": (0.25, 1.5), "c": (0.1, 4.5)}
+    await made.watch(None)
+    assert told_of(telemetry) == {}
+
+
+def told_of(telemetry: Telemetry) -> dict[str, tuple[float, float]]:
+    """By budget, the part that is spent and what is left, as the page has them."""
+    page = telemetry.page().decode()
+    spent = dict(re.findall(r'tollgate_budget_spent_ratio{budget="(.)"} (.+)', page))
+    left = dict(re.findall(r'tollgate_budget_left{budget="(.)",currency="USD"} (.+)', page))
+    assert spent.keys() == left.keys()
+    return {name: (float(spent[name]), float(left[name])) for name in spent}
 
 
 async def test_what_is_known_before_anybody_asks_is_loaded_at_the_start() -> None:
