@@ -19,7 +19,7 @@ from gateway.costs import closing, fleet, focus, focus_prices, focus_rules, fore
 from gateway.costs.report import Report
 from gateway.costs.sheets import Kind
 from gateway.stores.bundle import Stores
-from gateway.stores.cost_lines import HOUR_S, TAG, CostLine
+from gateway.stores.cost_lines import HOUR_S, MOMENTS, TAG, CostLine
 
 HISTORY_WEEKS = 8
 """How far a forecast looks back."""
@@ -128,18 +128,25 @@ def _open_hours(found: Report) -> str | None:
     return f"{page.money(found.total.provisional)} USD of this is provisional: its hours are not closed yet."
 
 
+def history(ask: Asked) -> float:
+    """From when on a forecast looks at hours, in seconds since the epoch.
+
+    Months whose hours have been put together are left out: nobody knows any more when in them something was spent.
+    """
+    first = forecast.month_of(ask.now)[0] - HISTORY_WEEKS * forecast.WEEK
+    return float(max(first, ask.stores.costs.summed_until()) * HOUR_S)
+
+
 def hourly(ask: Asked, by: Sequence[str], column: str) -> dict[tuple[str, ...], dict[int, Decimal]]:
     """Amounts of a column by group and by hour, of the last weeks up to the hour that is not over.
 
     A group is there without an hour where all of its amounts are unknown: requests without a price, or GPUs.
-    Months whose hours have been put together are left out: nobody knows any more when in them something was spent.
     """
-    since = max(forecast.month_of(ask.now)[0] - HISTORY_WEEKS * forecast.WEEK, ask.stores.costs.summed_until())
     until = ask.now // HOUR_S * HOUR_S
     found: dict[tuple[str, ...], dict[int, Decimal]] = {}
-    for line in ask.stores.costs.lines((*by, "hour"), since * HOUR_S, until, ask.where, ask.books):
+    for line in ask.stores.costs.lines((*by, "hour"), history(ask), until, ask.where, ask.books):
         *group, label = line.group.values()
-        hour = int(datetime.strptime(label, "%Y-%m-%dT%H:00Z").replace(tzinfo=UTC).timestamp()) // HOUR_S
+        hour = int(datetime.strptime(label, MOMENTS["hour"]).replace(tzinfo=UTC).timestamp()) // HOUR_S
         amount = _known(line, column)
         if amount is not None:
             found.setdefault(tuple(group), {})[hour] = amount

@@ -11,20 +11,25 @@ import click
 
 from gateway.admin.costs import Asked
 from gateway.cli.common import config_option, database_option, stores_of
-from gateway.cli.cost_files import asked, hourly, observed
+from gateway.cli.cost_files import asked, history, hourly, observed
 from gateway.cli.tables import console, row, table
 from gateway.contracts.errors import InputError
 from gateway.costs import sheets
 from gateway.costs.forecast import LEVEL, Forecast, month_end, month_of
 from gateway.stores import spool
-from gateway.stores.cost_lines import HOUR_S
+from gateway.stores.cost_lines import MOMENTS
 
 MONEY = {"loaded": "fully loaded", "allocated": "allocated", "list": "by the price list"}
 COLUMNS = ("spent", "expected", "low", "high", "method", "reason")
 
 
 def forecasts(ask: Asked, money: str) -> list[dict[str, Any]]:
-    """A row for each group, the dearest first, and one of them all, whose groups are empty."""
+    """A row for each group, the dearest first, and one of them all, whose groups are empty.
+
+    Raises InputError for parts of time, and for list costs in several currencies.
+    """
+    if found := [name for name in (*ask.by, *ask.where) if name in MOMENTS]:
+        raise InputError(f"a forecast is of a whole month: leave out {', '.join(map(repr, found))}")
     if money == "list":
         _one_currency(ask)
     every = hourly(ask, (), money).get((), {})
@@ -39,12 +44,12 @@ def forecasts(ask: Asked, money: str) -> list[dict[str, Any]]:
 
 
 def _one_currency(ask: Asked) -> None:
-    since = float(month_of(ask.now)[0] * HOUR_S)
-    lines = ask.stores.costs.lines(("currency",), since, ask.now, ask.where)
+    lines = ask.stores.costs.lines(("currency",), history(ask), ask.now, ask.where)
     found = {line.currency for line in lines if line.list_cost is not None}
     if len(found) > 1:
         raise InputError(
-            f"list costs are in {', '.join(sorted(map(str, found)))}, which do not add up: --where currency=…"
+            f"list costs of the hours that a forecast looks at are in {', '.join(sorted(map(str, found)))}, which do "
+            "not add up: --where currency=…"
         )
 
 

@@ -94,11 +94,13 @@ _TEXT = {
         "key", "team", "model", "release", "purpose", "outcome", "replica", "pool", "region", "currency", "method",
     )
 }  # fmt: skip
+MOMENTS = {"hour": "%Y-%m-%dT%H:00Z", "day": "%Y-%m-%d", "month": "%Y-%m"}
+"""How those of DIMENSIONS that are times are written."""
 DIMENSIONS: dict[str, Dimension] = {
     **_TEXT,
-    "hour": Dimension("start", _moment("%Y-%m-%dT%H:00Z", 1)),
-    "day": Dimension("start", _moment("%Y-%m-%d", 24), 24),
-    "month": Dimension("start", _moment("%Y-%m", 24), 24),
+    "hour": Dimension("start", _moment(MOMENTS["hour"], 1)),
+    "day": Dimension("start", _moment(MOMENTS["day"], 24), 24),
+    "month": Dimension("start", _moment(MOMENTS["month"], 24), 24),
 }
 """What costs can be grouped by, and `tag:NAME` beside it. Hours, days and months are UTC; where the hours of an old
 month have been put together, they stand in its first one."""

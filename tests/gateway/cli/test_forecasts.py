@@ -71,6 +71,22 @@ def test_currencies_are_not_added_up(stores: Stores) -> None:
     assert forecasts(_ask(stores, currency="EUR"), "list")
 
 
+def test_nor_are_those_of_the_weeks_before(stores: Stores) -> None:
+    before = [settled(f"{day}", cost="9", currency="EUR", started_at=NOW - 86_400 * day) for day in range(23, 40)]
+    stores.ledger.insert([settled("now", cost="1", started_at=NOW - 10), *before])
+    with pytest.raises(InputError, match="EUR, USD"):
+        forecasts(_ask(stores), "list")
+    assert forecasts(_ask(stores, currency="USD"), "list")[-1]["expected"] is None
+
+
+@pytest.mark.parametrize("options", [("--by", "team,hour"), ("--by", "day"), ("--where", "month=2026-11")])
+def test_a_part_of_time_has_no_forecast(stores: Stores, options: tuple[str, str]) -> None:
+    stores.ledger.insert([settled("a", cost="1")])
+    refused = CliRunner().invoke(main, ["costs", "forecast", *options])
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "a forecast is of a whole month: leave out '" in refused.stderr
+
+
 def test_the_command_has_three_forms_that_agree(stores: Stores) -> None:
     stores.ledger.insert([settled("a", team="[red]", cost="1")])
     found = json.loads(CliRunner().invoke(main, ["costs", "forecast", "--json", "--money", "list"]).stdout)
