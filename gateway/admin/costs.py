@@ -35,7 +35,7 @@ class Asked(NamedTuple):
         first_uses = [(each.version, each.first_used_at) for each in self.stores.price_books.versions()]
         said = notes(found, versions_in_use(first_uses, self.since, self.until))
         if not found.rows:
-            said.insert(0, self._nothing())
+            said.insert(0, self.nothing())
         for each in self.stores.rentals.conflicts(self.since or 0.0):
             if self.until is None or each.at < self.until:
                 said.append(
@@ -45,7 +45,7 @@ class Asked(NamedTuple):
                 )
         return said
 
-    def _nothing(self) -> str:
+    def nothing(self) -> str:
         """Why a report is empty."""
         months = sorted({line.group["month"] for line in self.stores.costs.lines(("month",), books=self.books)})
         if not months:

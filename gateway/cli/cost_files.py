@@ -50,8 +50,16 @@ def asked(
 
 def write_csv(ask: Asked, out: Path | None) -> None:
     """The report's rows."""
-    found = ask.report()
+    found = _told(ask)
     _text(_csv(found.columns, [row.values() for row in found.rows]), out)
+
+
+def _told(ask: Asked) -> Report:
+    """The report for a form that has rows alone: why there is none is said beside it."""
+    found = ask.report()
+    if not found.rows:
+        click.echo(ask.nothing(), err=True)
+    return found
 
 
 def write_json(ask: Asked, out: Path | None) -> None:
@@ -61,7 +69,7 @@ def write_json(ask: Asked, out: Path | None) -> None:
 
 def write_parquet(ask: Asked, out: Path | None) -> None:
     """The report's rows, with decimals."""
-    found = ask.report()
+    found = _told(ask)
     parquet.write(_file(out), found.columns, [row.values() for row in found.rows])
 
 
@@ -77,6 +85,12 @@ def write_focus(ask: Asked, out: Path | None, names: focus.Names) -> None:
     rows = focus.split(lines, charges, names, tags)
     focus_rules.require(focus.COLUMNS, rows, focus.totals(charges))
     _text(_csv(focus.COLUMNS, rows), out)
+    if not rows:
+        click.echo(
+            "no row: no hour of this period is closed that a replica was paid for; with --config those that are over "
+            "are closed first",
+            err=True,
+        )
 
 
 def write_focus_list(ask: Asked, out: Path | None, names: focus.Names, book: prices.PriceBook) -> None:

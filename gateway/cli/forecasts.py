@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,10 @@ def _cell(value: Any) -> str:
 
 
 def where_of(pairs: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=VALUE` of each. Raises a usage error, also for a name that is given twice: only one of them could count."""
+    """`NAME=VALUE` of each. Raises a usage error, also for a name that is given twice: only one of them could count.
+
+    And for a time that never is: it would choose nothing, without a word.
+    """
     found: dict[str, str] = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
@@ -129,9 +133,20 @@ def where_of(pairs: tuple[str, ...]) -> dict[str, str]:
             raise click.UsageError(f"--where: expected NAME=VALUE such as team=search, found {pair!r}")
         if not value.isprintable():
             raise click.UsageError(f"--where: expected printable characters after `{name}=`, found {value!r}")
+        if name in MOMENTS and not _is_moment(value, MOMENTS[name]):
+            like = datetime(2026, 11, 22, 9, tzinfo=UTC).strftime(MOMENTS[name])
+            raise click.UsageError(f"--where: expected a time (UTC) such as {name}={like}, found {value!r}")
         if found.setdefault(name, value) != value:
             raise click.UsageError(
                 f"--where: {name!r} is {found[name]!r} and {value!r}, and no request is both: ask for one of them, or "
                 f"group --by {name}"
             )
     return found
+
+
+def _is_moment(text: str, form: str) -> bool:
+    """Whether a text is what a time looks like that is written in this form."""
+    try:
+        return datetime.strptime(text, form).replace(tzinfo=UTC).strftime(form) == text
+    except ValueError:
+        return False

@@ -97,6 +97,20 @@ def test_focus_has_what_closed_hours_cost_and_the_page_what_the_report_has(
     assert "Expected at the end" in page
 
 
+def test_a_file_without_a_row_says_why_beside_it(
+    ask: Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pyarrow.parquet")
+    nobody, open_hour = ask._replace(where={"team": "nobody"}), ask._replace(since=AT)
+    for write in (cost_files.write_csv, cost_files.write_parquet):
+        write(nobody, tmp_path / "costs")
+        assert "Nothing in the ledger is of this period and choice: it holds" in capsys.readouterr().err
+    cost_files.write_focus(open_hour, tmp_path / "costs", cost_files.focus.Names())
+    assert "no hour of this period is closed" in capsys.readouterr().err
+    cost_files.write_csv(ask, None)
+    assert capsys.readouterr().err == ""
+
+
 def test_list_prices_add_up_to_the_ledger(ask: Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cost_files.write_focus_list(ask, tmp_path / "list.csv", cost_files.focus.Names(), PRICES)
     rows = _csv((tmp_path / "list.csv").read_text())

@@ -108,6 +108,9 @@ def test_the_command_has_three_forms_that_agree(stores: Stores) -> None:
         (["=a"], "expected NAME=VALUE"),
         ([" =a"], "expected NAME=VALUE"),
         (["team=a", "team=b"], "'team' is 'a' and 'b', and no request is both"),
+        (["day=2026-13-45"], "expected a time (UTC) such as day=2026-11-22, found '2026-13-45'"),
+        (["month=2026-1"], "expected a time (UTC) such as month=2026-11, found '2026-1'"),
+        (["hour=2026-11-22T09"], "expected a time (UTC) such as hour=2026-11-22T09:00Z, found '2026-11-22T09'"),
         (["team=\udcff"], r"expected printable characters after `team=`, found '\udcff'"),
     ],
 )
@@ -119,3 +122,8 @@ def test_a_filter_that_says_nothing_or_two_things_is_a_usage_error(stores: Store
 
 def test_a_filter_that_is_repeated_is_one() -> None:
     assert where_of(("team=a", "team=a", "model==x")) == {"team": "a", "model": "=x"}
+
+
+def test_a_time_is_one_that_reports_show() -> None:
+    times = {"hour": "2024-02-29T23:00Z", "day": "2024-02-29", "month": "2024-02"}
+    assert where_of(tuple(f"{name}={value}" for name, value in times.items())) == times
