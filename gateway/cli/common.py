@@ -16,6 +16,8 @@ from gateway.stores.bundle import Stores, open_stores
 from gateway.stores.database import path_of
 
 DATABASE = "sqlite:///tollgate.db"
+SQLITE = b"SQLite format 3\0"
+"""How SQLite's files begin."""
 PLACES = 9
 """Decimal places of all money here: books, invoices and prices."""
 
@@ -62,11 +64,21 @@ def database_of(config_path: Path | None, database: str | None, *, create: bool 
 
 @contextmanager
 def writing(path: Path, option: str = "--out") -> Iterator[None]:
-    """Where a file that an option names is written. Raises InputError when it cannot be."""
+    """Where a file that an option names is written. Raises InputError when it cannot be, or is a database.
+
+    A database that somebody named there is the ledger: nobody has another one of it.
+    """
     try:
+        if path.is_file() and _head(path) == SQLITE:
+            raise InputError(f"{option}: {str(path)!r} is a database, and would be lost: name another file")
         yield
     except OSError as error:
         raise InputError(f"{option}: {str(path)!r} cannot be written: {error.strerror}; name another file") from error
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(SQLITE))
 
 
 def moment(seconds: float | None) -> str:

@@ -70,7 +70,9 @@ def write_json(ask: Asked, out: Path | None) -> None:
 def write_parquet(ask: Asked, out: Path | None) -> None:
     """The report's rows, with decimals."""
     found = _told(ask)
-    parquet.write(_file(out), found.columns, [row.values() for row in found.rows])
+    file = _file(out)
+    with writing(file):
+        parquet.write(file, found.columns, [row.values() for row in found.rows])
 
 
 def write_focus(ask: Asked, out: Path | None, names: focus.Names) -> None:

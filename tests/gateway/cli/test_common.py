@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from gateway.cli import main
 from gateway.cli.common import Amount, Day, check_period, moment, stores_of
 from gateway.stores.bundle import open_stores
-from tests.gateway.builders import NOW, write_config
+from tests.gateway.builders import NOW, settled, write_config
 
 
 def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -153,3 +153,14 @@ def test_a_database_that_fails_is_told_without_a_trace(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["keys", "list", "--config", str(config)])
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == "Error: the database failed: no such table: keys; try again once it is well\n"
+
+
+def test_nothing_is_written_over_a_database(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow.parquet")
+    url = f"sqlite:///{tmp_path / 'tollgate.db'}"
+    open_stores(url).ledger.insert([settled("tg-1")])
+    for command in (["trace"], *(["costs", "--format", form] for form in ("table", "csv", "html", "parquet"))):
+        result = CliRunner().invoke(main, [*command, "--out", str(tmp_path / "tollgate.db"), "--database", url])
+        assert result.exit_code == 1
+        assert "is a database, and would be lost: name another file" in result.stderr
+    assert [each["request_id"] for each in open_stores(url).ledger.recent(9)] == ["tg-1"]
