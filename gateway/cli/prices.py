@@ -1,6 +1,7 @@
 """`gateway prices`: price files, looked at, checked, and made out of LiteLLM's price map."""
 
 import json
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -141,11 +142,14 @@ def _next(before: str, asked: str | None, today: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """The whole file or nothing: a gateway may be looking at it."""
-    beside = path.with_name(f".{path.name}.new")
+    """The whole file or nothing: a gateway may be looking at it, by a link too. Who may read it may go on."""
+    file = path.resolve()
+    beside = file.with_name(f".{file.name}.new")
     try:
         beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        if file.exists():
+            shutil.copymode(file, beside)
+        beside.replace(file)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}") from error
 

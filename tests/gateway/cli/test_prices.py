@@ -150,3 +150,12 @@ def test_what_cannot_be_imported_changes_nothing(
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path, source: Path) -> None:
     result = _run("import", "m", "--from", source, "--out", tmp_path / "none" / "out.yaml")
     assert (result.exit_code, "cannot be written" in result.stderr) == (1, True)
+
+
+def test_a_file_that_is_added_to_stays_where_it_is_and_as_it_may_be_read(book: Path, source: Path) -> None:
+    link = book.with_name("current.yaml")
+    link.symlink_to(book.name)
+    book.chmod(0o640)
+    assert _run("import", "--from", source, "m", "--out", link).exit_code == 0
+    assert (link.is_symlink(), book.stat().st_mode & 0o777) == (True, 0o640)
+    assert "m" in prices.load(book).models
