@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from gateway.costs import sheets
+from gateway.costs.forecast import month_of
 from gateway.costs.report import Report, grouping, notes, report, versions_in_use
 from gateway.stores.bundle import Stores
-from gateway.stores.cost_lines import CostLine
+from gateway.stores.cost_lines import HOUR_S, CostLine
 from gateway.stores.costs import ClosedHour
 
 
@@ -33,9 +34,7 @@ class Asked(NamedTuple):
     def notes(self, found: Report) -> list[str]:
         """What has to be said of a report, of prices in several versions and of gateways that disagree too."""
         first_uses = [(each.version, each.first_used_at) for each in self.stores.price_books.versions()]
-        said = notes(found, versions_in_use(first_uses, self.since, self.until))
-        if not found.rows:
-            said.insert(0, self.nothing())
+        said = [*self.first(found), *notes(found, versions_in_use(first_uses, self.since, self.until))]
         for each in self.stores.rentals.conflicts(self.since or 0.0):
             if self.until is None or each.at < self.until:
                 said.append(
@@ -45,7 +44,19 @@ class Asked(NamedTuple):
                 )
         return said
 
-    def nothing(self) -> str:
+    def first(self, found: Report) -> list[str]:
+        """What has to be said of a report before it is believed: that it is empty, or that a month is not cut."""
+        said = [] if found.rows else [self._nothing()]
+        whole = self.stores.costs.summed_until()
+        edges = [each for each in (self.since, self.until) if each is not None and each // HOUR_S < whole]
+        if cut := [_written(each)[:10] for each in edges if each // HOUR_S != month_of(each)[0]]:
+            said.append(
+                f"The hours before {_written(whole * HOUR_S)[:10]} (UTC) have been put together into months, which "
+                f"cannot be cut: each counts whole, on its first day, and {' and '.join(cut)} lies within one."
+            )
+        return said
+
+    def _nothing(self) -> str:
         """Why a report is empty."""
         months = sorted({line.group["month"] for line in self.stores.costs.lines(("month",), books=self.books)})
         if not months:

@@ -55,10 +55,10 @@ def write_csv(ask: Asked, out: Path | None) -> None:
 
 
 def _told(ask: Asked) -> Report:
-    """The report for a form that has rows alone: why there is none is said beside it."""
+    """The report for a form that has rows alone: what has to be said of it first is said beside it."""
     found = ask.report()
-    if not found.rows:
-        click.echo(ask.nothing(), err=True)
+    for said in ask.first(found):
+        click.echo(said, err=True)
     return found
 
 
@@ -79,6 +79,7 @@ def write_focus(ask: Asked, out: Path | None, names: focus.Names) -> None:
     """Split charges of closed hours, in FOCUS 1.3."""
     if ask.where:
         raise InputError("FOCUS needs all parts of each charge, so that they add up: leave out --where")
+    _require_days(ask)
     tags = [name.removeprefix(TAG) for name in ask.by if name.startswith(TAG)]
     first = None if ask.since is None else int(ask.since // HOUR_S)
     last = None if ask.until is None else int(ask.until // HOUR_S)
@@ -97,12 +98,23 @@ def write_focus(ask: Asked, out: Path | None, names: focus.Names) -> None:
 
 def write_focus_list(ask: Asked, out: Path | None, names: focus.Names, book: prices.PriceBook) -> None:
     """List prices of tokens, in FOCUS 1.3."""
+    _require_days(ask)
     lines = [line for line in ask.closed(focus_prices.LIST_BY) if line.requests]
     rows, left_out = focus_prices.list_prices(lines, _rates(book), names)
     focus_rules.require(focus_prices.LIST_COLUMNS, rows, {})
     _text(_csv(focus_prices.LIST_COLUMNS, rows), out)
     if left_out:
         click.echo(f"{left_out:,} requests are left out: they have no list price, or no token counts", err=True)
+
+
+def _require_days(ask: Asked) -> None:
+    """Raise InputError for a period whose hours have been put together into months: FOCUS tells days."""
+    whole = ask.stores.costs.summed_until() * HOUR_S
+    if (ask.since or 0.0) < whole:
+        day = _day(whole).isoformat()
+        raise InputError(
+            f"FOCUS tells days, and the hours before {day} (UTC) have been put together into months: --since {day}"
+        )
 
 
 def write_page(ask: Asked, out: Path | None, extra: Sequence[page.Sheet] = ()) -> None:

@@ -12,13 +12,18 @@ from click.testing import CliRunner
 
 from gateway.cli import cost_files, main
 from gateway.cli.cost_files import Asked
+from gateway.contracts.errors import InputError
 from gateway.costs import closing, forecast
+from gateway.settings.gpu_price import GpuPrice
+from gateway.stores import retention
 from gateway.stores.bundle import Stores, open_stores
-from tests.gateway.builders import NOW, write_config
+from tests.gateway.builders import NOW, settled, write_config
 from tests.gateway.costs_ledger import POOLS, PRICES, fill
 
 AT = NOW + 1234.5
 DAYS = 3
+OCTOBER = 1791676800.0
+"""11 October 2026."""
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +114,28 @@ def test_a_file_without_a_row_says_why_beside_it(
     assert "no hour of this period is closed" in capsys.readouterr().err
     cost_files.write_csv(ask, None)
     assert capsys.readouterr().err == ""
+
+
+def test_of_months_that_were_put_together_no_part_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = open_stores(f"sqlite:///{tmp_path / 'tollgate.db'}")
+    made.rentals.declare("gateway-1", OCTOBER, {"chat-1": ("chat", GpuPrice(usd_per_gpu_hour=Decimal(2)))})
+    made.ledger.insert([settled("tg-1", started_at=OCTOBER + 9, cost="1", replica="chat-1")])
+    made.rentals.declare("gateway-1", OCTOBER + 7200, {})
+    closing.close(made, NOW)
+    retention.fold(made.database, int(NOW // 3600))
+    whole = cost_files.asked(made, None, ("team",), {}, OCTOBER - 10 * 86_400, None, NOW)
+    for write in (
+        lambda ask: cost_files.write_focus(ask, None, cost_files.focus.Names()),
+        lambda ask: cost_files.write_focus_list(ask, None, cost_files.focus.Names(), PRICES),
+    ):
+        with pytest.raises(InputError, match=r"put together into months: --since 2026-11-01"):
+            write(whole)
+        write(whole._replace(since=OCTOBER + 21 * 86_400))
+    capsys.readouterr()
+    cost_files.write_csv(whole, None)
+    assert capsys.readouterr().err == ""
+    cost_files.write_csv(whole._replace(since=OCTOBER), None)
+    assert "each counts whole, on its first day, and 2026-10-11 lies within one" in capsys.readouterr().err
 
 
 def test_list_prices_add_up_to_the_ledger(ask: Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
