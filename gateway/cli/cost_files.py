@@ -104,7 +104,8 @@ def write_focus_list(ask: Asked, out: Path | None, names: focus.Names, book: pri
     focus_rules.require(focus_prices.LIST_COLUMNS, rows, {})
     _text(_csv(focus_prices.LIST_COLUMNS, rows), out)
     if left_out:
-        click.echo(f"{left_out:,} requests are left out: they have no list price, or no token counts", err=True)
+        why = f"they have no list price in {book.currency}, or no token counts"
+        click.echo(f"{left_out:,} requests are left out: {why}", err=True)
 
 
 def _require_days(ask: Asked) -> None:
@@ -204,7 +205,7 @@ def _rates(book: prices.PriceBook) -> Callable[[str, date], focus_prices.Rates |
             return None
         cached = price.input if price.cached_input is None else price.cached_input
         reasoning = price.output if price.reasoning is None else price.reasoning
-        return focus_prices.Rates(price.input, cached, price.output, reasoning, f"model/{model}")
+        return focus_prices.Rates(price.input, cached, price.output, reasoning, f"model/{model}", book.currency)
 
     return rates
 

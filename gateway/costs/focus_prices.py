@@ -26,6 +26,7 @@ class Rates(NamedTuple):
     output: Decimal
     reasoning: Decimal
     sku: str
+    currency: str = "USD"
 
 
 def list_prices(
@@ -33,9 +34,9 @@ def list_prices(
 ) -> tuple[list[dict[str, Any]], int]:
     """Rows of what tokens cost by the price list, from lines grouped by LIST_BY; and the requests that are left out.
 
-    A model's day without a price is left out, and so is what no engine counted. Where the ledger's own amount differs
-    from tokens times prices (it was rounded for each request, some had no price, or prices changed within the day), an
-    adjustment says by how much, so that the file adds up to the ledger.
+    A model's day without a price in its currency is left out, and so is what no engine counted. Where the ledger's own
+    amount differs from tokens times prices (it was rounded for each request, some had no price, or prices changed
+    within the day), an adjustment says by how much, so that the file adds up to the ledger.
     """
     rows: list[dict[str, Any]] = []
     left_out = 0
@@ -43,7 +44,7 @@ def list_prices(
         price = (
             rates(line.group["model"], date.fromisoformat(line.group["day"])) if line.list_cost is not None else None
         )
-        if price is None or line.list_cost is None or line.currency is None:
+        if price is None or line.list_cost is None or line.currency != price.currency:
             left_out += line.requests
             continue
         meters = (

@@ -55,3 +55,8 @@ def test_without_a_price_there_is_no_row_and_that_is_counted() -> None:
     unpriced = cost_line(list_cost=None, currency=None, unpriced=1)
     rows, left_out = _rows(unpriced, _line("1", model="other"), _line("1", day="2026-11-03", requests=5))
     assert (rows, left_out) == ([], 7)
+
+
+def test_a_price_in_another_currency_is_none() -> None:
+    rows, left_out = _rows(_line("1", currency="EUR"), _line("1"))
+    assert ({row["BillingCurrency"] for row in rows}, left_out) == ({"USD"}, 1)
