@@ -113,13 +113,13 @@ def _booked(
     """
     first, last = (None if day is None else int(day // HOUR_S) for day in (since, until))
     hours = stores.costs.hours(first, last)
-    pools = sorted({hour.pool for hour in hours})
+    pools = sorted({hour.pool for hour in hours if hour.pool})  # those without one are of replicas without a price
     if pool is not None and pool not in pools:
         known = ", ".join(pools) or "none"
         raise InputError(f"nothing is booked in this period for a pool {pool!r}: those with books are {known}")
     hours = [hour for hour in hours if pool in (None, hour.pool)]
     replicas, ends = {hour.replica for hour in hours}, [float((hour.hour + 1) * HOUR_S) for hour in hours]
-    amounts = ((hour.pool, hour.cost) for hour in hours)
+    amounts = ((hour.pool, hour.cost) for hour in hours if hour.pool)
     found = None if invoice is None else against_invoice(amounts, invoice, tolerance)
     return found, replicas, max(ends, default=None)
 

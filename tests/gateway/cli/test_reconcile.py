@@ -109,6 +109,12 @@ def test_what_cannot_be_compared_is_exit_code_3(run: Run, tmp_path: Path) -> Non
     assert (code, {each["verdict"] for each in found["tokens"]}) == (3, {"unknown"})
 
 
+def test_a_replica_without_a_price_is_of_no_pool(run: Run, tmp_path: Path) -> None:
+    booked(open_database(f"sqlite:///{tmp_path / 'tollgate.db'}"), "c-0", "", 0)
+    assert set(shown(run, *DAY, "--invoice", "100")[1]["money"]["rows"]) == {"a", "b", UNRECONCILED}
+    assert "those with books are a, b" in str(run(*DAY, "--pool", "c").exception)
+
+
 def test_a_pool_without_books_is_named(run: Run) -> None:
     result = run(*DAY, "--pool", "c")
     assert isinstance(result.exception, InputError)
