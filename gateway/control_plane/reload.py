@@ -116,19 +116,23 @@ class Watch:
 async def follow(
     watch: Watch, asked: asyncio.Event, take: Callable[[Deployment | None], Awaitable[object]]
 ) -> NoReturn:
-    """Hand every new deployment to `take`, None for one that was refused. Setting `asked` has it read now."""
+    """Hand every new deployment to `take`, None for one that was refused. Setting `asked` has it read now.
+
+    `take` returns why it does not serve: the next change is one of what does.
+    """
     while True:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asked.wait(), LOOK_S)
         force = asked.is_set()
         asked.clear()
+        serves = watch.deployment
         try:
             reading = await asyncio.to_thread(watch.look, force=force)
         except (*DEFECTS, OSError):  # whatever is written there: what mends it has to be read too
             log.exception("a defect of the gateway: what is written now cannot be read, and the last good one serves")
             reading = Reading(None)
-        if reading is not None:
-            await take(reading.deployment)
+        if reading is not None and await take(reading.deployment) is not None:
+            watch.deployment = serves
 
 
 def _named(deployment: Deployment) -> Iterator[Path]:

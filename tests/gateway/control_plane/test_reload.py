@@ -218,6 +218,28 @@ async def test_what_is_new_is_handed_on_until_the_end(house: House) -> None:
     await asyncio.wait([following])
 
 
+async def test_a_change_is_told_of_what_serves_and_not_of_what_was_refused(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    taken: asyncio.Queue[Deployment | None] = asyncio.Queue()
+
+    async def take(found: Deployment | None) -> str | None:
+        await taken.put(found)
+        return (
+            "its prices have another version's name" if found is not None and found.config.timeouts.idle == 5 else None
+        )
+
+    following = asyncio.create_task(follow(house.watch, asyncio.Event(), take))
+    async with asyncio.timeout(10):
+        for idle in (5, 7):
+            house.write(timeouts={"idle": idle})
+            found = await taken.get()
+    assert found is house.watch.deployment
+    assert caplog.messages[-1].endswith(": ~ timeouts.idle: 60.0 → 7.0")
+    following.cancel()
+    await asyncio.wait([following])
+
+
 @pytest.mark.parametrize("defect", [ZeroDivisionError, PermissionError])
 async def test_law_8_after_a_look_that_failed_in_any_way_it_is_followed_on(
     house: House, caplog: pytest.LogCaptureFixture, defect: type[Exception]
