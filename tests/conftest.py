@@ -20,8 +20,8 @@ LONGEST = "tests/test_house.py", "tests/faults/", "tests/benchmarks/test_soak.py
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: tests of gateways, networks and clocks wait as long as they work."""
-    return 1 + (os.cpu_count() or 1)
+    """Two more than there are cores: tests of gateways, networks and clocks wait as long as they work."""
+    return 2 + (os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
