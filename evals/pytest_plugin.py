@@ -10,7 +10,7 @@ asks for a gate.
 import importlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,8 +50,7 @@ def _assert_gate(request: pytest.FixtureRequest) -> Callable[..., "Decision"]:
     ) -> "Decision":
         __tracebackhide__ = True
         files = {"candidate": candidate, "baseline": baseline, "run": run, "release": release}
-        given = {name: root / path for name, path in files.items() if path is not None}
-        return _waived(_admitted(root / gate, given, root / folder if folder else None))
+        return _waived(_admitted(root, gate, files, folder))
 
     return asserting
 
@@ -73,17 +72,19 @@ def assert_gate(
     """
     __tracebackhide__ = True
     files = {"candidate": candidate, "baseline": baseline, "run": run, "release": release}
-    given = {name: Path(path) for name, path in files.items() if path is not None}
-    return _waived(_admitted(Path(gate), given, Path(reports) if reports is not None else None))
+    return _waived(_admitted(Path(), gate, files, reports))
 
 
-def _admitted(gate: Path, files: dict[str, Path], reports: Path | None) -> "Decision":
-    """The decision, where it lets the release through; the test fails where it does not."""
+def _admitted(root: Path, gate: Name, files: Mapping[str, Name | None], reports: Name | None) -> "Decision":
+    """The decision, where it lets the release through; the test fails where it does not. Paths count from `root`."""
     __tracebackhide__ = True
     assertions = importlib.import_module(_DEFERRED["assertions"])
     errors = importlib.import_module(_DEFERRED["errors"])
+    given = {name: root / path for name, path in files.items() if path is not None}
+    folder = root / reports if reports else None
     try:
-        decision: Decision = assertions.decided(assertions.Runs(gate, **files), now=datetime.now(UTC), reports=reports)
+        runs = assertions.Runs(root / gate, **given)
+        decision: Decision = assertions.decided(runs, now=datetime.now(UTC), reports=folder)
     except errors.TollgateError as error:
         # Not of the error: pytest would print it, and what caused it, before the words that tell it.
         raise pytest.fail.Exception(f"the gate cannot decide: {error}", pytrace=False) from None
