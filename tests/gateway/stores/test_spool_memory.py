@@ -3,7 +3,9 @@
 import mmap
 from pathlib import Path
 
-from gateway.stores.spool import Spool, decode, recover
+import pytest
+
+from gateway.stores.spool import POPULATE_WRITE, Spool, decode, recover
 from tests.gateway.builders import row, settled
 
 
@@ -12,6 +14,32 @@ def _resident_kb(path: Path) -> int:
     text = Path("/proc/self/smaps").read_text()
     mapping = text.partition(f" {path}\n")[2]
     return int(mapping.partition("\nRss:")[2].split()[0])
+
+
+def _can_populate() -> bool:
+    try:
+        mmap.mmap(-1, mmap.PAGESIZE).madvise(POPULATE_WRITE)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _can_populate(), reason="this kernel makes room page by page: it is older than 5.14")
+def test_the_room_for_more_is_there_before_a_line_needs_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, "lives", segment_bytes=96 * 1024, step_bytes=64 * 1024)
+    (path,) = tmp_path.iterdir()
+    assert _resident_kb(path) == 64
+    while spool.size < 64 * 1024:
+        spool.admit(row(f"tg-{spool.size}"))
+    assert _resident_kb(path) == 128, "grown by a step, of which one line was written"
+    spool.settle(settled("tg-0"))
+    while spool.size < 96 * 1024:
+        spool.admit(row(f"tg-{spool.size}"))
+    list(spool.take())
+    spool.stored()
+    (path,) = tmp_path.iterdir()
+    assert _resident_kb(path) >= 64, "another segment"
+    spool.close()
 
 
 def test_what_the_database_has_does_not_stay_in_memory_and_is_in_the_file(tmp_path: Path) -> None:
