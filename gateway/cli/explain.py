@@ -185,7 +185,15 @@ def _known(name: str, names: Mapping[str, Any], kind: str) -> None:
 def _seconds(moment: datetime | None, region: str, rulebook: Rulebook) -> float:
     if moment is None:
         return time.time()
-    return rulebook.calendars.regions[region].instant(moment) if moment.tzinfo is None else moment.timestamp()
+    if moment.tzinfo is not None:
+        return moment.timestamp()
+    calendar = rulebook.calendars.regions[region]
+    if not calendar.exists(moment):
+        raise InputError(
+            f"in {region} clocks go forward over {moment.isoformat()}: name a later time, or one with an offset, "
+            "such as 2026-12-24T18:30-03:00"
+        )
+    return calendar.instant(moment)
 
 
 def _headers(headers: tuple[str, ...], config: GatewayConfig) -> dict[str, str]:

@@ -110,6 +110,8 @@ def import_(models: tuple[str, ...], source: str, name: str | None, path: Path, 
     """
     if name is not None and len(models) != 1:
         raise click.UsageError(f"--as names one model, and there are {len(models)}")
+    if name is not None and not name.strip():
+        raise click.UsageError("--as is empty: give the name that requests ask for, or leave it out")
     origin = price_import.bundled() if source == LITELLM else Path(source)
     known = price_import.read_map(origin)
     found = {name or model: price_import.entry(known, model) for model in models}

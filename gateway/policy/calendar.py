@@ -60,6 +60,10 @@ class Calendar:
         """Seconds since the epoch of a wall time; the earlier one where it comes twice."""
         return wall.replace(tzinfo=self._zone).timestamp()
 
+    def exists(self, wall: datetime) -> bool:
+        """Whether clocks show this wall time: those that go forward leave an hour out."""
+        return datetime.fromtimestamp(self.instant(wall), self._zone).replace(tzinfo=None) == wall
+
     def offset(self, now: float) -> float:
         """Seconds that the wall clock is ahead of UTC."""
         wall = datetime.fromtimestamp(now, self._zone)

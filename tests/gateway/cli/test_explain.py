@@ -107,6 +107,7 @@ def test_without_a_moment_it_is_now(path: Path) -> None:
         (("--header", "x-tier"), 2, "expected NAME=VALUE, found 'x-tier'"),
         (("--at", "tomorrow"), 2, "expected a moment such as 2026-12-24T18:30-03:00"),
         (("--at", "1066-10-14T09:00"), 2, "expected a year from 1971 to 2199"),
+        (("--at", "2026-03-08T02:30", "--region", "US-CA"), 1, "in US-CA clocks go forward over 2026-03-08T02:30:00"),
     ],
 )
 def test_what_cannot_be_explained_is_told(path: Path, options: tuple[str, ...], code: int, said: str) -> None:

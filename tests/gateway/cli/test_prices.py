@@ -134,6 +134,7 @@ def test_litellms_own_map_is_the_default(tmp_path: Path) -> None:
     [
         (("nobody",), 1, "no model 'nobody'"),
         (("m", "n", "--as", "x"), 2, "--as names one model"),
+        (("m", "--as", " "), 2, "--as is empty"),
         (("m", "--version", "1"), 1, "has the version '1' already"),
         (("m", "--as", "faq"), 1, "has 'faq' already"),
         ((), 2, "MODEL"),

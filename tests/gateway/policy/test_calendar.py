@@ -145,6 +145,17 @@ def test_turns_are_where_windows_begin_and_end() -> None:
     assert calendar.instant(datetime(2018, 2, 17, 23, 30)) == _at("2018-02-18T01:30Z")  # noqa: DTZ001  the earlier one
 
 
+def test_clocks_that_go_forward_leave_an_hour_out() -> None:
+    calendar = _calendar("America/Los_Angeles")
+    shown = [
+        minute
+        for minute in (117, 119, 120, 150, 179, 180)
+        if calendar.exists(datetime(2026, 3, 8, minute // 60, minute % 60))  # noqa: DTZ001 (wall time)
+    ]
+    assert shown == [117, 119, 180]
+    assert calendar.exists(datetime(2026, 11, 1, 1, 30))  # noqa: DTZ001  it comes twice
+
+
 def test_years_that_are_near_are_worked_out_at_once() -> None:
     calendar = _calendar("Pacific/Kiritimati", {"peak": PEAK})
     calendar.prepare(_at("2026-12-31T12:00Z"))  # where it is 2027 by now
