@@ -261,7 +261,7 @@ def _print(plan: Plan, lines: Sequence[Line]) -> None:
         click.echo(f"{line.policy} on {line.replicas}: not all were answered: {told}, in the worst seed")
     service = lines[0].seeds[0].service
     if len(service) > 1:
-        click.echo("service while requests came in, weighted tokens: " + _served(service))
+        click.echo("service while requests came in, weighted tokens for a weight of 1: " + _served(service))
 
 
 def _served(service: dict[str, float]) -> str:

@@ -123,7 +123,7 @@ def test_the_fair_queue_serves_two_alike_and_the_other_one_does_not() -> None:
     shown = simulate("--workload", "overload", "--seconds", "120", "--max-wait", "20").output
     assert "queued s" in shown
     assert "not all were answered" in shown
-    assert "service while requests came in" in shown
+    assert "service while requests came in, weighted tokens for a weight of 1: one " in shown
 
 
 @pytest.mark.parametrize(
