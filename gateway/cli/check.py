@@ -20,7 +20,7 @@ from gateway.config import Deployment
 from gateway.contracts import documents
 from gateway.contracts.errors import DocumentError, Mistake
 from gateway.costs.fleet import unpriced
-from gateway.policy.gating import judge
+from gateway.policy.gating import by_digest, judge
 from gateway.policy.rule_cases import Example
 from gateway.policy.rule_proof import HOUR_S, Dead, Proof, prove, steps
 from gateway.policy.rules import Rulebook
@@ -207,9 +207,9 @@ def _releases(deployment: Deployment) -> dict[str, dict[str, Any]]:
     verdicts, problems = ([], []) if enforcement.mode == "off" else read_verdicts(
         enforcement.verdicts, enforcement.trusted_keys
     )  # fmt: skip
-    now = datetime.fromtimestamp(time.time(), UTC)
+    about, now = by_digest(verdicts), datetime.fromtimestamp(time.time(), UTC)
     out = {}
     for release in deployment.releases.values():
-        gate = judge(release.name, release.digest, verdicts, problems, now)
+        gate = judge(release.name, release.digest, about.get(release.digest, ()), problems, now)
         out[release.name] = {"digest": release.digest, "pool": release.pool, "verdict": gate.answer or "none"}
     return out

@@ -3,18 +3,15 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 
 from gateway import changes
 from gateway.config import Deployment, Release
-from gateway.contracts.errors import ReleaseNotGated, VerdictError
-from gateway.contracts.verdict import Verdict
+from gateway.contracts.errors import ReleaseNotGated
+from gateway.control_plane.gates import Gates
 from gateway.costs import fleet
 from gateway.policy.auth import KeyRecord, with_team
 from gateway.policy.budgets import compiled
 from gateway.policy.ceilings import may_answer
-from gateway.policy.gating import Gate, judge
 from gateway.policy.resolution import Snapshot
 from gateway.policy.rules import Rulebook
 from gateway.policy.tagging import Tagging
@@ -22,7 +19,6 @@ from gateway.serving import ReplicaPool, Serving
 from gateway.settings.calendars import Regions
 from gateway.stores.keys import KeyStore
 from gateway.stores.releases import ReleaseStore
-from gateway.stores.verdicts import read_verdicts
 from gateway.upstreams.vllm import Replica
 
 log = logging.getLogger("tollgate")
@@ -30,22 +26,11 @@ log = logging.getLogger("tollgate")
 ALL_KEYS_S = 60.0
 """So often every key is read, and not only what changed: what a hand changed in the table counts within this time."""
 
-Mark = tuple[str, int, int]
-
 
 def _largest(engines: Sequence[Replica]) -> int | None:
     """The most tokens that a request may have on any of the engines; None where one has not told."""
     told = [None if each.facts is None else each.facts.max_model_len for each in engines]
     return max((each for each in told if each is not None), default=None) if None not in told else None
-
-
-def _mark(path: Path) -> Mark:
-    """What tells that a file changed; of one that is not there, that it is not."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return path.name, 0, -1
-    return path.name, stat.st_mtime_ns, stat.st_size
 
 
 class State:
@@ -71,12 +56,13 @@ class State:
         calendars = self._rules.calendars if configured else None
         self._tagging = Tagging(calendars, deployment.config.tags)
         self._pools = pools
+        self._answering = {
+            name: frozenset(each.pool for each in releases) for name, releases in may_answer(deployment).items()
+        }
         self._keys = keys
         self._releases = releases
         self._clock = clock
-        self._listing: tuple[Mark, ...] | None = None
-        self._verdicts: list[Verdict] = []
-        self._problems: list[str] = []
+        self._gates = Gates(deployment.config.enforcement, list(deployment.releases.values()), self._tell)
         self._told: set[str] = set()
         self._known: dict[str, KeyRecord] = {}
         self._seen: int | None = None
@@ -120,7 +106,7 @@ class State:
             keys=self._known,
             releases=self._deployment.releases,
             live=self._live(),
-            gates=self._gates(),
+            gates=self._gates.look(self._clock()),
             mode=config.enforcement.mode,
             fallbacks={name: model.fallback for name, model in config.models.items() if model.fallback},
             rules=self._rules,
@@ -162,12 +148,12 @@ class State:
     def _contexts(self) -> dict[str, int | None]:
         """The largest context of any engine that may answer for a model; None where one has not told its own."""
         pools = {name: _largest(pool.engines) for name, pool in self._pools.items()}
-        found = dict[str, int | None]()
-        for name, releases in may_answer(self._deployment).items():
-            told = [pools.get(release.pool) for release in releases]
+        found = dict[frozenset[str], int | None]()
+        for answering in set(self._answering.values()):
+            told = [pools.get(pool) for pool in answering]
             known = [each for each in told if each is not None]
-            found[name] = max(known) if known and len(known) == len(told) else None
-        return found
+            found[answering] = max(known) if known and len(known) == len(told) else None
+        return {name: found[answering] for name, answering in self._answering.items()}
 
     def _with_team(self, record: KeyRecord) -> KeyRecord:
         config = self._deployment.config
@@ -186,36 +172,6 @@ class State:
             elif model in live:
                 self._tell(f"{name!r} ({digest}) was promoted and is not in this configuration: {live[model]!r} serves")
         return live
-
-    def _gates(self) -> dict[str, Gate]:
-        enforcement = self._deployment.config.enforcement
-        if enforcement.mode == "off":
-            return {}
-        listing = tuple(_mark(path) for path in sorted(enforcement.verdicts.glob("*.dsse.json")))
-        if listing != self._listing:
-            self._read_verdicts(listing)
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        return {
-            release.name: judge(release.name, release.digest, self._verdicts, self._problems, now)
-            for release in self._deployment.releases.values()
-        }
-
-    def _read_verdicts(self, listing: tuple[Mark, ...]) -> None:
-        """Read the verdicts anew. When a trusted key cannot be read nothing can be decided: what is known stays.
-
-        Keys and promotions must not wait for that. At the start nothing is known, and the error is the caller's.
-        """
-        enforcement = self._deployment.config.enforcement
-        try:
-            self._verdicts, self._problems = read_verdicts(enforcement.verdicts, enforcement.trusted_keys)
-        except VerdictError as error:
-            if self._listing is None:
-                raise
-            self._tell(f"verdicts are not read anew until this is mended: {error}")
-            return
-        self._listing = listing
-        for problem in self._problems:
-            self._tell(f"verdict ignored: {problem}")
 
     def _tell(self, message: str) -> None:
         """Log a warning once, not at every refresh."""

@@ -191,14 +191,17 @@ def ceiling(book: PriceBook, releases: Sequence[Release], rates: Mapping[str, Ra
 
 def may_answer(deployment: Deployment) -> dict[str, list[Release]]:
     """The releases that may answer for each model: its own, those of its fallbacks, and of theirs."""
+    own = dict[str, list[Release]]()
+    for release in deployment.releases.values():
+        own.setdefault(release.model, []).append(release)
     found = {}
     for name in deployment.config.models:
-        models, queue = set[str](), [name]
+        models, queue = dict[str, None](), [name]  # in an order that is the same each time, which a set's is not
         while queue:
             if (model := queue.pop()) not in models:
-                models.add(model)
+                models[model] = None
                 queue += deployment.config.models[model].fallback
-        found[name] = [release for release in deployment.releases.values() if release.model in models]
+        found[name] = [release for model in models for release in own.get(model, ())]
     return found
 
 

@@ -1,10 +1,11 @@
 """Whether a release may serve: an unexpired verdict, signed by a trusted key, for exactly its digest."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gateway.contracts.verdict import ADMITTED, Verdict
+from gateway.contracts.verdict import ADMITTED, CLOCK_SKEW, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +53,20 @@ def judge(release: str, digest: str, verdicts: Sequence[Verdict], problems: Sequ
     if refusal is not None:
         return Gate(f"{release!r} may not serve: {refusal}", answer, expires.timestamp())
     return Gate(None, answer, expires.timestamp())
+
+
+def by_digest(verdicts: Iterable[Verdict]) -> Mapping[str, Sequence[Verdict]]:
+    """Digest of a release to the verdicts that are about it."""
+    found = dict[str, list[Verdict]]()
+    for verdict in verdicts:
+        found.setdefault(verdict.release_digest, []).append(verdict)
+    return found
+
+
+def unchanged_until(verdicts: Iterable[Verdict], now: datetime) -> float:
+    """The moment after `now` at which time alone changes what is judged, in seconds since the epoch; inf where none is.
+
+    A verdict expires, or no longer lies in the future.
+    """
+    moments = (m for each in verdicts for m in (each.predicate.expires, each.predicate.created - CLOCK_SKEW))
+    return min((moment.timestamp() for moment in moments if moment > now), default=math.inf)

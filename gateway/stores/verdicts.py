@@ -7,6 +7,7 @@ from gateway.contracts import attestation
 from gateway.contracts.errors import VerdictError
 from gateway.contracts.verdict import Verdict
 
+SUFFIX = ".dsse.json"
 MAX_BYTES = 1024 * 1024
 
 
@@ -19,7 +20,7 @@ def read_verdicts(folder: Path, trusted_keys: Sequence[Path]) -> tuple[list[Verd
     trusted = [attestation.load_public(path) for path in trusted_keys]
     verdicts: list[Verdict] = []
     problems: list[str] = []
-    for path in sorted(folder.glob("*.dsse.json")):
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
             verdicts.append(attestation.verify(_read(path), trusted))
         except VerdictError as error:

@@ -1,6 +1,7 @@
 """Law 6: traffic reaches no release without an unexpired verdict for exactly its digest."""
 
 import itertools
+import math
 import random
 from datetime import timedelta, timezone
 
@@ -8,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.contracts.verdict import Verdict
-from gateway.policy.gating import Gate, judge
+from gateway.contracts.verdict import CLOCK_SKEW, Verdict
+from gateway.policy.gating import Gate, by_digest, judge, unchanged_until
 from tests.gateway.builders import DIGEST, MOMENT, NOW, verdict
 
 OTHER = f"sha256:{'b' * 64}"
@@ -106,3 +107,37 @@ def test_only_the_latest_verdict_on_the_digest_decides(made: list[tuple[str, str
     about = [answer for answer, digest in made if digest == DIGEST]
     shuffled.shuffle(verdicts)
     assert (_judge(*verdicts).closed(NOW) is None) == (about[-1:] in (["pass"], ["waived"]))
+
+
+HOURS = st.integers(min_value=-5, max_value=5)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(ANSWERS), HOURS, HOURS), max_size=5), HOURS)
+def test_until_the_moment_that_is_told_time_alone_changes_no_gate(made: list[tuple[str, int, int]], hour: int) -> None:
+    verdicts = [
+        verdict(answer=answer, created=MOMENT + timedelta(hours=created), expires=MOMENT + timedelta(hours=expires))
+        for answer, created, expires in made
+        if expires > created
+    ]
+    now = MOMENT + timedelta(hours=hour)
+    until = unchanged_until(verdicts, now)
+    first, *later = [
+        judge("faq@1", DIGEST, verdicts, (), moment)
+        for moment in (now + timedelta(minutes=minutes) for minutes in range(0, 800, 5))
+        if moment.timestamp() < until
+    ]
+    assert all(gate == first for gate in later)
+
+
+def test_the_moment_that_is_told_is_when_a_verdict_expires_or_no_longer_lies_in_the_future() -> None:
+    ahead = verdict(created=MOMENT + timedelta(hours=1), expires=MOMENT + timedelta(hours=9))
+    assert unchanged_until([verdict(OTHER), ahead], MOMENT) == NOW + 3600 - CLOCK_SKEW.total_seconds()
+    assert unchanged_until([ahead], MOMENT + timedelta(hours=1)) == NOW + 9 * 3600
+    assert unchanged_until([ahead], MOMENT + timedelta(hours=9)) == math.inf
+    assert unchanged_until([], MOMENT) == math.inf
+
+
+def test_verdicts_are_found_by_the_digest_that_they_are_about() -> None:
+    made = [verdict(OTHER), verdict(), verdict(answer="fail")]
+    assert by_digest(made) == {OTHER: [made[0]], DIGEST: made[1:]}
