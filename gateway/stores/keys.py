@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
@@ -10,7 +11,7 @@ from gateway.contracts.errors import InputError
 from gateway.policy.auth import KeyRecord, Scope, new_key
 from gateway.settings.limits import Quota
 from gateway.stores.database import KEYS
-from gateway.stores.dialects import one_by_one, reading
+from gateway.stores.dialects import Asked, one_by_one
 
 CHANGES = ("rpm", "tpm", "concurrency", "priority_class", "tags")
 """What of a key can change."""
@@ -18,6 +19,7 @@ NO_LIMIT = Quota()
 LOCK = 0x746F6B79
 """Number of the lock that whoever changes a key holds: changes are seen in the order of their numbers."""
 NEXT = sa.select(sa.func.coalesce(sa.func.max(KEYS.c.change), 0) + 1).scalar_subquery()
+_COLUMNS = [column.name for column in KEYS.c]
 _RECORD = [column for column in KEYS.c if column.name != "change"]
 
 
@@ -29,7 +31,9 @@ class KeyStore:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine, self._reading = engine, reading(engine)
+        self._engine = engine
+        self._every = Asked(engine, sa.select(KEYS))
+        self._later = Asked(engine, sa.select(KEYS).where(KEYS.c.change >= sa.bindparam("seen")))
 
     def create(
         self,
@@ -80,9 +84,7 @@ class KeyStore:
 
         None where there is no such number any more: this is not what was read, but a copy of earlier.
         """
-        query = sa.select(KEYS) if seen is None else sa.select(KEYS).where(KEYS.c.change >= seen)
-        with self._reading.connect() as connection:
-            rows = [dict(row) for row in connection.execute(query).mappings()]
+        rows = [_told(row) for row in (self._every.rows() if seen is None else self._later.rows(seen))]
         if seen and not rows:
             return None
         last = max((row.pop("change") or 0 for row in rows), default=0)
@@ -113,6 +115,14 @@ class KeyStore:
             found = connection.execute(sa.update(KEYS).where(KEYS.c.id == key_id).values(ended))
             if found.rowcount == 0:
                 raise _unknown(key_id)
+
+
+def _told(row: tuple[Any, ...]) -> dict[str, Any]:
+    """A row as a driver has it: SQLite's gives JSON as its text, PostgreSQL's as what it says."""
+    values = dict(zip(_COLUMNS, row, strict=True))
+    if isinstance(models := values["models"], str):
+        values["models"] = msgspec.json.decode(models)
+    return values
 
 
 def _record(row: sa.RowMapping | dict[str, Any]) -> KeyRecord:

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from gateway.stores.database import LIVE
-from gateway.stores.dialects import insert
+from gateway.stores.dialects import Asked, insert
 
 
 class ReleaseStore:
@@ -12,12 +12,11 @@ class ReleaseStore:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._all = Asked(engine, sa.select(LIVE.c.model, LIVE.c.release, LIVE.c.release_digest))
 
     def promoted(self) -> dict[str, tuple[str, str]]:
         """Model to (release, digest) of what was promoted last."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(sa.select(LIVE.c.model, LIVE.c.release, LIVE.c.release_digest))
-            return {model: (release, digest) for model, release, digest in rows}
+        return {model: (release, digest) for model, release, digest in self._all.rows()}
 
     def promote(self, model: str, release: str, digest: str, now: float) -> None:
         """Make a release the live one. The caller has asked its gate."""

@@ -12,7 +12,17 @@ import sqlalchemy as sa
 
 from gateway.contracts.errors import InputError
 from gateway.stores.database import LEDGER, LIVE
-from gateway.stores.dialects import PASSWORD_FILE, STATEMENT_S, UtcDay, UtcHour, UtcMonth, connect, exclusively, insert
+from gateway.stores.dialects import (
+    PASSWORD_FILE,
+    STATEMENT_S,
+    Asked,
+    UtcDay,
+    UtcHour,
+    UtcMonth,
+    connect,
+    exclusively,
+    insert,
+)
 from gateway.stores.ledger import Ledger
 from tests.gateway.builders import settled
 from tests.gateway.postgres import Postgres, running
@@ -35,6 +45,19 @@ def test_a_file_is_in_wal_mode(tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert connection.execute(sa.text("PRAGMA journal_mode")).scalar() == "wal"
     engine.dispose()
+
+
+def test_what_is_asked_all_the_time_says_what_stands_there_now(engine: sa.Engine) -> None:
+    columns = LIVE.c
+    query = sa.select(columns.release, columns.promoted_at).where(columns.model == sa.bindparam("model"))
+    asked = Asked(engine, query)
+    assert asked.rows("faq") == []
+    values = {"release_digest": "d", "promoted_at": 1.5}
+    for model in ("faq", "shop"):
+        with engine.begin() as connection:
+            connection.execute(sa.insert(LIVE).values(model=model, release="100 %s", **values))
+        assert asked.rows("faq") == [("100 %s", 1.5)]
+    assert len(Asked(engine, sa.select(LIVE)).rows()) == 2
 
 
 def test_no_statement_of_postgresql_runs_for_ever(postgres: Postgres) -> None:

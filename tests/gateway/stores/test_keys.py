@@ -39,6 +39,16 @@ def test_no_list_is_every_model_and_an_empty_list_is_none(store: KeyStore) -> No
     assert [record.models for record in store.all()] == [None, frozenset()]
 
 
+def test_what_changed_comes_as_all_of_them_do(store: KeyStore) -> None:
+    _create(store, 0, models=None)
+    _create(store, 10, models=[])
+    limits = {"quota": Quota(rpm=5, tpm=10**12, concurrency=3), "priority_class": "batch", "tags": '{"a": "50 %"}'}
+    _create(store, 20, models=["shop", "faq"], scope="evaluate", ttl_s=60.0, name="100 %s ä", **limits)
+    store.revoke(_create(store, 30)[1].id, NOW + 1.5)
+    assert store.changed(None) == (5, store.all())
+    assert store.changed(0) == store.changed(None)
+
+
 def test_the_text_is_stored_nowhere(tmp_path: Path) -> None:
     engine = open_database(f"sqlite:///{tmp_path / 't.db'}")
     text, _ = _create(KeyStore(engine))
