@@ -5,7 +5,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from gateway.budgeting import WATCH_S, Budgeting
 from gateway.client import Client, Receive, Send
-from gateway.config import Deployment
+from gateway.config import Deployment, Release
 from gateway.contracts.errors import InputError
 from gateway.control_plane import counting, loops
 from gateway.control_plane.api import Pages, build_api
@@ -238,7 +238,7 @@ def _watching(
         random=random.Random(),  # noqa: S311 (jitter)
     )
     registration = Registration(
-        engines=lambda: [_engines(pool, current.deployment) for pool in current.state.serving.pools.values()],
+        engines=lambda: _engines(current.state.serving.pools.values(), current.deployment),
         prices=lambda: current.deployment.prices,
         settings=current.health,
         spool=spool,
@@ -249,14 +249,16 @@ def _watching(
     )
 
     async def probe() -> None:
+        due = monotonic() + current.health.period
         if current.health.probes:
             await replace(probes, settings=current.health).round()
-        await asyncio.sleep(current.health.period)
+        await asyncio.sleep(due - monotonic())
 
     async def scrape() -> None:
+        due = monotonic() + (current.health.scrape or current.health.period)
         if current.health.probes and current.health.scrape:
             await replace(scrapes, settings=current.health).round()
-        await asyncio.sleep(current.health.scrape or current.health.period)
+        await asyncio.sleep(due - monotonic())
 
     async def register() -> None:
         if current.health.probes:
@@ -288,6 +290,8 @@ def _counting(
     return count
 
 
-def _engines(pool: ReplicaPool, deployment: Deployment) -> Engines:
-    releases = [release for release in deployment.releases.values() if release.pool == pool.name]
-    return Engines(pool.name, pool.engines, releases, pool.served_model)
+def _engines(pools: Iterable[ReplicaPool], deployment: Deployment) -> list[Engines]:
+    releases = dict[str, list[Release]]()
+    for release in deployment.releases.values():
+        releases.setdefault(release.pool, []).append(release)
+    return [Engines(each.name, each.engines, releases.get(each.name, ()), each.served_model) for each in pools]

@@ -25,6 +25,8 @@ LOOK_S = 2.0
 APART_S = 30.0
 """Two snapshots of a replica are at least so far apart, but for the last one of a gateway that stops."""
 LAST_S = 1.0
+STAGGER_S = 0.002
+"""Between the questions to two engines: requests that come meanwhile are not kept waiting by hundreds of answers."""
 WINDOW_S = 3600.0
 LEAST_TOKENS = 1000
 """A smaller gap is no alarm: it may be a request or two that a count of aborted ones misses."""
@@ -56,16 +58,19 @@ class Counting:
             passed_s = now - self.counted.get(replica.name, -math.inf)
             if replica.vitals.up and not 0 <= passed_s < period_s:
                 places.setdefault(replica.url, []).append(replica)
-        pages = await asyncio.gather(*(self._ask(members) for members in places.values()))
+        pages = await asyncio.gather(
+            *(self._ask(members, STAGGER_S * at) for at, members in enumerate(places.values()))
+        )
         snapshots = [snapshot for page in pages for snapshot in page]
         if snapshots:
             for findings in await asyncio.to_thread(self._store, snapshots, apart_s):
                 self._show(findings)
 
-    async def _ask(self, members: list[Replica]) -> list[Snapshot]:
+    async def _ask(self, members: list[Replica], wait_s: float) -> list[Snapshot]:
         """The counters behind one address, whose ranks share a page. An engine that does not answer is skipped."""
+        await asyncio.sleep(wait_s)
         try:
-            status, page = await ask(members[0], "/metrics", self.settings.timeout)
+            status, page = await ask(members[0], "/metrics", self.settings.timeout, kept=True)
         except ProbeFailed as error:
             log.debug("replica %r does not tell what it counts: %s", members[0].name, error)
             return []
@@ -74,8 +79,8 @@ class Counting:
         now, made = self.clock(), []
         for replica in members:
             tally = read_tally(page, replica.rank)
+            self.counted[replica.name] = now
             if tally.prompt is not None or tally.generated is not None:
-                self.counted[replica.name] = now
                 made.append(Snapshot(replica.name, now, tally.started_at, tally.prompt, tally.cached, tally.generated))
         return made
 

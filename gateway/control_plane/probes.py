@@ -18,7 +18,10 @@ from gateway.upstreams.http1 import ExchangeError
 from gateway.upstreams.vllm import Replica, fetch
 
 JITTER = 0.1
-"""The part of a period over which the probes of one round are spread, so that many gateways do not ask in step."""
+"""The part of a period over which the questions of one round are spread, so that many gateways do not ask in step."""
+FEW, SPREAD = 8, 0.8
+"""More engines than that are asked one after the other, over this part of a period: 300 that were asked at once kept
+each request waiting that came within the next tenth of a second."""
 
 log = logging.getLogger("tollgate")
 
@@ -36,7 +39,7 @@ async def ask_health(replica: Replica, seconds: float) -> None:
 
 async def ask_asleep(replica: Replica, seconds: float) -> bool | None:
     """Whether the engine sleeps; None when it does not say. Raises ProbeFailed."""
-    status, page = await ask(replica, "/metrics", seconds)
+    status, page = await ask(replica, "/metrics", seconds, kept=True)
     asleep = asleep_by_metrics(page) if status == 200 else None
     if asleep is None:
         status, page = await ask(replica, "/is_sleeping", seconds)
@@ -44,15 +47,25 @@ async def ask_asleep(replica: Replica, seconds: float) -> bool | None:
     return asleep
 
 
-async def ask(replica: Replica, path: str, seconds: float) -> tuple[int, bytes]:
-    """(status, body) of one of an engine's pages, within `seconds` in all. Raises ProbeFailed."""
+async def ask(replica: Replica, path: str, seconds: float, *, kept: bool = False) -> tuple[int, bytes]:
+    """(status, body) of one of an engine's pages, within `seconds` in all. Raises ProbeFailed.
+
+    With `kept` it may come over a connection that requests use too: half of what asking costs is a new one.
+    """
     try:
         async with asyncio.timeout(seconds):
-            return await fetch(replica, path, seconds)
+            return await fetch(replica, path, seconds, kept=kept)
     except TimeoutError as error:
         raise ProbeFailed(f"{path} did not answer within {seconds:g} s") from error
     except (ExchangeError, RequestError) as error:
         raise ProbeFailed(str(error)) from error
+
+
+def waits(count: int, seconds: float, random: random.Random) -> list[float]:
+    """How long the question to each of `count` engines waits in a round, of which there is one every `seconds`."""
+    if count <= FEW:
+        return [random.random() * JITTER * seconds for _ in range(count)]
+    return [(place + random.random()) / count * SPREAD * seconds for place in range(count)]
 
 
 @dataclass(frozen=True)
@@ -68,13 +81,17 @@ class Probes:
     """The replicas that do not say whether they sleep, which is told once."""
 
     async def round(self) -> None:
-        """Probe each replica once, all at the same time."""
-        await asyncio.gather(*(self._probe(replica) for replica in self.replicas()))
+        """Probe each replica once, and soon those of which nothing is known yet."""
+        replicas = list(self.replicas())
+        asked = zip(replicas, waits(len(replicas), self.settings.period, self.random), strict=True)
+        await asyncio.gather(*(
+            self._probe(replica, wait if replica.vitals.known else wait * JITTER) for replica, wait in asked
+        ))  # fmt: skip
 
-    async def _probe(self, replica: Replica) -> None:
+    async def _probe(self, replica: Replica, wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
         vitals = replica.vitals
         was_up, was_asleep = vitals.up, vitals.asleep
-        await asyncio.sleep(self.random.random() * self.settings.period * JITTER)
         try:
             await ask_health(replica, self.settings.timeout)
         except ProbeFailed as error:

@@ -69,10 +69,10 @@ class Registration:
 
     async def round(self) -> None:
         """Register the replicas that arrived since the last round, all at the same time."""
-        await asyncio.gather(*(self._pool(engines) for engines in self.engines()))
+        arrived = ((each, [replica for replica in each.replicas if self._is_new(replica)]) for each in self.engines())
+        await asyncio.gather(*(self._pool(engines, new) for engines, new in arrived if new))
 
-    async def _pool(self, engines: Engines) -> None:
-        new = [replica for replica in engines.replicas if self._is_new(replica)]
+    async def _pool(self, engines: Engines, new: Sequence[Replica]) -> None:
         done = await asyncio.gather(*(self._register(replica, engines) for replica in new))
         if any(done):
             known = [(each.name, each.facts) for each in engines.replicas if each.facts is not None]

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from gateway.control_plane.probes import JITTER, ProbeFailed, ask
+from gateway.control_plane.probes import JITTER, ProbeFailed, ask, waits
 from gateway.policy.prefixes import BLOCK_BYTES
 from gateway.policy.signals import Signals, read_signals
 from gateway.serving import ReplicaPool
@@ -34,7 +34,7 @@ class Scrapes:
     silent: set[str] = field(default_factory=set)
 
     async def round(self) -> None:
-        """Look at each engine once, all at the same time. The ranks behind one address share its page."""
+        """Look at each engine once, and soon at who said nothing yet. The ranks behind one address share a page."""
         pools = list(self.pools())
         self._compare(pools)
         places: dict[str, list[tuple[ReplicaPool, Replica]]] = {}
@@ -42,14 +42,17 @@ class Scrapes:
             for replica in pool.engines:
                 if replica.vitals.up:
                     places.setdefault(replica.url, []).append((pool, replica))
-        await asyncio.gather(*(self._scrape(each) for each in places.values()))
+        asked = zip(places.values(), waits(len(places), self.settings.scrape, self.random), strict=True)
+        await asyncio.gather(*(
+            self._scrape(members, wait if members[0][1].signals else wait * JITTER) for members, wait in asked
+        ))  # fmt: skip
 
-    async def _scrape(self, members: list[tuple[ReplicaPool, Replica]]) -> None:
+    async def _scrape(self, members: list[tuple[ReplicaPool, Replica]], wait_s: float) -> None:
         """One page. An engine that does not answer has said nothing: what it said before lapses."""
-        await asyncio.sleep(self.random.random() * self.settings.scrape * JITTER)
+        await asyncio.sleep(wait_s)
         replica = members[0][1]
         try:
-            status, page = await ask(replica, "/metrics", self.settings.timeout)
+            status, page = await ask(replica, "/metrics", self.settings.timeout, kept=True)
         except ProbeFailed as error:
             log.debug("replica %r does not tell its load: %s", replica.name, error)
         else:

@@ -104,6 +104,7 @@ async def test_what_does_not_answer_or_does_not_count_is_left_out(tmp_path: Path
         watch = Watch(tmp_path, silent, lost, "http://127.0.0.1:1", silent)
         watch.replicas[3].vitals.up = False
         await watch.round()
+        assert watch.counting.counted == {"r0": START}, "who does not count is not asked again all the time"
     assert watch.written() == []
 
 

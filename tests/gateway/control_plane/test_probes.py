@@ -1,13 +1,17 @@
 """Rounds of probes over simulated engines: who is up, who sleeps, and what is said of it."""
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.control_plane.loops import attempt
-from gateway.control_plane.probes import Probes, readiness
+from gateway.control_plane.probes import FEW, JITTER, SPREAD, Probes, readiness, waits
 from gateway.policy.health import Vitals, candidates
 from gateway.policy.routing import round_robin
 from gateway.server.limits import Leaving
@@ -55,6 +59,31 @@ class Watch:
         return self.telemetry.registry.get_sample_value(f"tollgate_replica_{name}", {"replica": replica})
 
 
+@given(st.integers(min_value=0, max_value=400), st.floats(min_value=0.1, max_value=60), st.randoms())
+def test_few_are_asked_soon_and_many_one_after_the_other(count: int, seconds: float, draw: random.Random) -> None:
+    told = waits(count, seconds, draw)
+    assert len(told) == count
+    if count <= FEW:
+        assert all(0 <= wait <= JITTER * seconds for wait in told)
+        return
+    slot = SPREAD * seconds / count
+    for place, wait in enumerate(told):
+        assert place * slot <= wait * (1 + 1e-9)
+        assert wait <= (place + 1) * slot * (1 + 1e-9)
+
+
+async def test_who_is_not_known_yet_does_not_wait_for_its_turn_among_many() -> None:
+    watch = Watch(*["http://127.0.0.1:1"] * 20)
+    watch.probes = replace(watch.probes, settings=SETTINGS.model_copy(update={"period": 0.5}))
+    loop, ends = asyncio.get_running_loop(), list[float]()
+    for _ in range(SETTINGS.failures + 1):
+        await watch.rounds()
+        ends.append(loop.time())
+    assert watch.up == [False] * 20
+    assert ends[-1] - ends[-2] >= 19 / 20 * SPREAD * 0.5
+    assert ends[-2] - ends[-3] < ends[-1] - ends[-2]
+
+
 async def test_an_engine_that_dies_is_left_out_and_comes_back_slowly(caplog: pytest.LogCaptureFixture) -> None:
     async with Engine() as one, Engine() as other:
         watch = Watch(one.url, other.url)
@@ -85,6 +114,7 @@ async def test_whatever_is_wrong_with_its_answer_it_is_down_and_the_round_ends_w
         assert watch.up == [False]
         await watch.rounds()
         assert watch.up == [True]
+        watch.replicas[0].close()
         await engine.wait_for(lambda e: not e.connections)
 
 
