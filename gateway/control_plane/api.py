@@ -42,6 +42,7 @@ class Pages:
     digest: Callable[[], str]
     costs: Costs
     reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    counting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     async def health(self) -> dict[str, str]:
         """The process lives, and serves by the configuration that `gateway check` gives this digest."""
@@ -56,8 +57,10 @@ class Pages:
         return {"status": "not ready", "reason": reason}
 
     async def metrics(self) -> Response:
-        """Prometheus's text format."""
-        return Response(self.telemetry.page(), media_type=METRICS_TYPE)
+        """Prometheus's text format. Thousands of series are written in a thread, for one client after the other."""
+        async with self.counting:
+            self.telemetry.hand_over()
+            return Response(await asyncio.to_thread(self.telemetry.page), media_type=METRICS_TYPE)
 
     async def models(self, request: Request) -> dict[str, Any]:
         """What the key may ask for."""

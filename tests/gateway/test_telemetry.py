@@ -11,6 +11,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def _samples(telemetry: Telemetry) -> Samples:
+    telemetry.hand_over()
     families = text_string_to_metric_families(telemetry.page().decode())
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -53,12 +54,16 @@ def test_what_has_tokens_and_no_price_is_counted() -> None:
 def test_each_gateway_counts_for_itself() -> None:
     one, two = Telemetry(), Telemetry()
     one.settled(settled())
+    for each in (one, two):
+        each.hand_over()
+    assert b"faq" in one.page()
     assert b"faq" not in two.page()
 
 
 def test_law_9_labels_are_the_gateways_own() -> None:
     telemetry = Telemetry()
     telemetry.settled(settled(key_id="the-key", team="the-team", request_id="the-request", replica="r"))
+    telemetry.hand_over()
     page = telemetry.page()
     assert not any(word in page for word in (b"the-key", b"the-team", b"the-request"))
 
@@ -112,3 +117,10 @@ def test_tokens_that_are_not_accounted_for_have_a_sign_and_go_with_their_replica
     assert math.isnan(unknown)
     telemetry.gone("r1")
     assert _value(telemetry, "tollgate_unaccounted_tokens", replica="r1", kind="prompt") is None
+
+
+def test_no_series_says_when_another_one_began() -> None:
+    telemetry = Telemetry()
+    telemetry.settled(settled())
+    telemetry.hand_over()
+    assert b"_created" not in telemetry.page()

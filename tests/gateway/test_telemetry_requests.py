@@ -75,6 +75,8 @@ def test_a_page_has_what_another_thread_was_to_count() -> None:
     telemetry.settled(settled())
     assert telemetry.hand_over()
     telemetry.settled(settled("another"))
+    assert b'tollgate_request_seconds_count{model="faq"} 1.0' in telemetry.page()
+    telemetry.hand_over()
     assert b'tollgate_request_seconds_count{model="faq"} 2.0' in telemetry.page()
     assert not telemetry.hand_over(), "nothing is left"
 

@@ -26,6 +26,7 @@ telemetry.unaccounted("gone", "output", 7)
 telemetry.said("gone", None, None)
 telemetry.gone("gone")
 telemetry.said("r1", 0.5, None)
+telemetry.hand_over()
 print(telemetry.page().decode())
 """
 

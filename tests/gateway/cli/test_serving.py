@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli.serving import parted, signals
+from gateway.cli.serving import TURN_S, parted, signals
 from gateway.contracts.errors import GatewayStopping
 from gateway.contracts.ledger import COMPLETED
 from gateway.server.limits import DEFAULTS
@@ -189,3 +189,11 @@ def test_threads_share_one_heap(runs: str, reserved: str) -> None:
     command = [sys.executable, "-c", ARENAS.replace("WITH", runs)]
     found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     assert re.fullmatch(f"{reserved}\\d* 4\n", found), found
+
+
+def test_the_loop_waits_for_no_thread_as_long_as_threads_may_usually_keep_it() -> None:
+    told = "import sys\nfrom gateway.cli import serving\nasync def turn(): return sys.getswitchinterval()\n"
+    command = [sys.executable, "-c", f"{told}print(sys.getswitchinterval(), serving.run(turn()))"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    usual, served = map(float, found.split())
+    assert served == TURN_S < usual

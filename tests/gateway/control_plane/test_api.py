@@ -1,6 +1,8 @@
 """The pages beside the data plane: for probes, for Prometheus, for clients that list models."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.control_plane.api import Pages, build_api
@@ -92,6 +96,23 @@ async def test_metrics_are_prometheus(house: House) -> None:
     response = await house.get("/metrics")
     assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert response.content == house.telemetry.page()
+
+
+async def test_nobody_waits_while_a_page_of_metrics_is_written(house: House) -> None:
+    written = threading.Event()
+
+    class Many(Collector):
+        """Thousands of series, which take a while."""
+
+        def collect(self) -> Iterator[Metric]:
+            assert written.wait(10.0)
+            yield Metric("many", "", "gauge")
+
+    house.telemetry.registry.register(Many())
+    page = asyncio.create_task(house.get("/metrics"))
+    assert (await house.get("/health")).status_code == 200
+    written.set()
+    assert b"# TYPE many gauge" in (await page).content
 
 
 async def test_a_key_sees_the_models_that_it_may_use(house: House) -> None:
