@@ -167,7 +167,7 @@ class Handlers:
 
     async def replicas(self) -> Any:
         """Health, requests in flight and breaker of every replica, over all workers."""
-        return {"data": replicas.standings(self.house.deployment(), self.house.page())}
+        return {"data": await self.house.work(lambda: replicas.standings(self.house.deployment(), self.house.page()))}
 
     async def config(self) -> Any:
         """The configuration that serves, by its digest, and why what is written now does not."""
