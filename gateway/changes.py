@@ -76,11 +76,9 @@ def _facts(deployment: Deployment) -> dict[str, Any]:
             for index, (replica, fact) in enumerate(replicas)
         }
     for name in config.models:
-        facts["models"][name]["releases"] = {
-            release.name: {"digest": release.digest, "pool": release.pool}
-            for release in deployment.releases.values()
-            if release.model == name
-        }
+        facts["models"][name]["releases"] = {}
+    for release in deployment.releases.values():
+        facts["models"][release.model]["releases"][release.name] = {"digest": release.digest, "pool": release.pool}
     facts["prices"] = deployment.prices.model_dump(mode="json", by_alias=True, exclude_none=True)
     return facts
 
