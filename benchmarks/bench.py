@@ -30,12 +30,12 @@ class Failed(Exception):
 
 
 class Engine:
-    """The fake engine on its core, as two replicas."""
+    """The fake engine on its core, as two replicas or as many."""
 
-    def __init__(self, core: int) -> None:
+    def __init__(self, core: int, count: int = ENGINES) -> None:
         self.core = core
         self.process = Process(
-            [str(install.compiled("engine")), str(ENGINES)], core, folder=install.CACHE, stdin=subprocess.PIPE
+            [str(install.compiled("engine")), str(count)], core, folder=install.CACHE, stdin=subprocess.PIPE
         )
         assert self.process.popen.stdout is not None
         self.ports: list[int] = json.loads(self.process.popen.stdout.readline())["ports"]

@@ -105,21 +105,28 @@ def prepare(folder: Path, port: int, engines: Sequence[str], setup: Setup = EVER
     (folder / "release.yaml").write_text(RELEASE, encoding="utf-8")
     (folder / "verdicts").mkdir()
     attestation.generate_keys(folder / "gate.pem", folder / "gate.pub")
-    signed = attestation.sign(_waiver(folder / "release.yaml"), attestation.load_private(folder / "gate.pem"))
+    signed = attestation.sign(waiver(folder / "release.yaml"), attestation.load_private(folder / "gate.pem"))
     (folder / "verdicts/bench@1.dsse.json").write_bytes(signed)
     config = folder / "gateway.yaml"
-    key = json.loads(_gateway(config, "keys", "create", "--team", "bench", "--json", *setup.limits))["key"]
+    return gate(config, *setup.limits)
+
+
+def gate(config: Path, *limits: str) -> Gate:
+    """A gateway of a configuration, and a new key for it."""
+    key = json.loads(_gateway(config, "keys", "create", "--team", "bench", "--json", *limits))["key"]
     return Gate(metadata.version("tollgate"), [_program(), "serve", "--config", str(config)], key, config)
 
 
-def _waiver(manifest: Path) -> Verdict:
+def waiver(manifest: Path) -> Verdict:
+    """What lets a release serve that nobody evaluated."""
+    made = release.load(manifest)
     nothing = Reference(name="none", digest=f"sha256:{'0' * 64}")
     now = datetime.now(UTC)
     expires, reason = now + timedelta(days=1), "a benchmark: there is no model to evaluate"
     about = {"metric": "none", "test": "absolute", "alpha": 0.05, "samples": 0, "clusters": 0}
     return Verdict(
-        release="bench@1",
-        release_digest=release.load(manifest).digest(),
+        release=made.name,
+        release_digest=made.digest(),
         predicate=Predicate(
             verdict="waived",
             reason=reason,
