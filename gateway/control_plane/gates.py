@@ -68,11 +68,14 @@ class Gates:
 
 
 def _listing(folder: Path) -> tuple[Mark, ...]:
-    """What tells that a file of a folder came, went or changed. A folder that does not exist has none."""
+    """What tells that a file of a folder came, went or changed. A folder that does not exist has none.
+
+    Raises OSError when it cannot be looked at now: that is no folder without verdicts.
+    """
     try:
         with os.scandir(folder) as entries:
             return tuple(sorted(_mark(entry) for entry in entries if entry.name.endswith(SUFFIX)))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return ()
 
 

@@ -1,5 +1,6 @@
 """What the folder of verdicts says, judged when it changes and when time changes it."""
 
+import resource
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -89,3 +90,16 @@ def test_what_is_wrong_with_a_file_is_told_and_found_again_when_it_is_mended(fol
     assert ["one.dsse.json" in each for each in folder.told] == [True]
     path.write_bytes(good)
     assert folder.closed(NOW) is None
+
+
+def test_a_folder_that_cannot_be_looked_at_for_now_is_not_an_empty_one(folder: Folder) -> None:
+    folder.write()
+    seen = folder.gates.look(NOW)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            folder.gates.look(NOW)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert folder.gates.look(NOW) is seen
