@@ -70,7 +70,7 @@ class Counting:
         """The counters behind one address, whose ranks share a page. An engine that does not answer is skipped."""
         await asyncio.sleep(wait_s)
         try:
-            status, page = await ask(members[0], "/metrics", self.settings.timeout, kept=True)
+            status, page = await ask(members[0], "/metrics", self.settings.timeout)
         except ProbeFailed as error:
             log.debug("replica %r does not tell what it counts: %s", members[0].name, error)
             return []

@@ -39,7 +39,7 @@ async def ask_health(replica: Replica, seconds: float) -> None:
 
 async def ask_asleep(replica: Replica, seconds: float) -> bool | None:
     """Whether the engine sleeps; None when it does not say. Raises ProbeFailed."""
-    status, page = await ask(replica, "/metrics", seconds, kept=True)
+    status, page = await ask(replica, "/metrics", seconds)
     asleep = asleep_by_metrics(page) if status == 200 else None
     if asleep is None:
         status, page = await ask(replica, "/is_sleeping", seconds)
@@ -47,14 +47,11 @@ async def ask_asleep(replica: Replica, seconds: float) -> bool | None:
     return asleep
 
 
-async def ask(replica: Replica, path: str, seconds: float, *, kept: bool = False) -> tuple[int, bytes]:
-    """(status, body) of one of an engine's pages, within `seconds` in all. Raises ProbeFailed.
-
-    With `kept` it may come over a connection that requests use too: half of what asking costs is a new one.
-    """
+async def ask(replica: Replica, path: str, seconds: float) -> tuple[int, bytes]:
+    """(status, body) of one of an engine's pages, within `seconds` in all. Raises ProbeFailed."""
     try:
         async with asyncio.timeout(seconds):
-            return await fetch(replica, path, seconds, kept=kept)
+            return await fetch(replica, path, seconds)
     except TimeoutError as error:
         raise ProbeFailed(f"{path} did not answer within {seconds:g} s") from error
     except (ExchangeError, RequestError) as error:

@@ -52,7 +52,7 @@ class Scrapes:
         await asyncio.sleep(wait_s)
         replica = members[0][1]
         try:
-            status, page = await ask(replica, "/metrics", self.settings.timeout, kept=True)
+            status, page = await ask(replica, "/metrics", self.settings.timeout)
         except ProbeFailed as error:
             log.debug("replica %r does not tell its load: %s", replica.name, error)
         else:

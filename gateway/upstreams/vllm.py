@@ -33,7 +33,6 @@ SHEDDING = frozenset({429, 503})
 """Those of a replica that is well, and busy."""
 KEY_REFUSED = 401
 """What an engine answers to a key that it does not take: the gateway's own, as no client's reaches it."""
-LARGEST_PAGE = 8 * 1024 * 1024
 
 
 class Replica(Counted):
@@ -127,21 +126,9 @@ def replicas_of(name: str, pool: PoolConfig, *, connect_s: float, health: Health
     ]
 
 
-async def fetch(
-    replica: Replica, path: str, seconds: float, limit: int = LARGEST_PAGE, *, kept: bool = False
-) -> tuple[int, bytes]:
-    """(status, body) of a GET, as `exchange` gives it; with `kept` over a connection that is there, where one is."""
-    data = replica.query(path)
-    if kept:
-        connection = replica.pool.take()
-        try:
-            return await _exchanged(connection, data, seconds, limit)
-        except ExchangeError as error:
-            if not (connection.reused and error.unheard):
-                raise  # else the engine was just letting it go
-        finally:
-            replica.end(connection)
-    return await exchange(replica, data, seconds, limit)
+async def fetch(replica: Replica, path: str, seconds: float, limit: int = 8 * 1024 * 1024) -> tuple[int, bytes]:
+    """(status, body) of a GET, as `exchange` gives it."""
+    return await exchange(replica, replica.query(path), seconds, limit)
 
 
 async def exchange(replica: Replica, data: bytes, seconds: float, limit: int) -> tuple[int, bytes]:
@@ -151,15 +138,11 @@ async def exchange(replica: Replica, data: bytes, seconds: float, limit: int) ->
     """
     connection = replica.pool.take(fresh=True)
     try:
-        return await _exchanged(connection, data, seconds, limit)
+        connection.send(data)
+        status = await connection.head(seconds)
+        return status, await whole_body(connection, lambda: seconds, limit)
     finally:
         connection.shut()
-
-
-async def _exchanged(connection: Connection, data: bytes, seconds: float, limit: int) -> tuple[int, bytes]:
-    connection.send(data)
-    status = await connection.head(seconds)
-    return status, await whole_body(connection, lambda: seconds, limit)
 
 
 async def whole_body(answer: Answer, seconds: Callable[[], float], limit: int) -> bytes:

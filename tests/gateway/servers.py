@@ -180,9 +180,9 @@ def pages(answers: Mapping[str, tuple[int, bytes]]) -> Handler:
     """A handler that answers each path with the (status, body) of now, and any other one with 404."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            asked = await reader.readuntil(b"\r\n\r\n")
-            status, body = answers.get(asked.split()[1].decode(), (404, b'{"detail":"Not Found"}'))
-            writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+        asked = await reader.readuntil(b"\r\n\r\n")
+        status, body = answers.get(asked.split()[1].decode(), (404, b'{"detail":"Not Found"}'))
+        writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+        await reader.read()
 
     return handler

@@ -114,7 +114,6 @@ async def test_whatever_is_wrong_with_its_answer_it_is_down_and_the_round_ends_w
         assert watch.up == [False]
         await watch.rounds()
         assert watch.up == [True]
-        watch.replicas[0].close()
         await engine.wait_for(lambda e: not e.connections)
 
 

@@ -77,16 +77,6 @@ async def test_what_an_engine_says_is_known_and_shown() -> None:
         assert (watch.signals().at, watch.gauge("kv_usage"), watch.gauge("waiting")) == (101.0, 0.25, 0.0)
 
 
-async def test_an_engine_is_asked_again_and_again_over_one_connection() -> None:
-    async with Engine() as engine:
-        watch = Watch(engine.url)
-        for _ in range(3):
-            await watch.round()
-        assert len(engine.received("/metrics")) == 3
-        assert len(engine.connections) == 1
-        watch.replicas[0].close()
-
-
 async def test_a_real_page_is_read() -> None:
     async with Engine() as engine:
         watch = Watch(engine.url)

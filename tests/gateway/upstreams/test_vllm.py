@@ -7,13 +7,14 @@ import pytest
 
 from gateway.config import PoolConfig
 from gateway.contracts.envelopes import envelope
-from gateway.contracts.errors import RequestError, UpstreamOverloaded
+from gateway.contracts.errors import RequestError, UpstreamFailed, UpstreamOverloaded
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.settings.health import Health
-from gateway.upstreams.vllm import RETRYABLE, Replica, replicas_of, translate, translate_error, whole_body
+from gateway.upstreams.http1 import ExchangeError
+from gateway.upstreams.vllm import RETRYABLE, Replica, fetch, replicas_of, translate, translate_error, whole_body
 from tests.engine import recordings
-from tests.engine.simulator import Engine
-from tests.gateway.servers import SECONDS
+from tests.engine.simulator import Engine, Fault
+from tests.gateway.servers import SECONDS, says, server
 
 ERRORS: dict[str, tuple[int, str, str | None]] = {
     "chat_engine_dead": (502, "upstream_failed", None),
@@ -197,6 +198,42 @@ async def test_the_engine_gets_what_was_sent_and_nothing_else() -> None:
         assert received.body == body
         names = [name for name, _ in received.headers]
         assert names == ["host", "authorization", "content-type", "x-request-id", "content-length"]
+
+
+async def test_fetch_reads_a_page() -> None:
+    async with Engine(api_key="secret") as engine:
+        assert (await fetch(_replica(engine.url), "/v1/models", SECONDS))[0] == 401
+        status, body = await fetch(_replica(engine.url, "secret"), "/v1/models", SECONDS)
+        assert (status, json.loads(body)["data"][0]["id"]) == (200, "faq")
+
+
+async def test_fetching_again_and_again_does_not_pile_up_connections() -> None:
+    async with Engine() as engine:
+        replica = _replica(engine.url)
+        for _ in range(5):
+            assert await fetch(replica, "/health", SECONDS) == (200, b"")
+        await engine.wait_for(lambda e: len(e.connections) <= 1, 1.0)
+        replica.pool.close_all()
+
+
+async def test_an_answer_is_bounded() -> None:
+    body = bytes(1000)
+    answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + body
+    async with server(says(answer, stay=True)) as url:
+        replica = _replica(url)
+        assert await fetch(replica, "/", SECONDS, limit=1000) == (200, body)
+        with pytest.raises(UpstreamFailed, match="999"):
+            await fetch(replica, "/", SECONDS, limit=999)
+        replica.pool.close_all()
+
+
+async def test_fetch_gives_up() -> None:
+    async with Engine() as engine:
+        engine.faults.append(Fault("stall", path="/health"))
+        with pytest.raises(ExchangeError) as caught:
+            await fetch(_replica(engine.url), "/health", 0.005)
+        assert caught.value.timeout
+        await engine.wait_for(lambda e: not e.connections)
 
 
 def test_replicas_as_a_pool_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
