@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -99,14 +100,24 @@ async def test_a_later_look_up_answers_while_an_earlier_one_still_hangs() -> Non
     await until(lambda: name.hanging == 0)
 
 
+def _two(stack: ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Sockets on one port of two addresses; one that is free on the first may be taken on the other."""
+    for _ in range(20):
+        one, other = (stack.enter_context(socket.socket()) for _ in range(2))
+        one.bind(("127.0.0.1", 0))
+        with suppress(OSError):
+            other.bind(("127.0.0.2", one.getsockname()[1]))
+            return one, other
+    raise AssertionError("no port is free on both addresses")
+
+
 async def test_an_address_that_says_nothing_does_not_take_the_others_with_it() -> None:
     """Of a host's two the first swallows who comes, as one without a route does: its queue is full."""
-    with socket.socket() as deaf, socket.socket() as good, socket.socket() as first:
-        deaf.bind(("127.0.0.1", 0))
+    with ExitStack() as stack:
+        deaf, good = _two(stack)
         deaf.listen(0)
         port = deaf.getsockname()[1]
-        first.connect(("127.0.0.1", port))
-        good.bind(("127.0.0.2", port))
+        stack.enter_context(socket.socket()).connect(("127.0.0.1", port))
         good.listen()
         connected = asyncio.get_running_loop().create_future()
 
