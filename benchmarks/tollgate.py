@@ -20,11 +20,16 @@ from pathlib import Path
 from gateway.contracts import attestation, release
 from gateway.contracts.verdict import MetricResult, Predicate, Reference, Verdict, Waiver
 
-CONFIG = """\
+HOUSE = """\
 listen: {{host: 127.0.0.1, port: {port}}}
 database: sqlite:///tollgate.db
 prices: prices.yaml
 enforcement: {{mode: require, trusted_keys: [gate.pub], verdicts: verdicts}}
+"""
+"""How each configuration begins."""
+CONFIG = (
+    HOUSE
+    + """\
 pools:
   bench:
     served_model: bench
@@ -36,6 +41,7 @@ models:
     live: bench@1
     releases: [{{manifest: release.yaml, pool: bench}}]
 {model}{top}"""
+)
 RULES = """\
     rules:
       - {id: holiday, when: 'local.is_holiday && key.team == "nobody"', release: bench@1}

@@ -3,8 +3,6 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-
 from benchmarks import many
 from gateway import config
 from gateway.policy.gating import judge
@@ -21,12 +19,6 @@ def test_every_model_has_an_engine_and_may_serve(tmp_path: Path) -> None:
     assert [each.refusal for each in gates] == [None] * 5
     gate.config.write_text(gate.config.read_text() + many.CHANGED)
     assert config.load(gate.config).config.timeouts.total == 601
-
-
-@pytest.mark.parametrize(("part", "expected"), [(0.01, 1), (0.5, 50), (0.99, 99), (1.0, 100)])
-def test_a_percentile_is_one_of_the_values(part: float, expected: int) -> None:
-    assert many.percentile(range(100, 0, -1), part) == expected
-    assert many.percentile([7.0], part) == 7.0
 
 
 def test_a_line_has_a_cell_for_each_title() -> None:
