@@ -3,6 +3,7 @@
     python -m benchmarks.pairs                                    # everything against plain: five minutes
     python -m benchmarks.pairs --of vllm-router,tollgate --rounds 3
     python -m benchmarks.pairs --cell saturated --json
+    python -m benchmarks.pairs --cell all --rounds 9 --turns 3    # every load in each round: half an hour
 
 All of them run at once on one core, and only the one whose turn it is has anything to do. A shared machine is fast and
 slow by the minute; within a turn of a few seconds it hardly changes, so each turn gives ratios to the first gateway.
@@ -30,9 +31,12 @@ from benchmarks.cells import CELLS, WARM_UP, Cell
 from benchmarks.gateways import GATEWAYS, Place
 
 CONFIDENCE = 0.95
+COMPARED = tuple(name for name in CELLS if name != "memory")
 WHAT = {"rate": "per second", "cpu_us": "CPU µs of one", "p50_us": "p50 µs", "p99_us": "p99 µs"}
 """Answers (of streams: chunks) a second, CPU for one, and the time until an answer (of streams: its first token)."""
 Turn = Mapping[str, Mapping[str, float]]
+Round = Mapping[str, Sequence[Turn]]
+"""The turns of each load, by its name, of gateways that were started once."""
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -50,15 +54,21 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return ordered[rank], ordered[count - 1 - rank]
 
 
-def table(names: Sequence[str], rounds: Sequence[Sequence[Turn]]) -> str:
+def table(names: Sequence[str], rounds: Sequence[Round]) -> str:
     """Medians of each gateway, and over the rounds, of its ratios to the first: a round's is the median of its turns.
 
     A gateway that is started anew lies elsewhere in memory and is a few percent faster or slower, so turns of one start
     say nothing of another; the interval is that of the rounds.
     """
-    first, turns = names[0], [turn for each in rounds for turn in each]
-    lines = [f"| gateway | {' | '.join(f'{title} | × {first}' for title in WHAT.values())} |"]
-    lines.append(f"| --- |{' ---: |' * 2 * len(WHAT)}")
+    lines = [f"| load | gateway | {' | '.join(f'{title} | × {names[0]}' for title in WHAT.values())} |"]
+    lines.append(f"| --- | --- |{' ---: |' * 2 * len(WHAT)}")
+    for cell in rounds[0]:
+        lines += _rows(CELLS[cell].title, names, [each[cell] for each in rounds])
+    return "\n".join(lines)
+
+
+def _rows(load: str, names: Sequence[str], rounds: Sequence[Sequence[Turn]]) -> list[str]:
+    first, turns, lines = names[0], [turn for each in rounds for turn in each], []
     for name in names:
         told = []
         for what in WHAT:
@@ -66,8 +76,8 @@ def table(names: Sequence[str], rounds: Sequence[Sequence[Turn]]) -> str:
             ratios = [statistics.median(turn[name][what] / turn[first][what] for turn in each) for each in rounds]
             low, high = interval(ratios)
             told.append("–" if name == first else f"{statistics.median(ratios):.3f} ({low:.3f}–{high:.3f})")
-        lines.append(f"| {name} | {' | '.join(told)} |")
-    return "\n".join(lines)
+        lines.append(f"| {load} | {name} | {' | '.join(told)} |")
+    return lines
 
 
 def cpu_s(process: machine.Process) -> float:
@@ -94,8 +104,8 @@ def measure(engine: Engine, cell: Cell, gateway: Running, core: int) -> dict[str
     return {"rate": rate, "cpu_us": spent / done * 1e6, "p50_us": took["p50"], "p99_us": took["p99"]}
 
 
-def compare(names: Sequence[str], cell: Cell, count: int, core: int, load_core: int) -> list[Turn]:
-    """One round: the turns, each in the opposite order of the one before.
+def compare(names: Sequence[str], cells: Sequence[Cell], count: int, core: int, load_core: int) -> Round:
+    """One round: `count` turns of each load, each in the opposite order of the one before.
 
     Raises Failed, and Missing where a gateway is not here.
     """
@@ -111,10 +121,11 @@ def compare(names: Sequence[str], cell: Cell, count: int, core: int, load_core: 
         for gateway in gateways:
             for warm_up in WARM_UP:
                 measure(engine, warm_up, gateway, core)
-        turns: list[Turn] = []
+        turns: dict[str, list[Turn]] = {cell.name: [] for cell in cells}
         for number in range(count):
             order = gateways if number % 2 else gateways[::-1]
-            turns.append({gateway.name: measure(engine, cell, gateway, core) for gateway in order})
+            for cell in cells:
+                turns[cell.name].append({gateway.name: measure(engine, cell, gateway, core) for gateway in order})
     return turns
 
 
@@ -123,25 +134,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = [name for name in GATEWAYS if name != "direct"]
     parser.add_argument("--of", default="tollgate-plain,tollgate", help=f"gateways, the first is 1: {', '.join(known)}")
-    parser.add_argument("--cell", choices=[name for name in CELLS if name != "memory"], default="plain64")
+    parser.add_argument("--cell", default="plain64", help=f"loads, or all: {', '.join(COMPARED)} (plain64)")
     parser.add_argument("--rounds", type=int, default=6, help="in each, the gateways are started anew (6)")
-    parser.add_argument("--turns", type=int, default=6, help="of a round (6)")
+    parser.add_argument("--turns", type=int, default=6, help="of each load in a round (6)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of load in a turn, for each gateway (2)")
     parser.add_argument("--json", action="store_true", help="every turn")
     options = parser.parse_args()
     names = options.of.split(",")
     if unknown := [name for name in names if name not in known]:
         parser.error(f"no gateway {', '.join(unknown)}: choose from {', '.join(known)}")
+    loads = COMPARED if options.cell == "all" else options.cell.split(",")
+    if unknown := [load for load in loads if load not in COMPARED]:
+        parser.error(f"no load {', '.join(unknown)}: choose from {', '.join(COMPARED)}, or all")
     machine.allow_many_files()
     install.CACHE.mkdir(exist_ok=True)
-    cell = replace(CELLS[options.cell], seconds=options.seconds, warm_up_s=0.0)
+    cells = [replace(CELLS[load], seconds=options.seconds, warm_up_s=0.0) for load in loads]
     core, load_core = machine.cores()
     os.sched_setaffinity(0, {load_core})
     try:
         rounds = []
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-            rounds.append(compare(names, cell, options.turns, core, load_core))
+            rounds.append(compare(names, cells, options.turns, core, load_core))
     except (install.Missing, Failed) as error:
         sys.exit(f"benchmarks.pairs: {error}")
     print(json.dumps(rounds) if options.json else table(names, rounds))

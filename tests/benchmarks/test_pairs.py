@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -40,21 +39,36 @@ def test_an_interval_holds_the_median_as_often_as_it_says() -> None:
 
 
 def test_a_table_tells_ratios_within_a_turn_of_rounds_that_are_started_anew() -> None:
-    head, _, one, other = table(["one", "other"], [[turn] for turn in TURNS]).splitlines()
-    assert head == ("| gateway | per second | × one | CPU µs of one | × one | p50 µs | × one | p99 µs | × one |")
-    assert one == "| one | 1,000 | – | 100 | – | 10 | – | 50 | – |"
+    head, _, one, other = table(["one", "other"], [{"plain1": [turn]} for turn in TURNS]).splitlines()
+    assert head == ("| load | gateway | per second | × one | CPU µs of one | × one | p50 µs | × one | p99 µs | × one |")
+    assert one == "| 1 connection | one | 1,000 | – | 100 | – | 10 | – | 50 | – |"
     assert other == (
-        "| other | 950 | 0.900 (0.850–0.950) | 105 | 1.100 (1.050–1.200) "
+        "| 1 connection | other | 950 | 0.900 (0.850–0.950) | 105 | 1.100 (1.050–1.200) "
         "| 11 | 1.200 (1.100–1.200) | 75 | 1.500 (1.000–2.000) |"
     )
-    assert table(["one", "other"], [TURNS, TURNS]).splitlines()[-1] == (
-        "| other | 950 | 0.900 (0.900–0.900) | 105 | 1.100 (1.100–1.100) "
+    assert table(["one", "other"], [{"plain1": TURNS}, {"plain1": TURNS}]).splitlines()[-1] == (
+        "| 1 connection | other | 950 | 0.900 (0.900–0.900) | 105 | 1.100 (1.100–1.100) "
         "| 11 | 1.200 (1.200–1.200) | 75 | 1.500 (1.500–1.500) |"
     )
 
 
-def test_a_gateway_that_is_none_is_told(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.pairs", "--of", "tollgate,traefik"]
+def test_a_table_tells_of_each_load_by_itself() -> None:
+    rows = table(["one", "other"], [{"plain1": TURNS[:1], "plain16": TURNS[1:2]}]).splitlines()[2:]
+    assert [row.split(" | ")[1] for row in rows] == ["one", "other", "one", "other"]
+    assert [row.split(" | ")[0] for row in rows] == ["| 1 connection"] * 2 + ["| 16 connections"] * 2
+    assert "0.900 (0.900–0.900)" in rows[1]
+    assert "0.850 (0.850–0.850)" in rows[3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--of", "tollgate,traefik"], "no gateway traefik: choose from nginx, litellm"),
+        (["--cell", "plain16,memory"], "no load memory: choose from latency, plain1, plain16,"),
+    ],
+)
+def test_a_gateway_or_a_load_that_is_none_is_told(arguments: list[str], told: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.pairs", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "no gateway traefik: choose from nginx, litellm" in done.stderr
+    assert told in done.stderr
