@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,21 @@ from fastapi import FastAPI
 
 from gateway.budgeting import WATCH_S, Budgeting
 from gateway.client import Client, Receive, Send
-from gateway.config import Deployment, Release
+from gateway.config import Deployment
 from gateway.contracts.errors import InputError
 from gateway.control_plane import counting, loops
 from gateway.control_plane.api import Pages, build_api
 from gateway.control_plane.current import Current
 from gateway.control_plane.leading import Leading
-from gateway.control_plane.probes import Probes, readiness
-from gateway.control_plane.process import LOOK_S, Process
-from gateway.control_plane.registration import Engines, Registration
-from gateway.control_plane.scrapes import Scrapes
+from gateway.control_plane.probes import readiness
 from gateway.control_plane.state import State
+from gateway.control_plane.watching import replicas_of, watching
 from gateway.data_plane import DataPlane
 from gateway.forwarding import Forwarding
 from gateway.gauges import WORKERS_FOLDER
 from gateway.policy.endpoints import ENDPOINTS
 from gateway.policy.limits import Admission
 from gateway.server.limits import Leaving
-from gateway.serving import ReplicaPool
 from gateway.settings.ledger import LedgerConfig
 from gateway.sharing import running, sharing_of
 from gateway.stores import spool as spools
@@ -40,9 +37,6 @@ from gateway.stores.budget_books import book_of
 from gateway.stores.bundle import Stores
 from gateway.telemetry import Telemetry
 from gateway.tracing import FLUSH_S, Tracing, tracing_of
-
-Work = tuple[float, Callable[[], Awaitable[None]]]
-"""Seconds between two rounds, and one round."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +109,13 @@ def build(
     )
     count = _counting(current, stores, telemetry, clock)
     leading = Leading(stores, telemetry, clock, current, chosen=closes)
-    work: list[Work] = [
-        (drain_s, lambda: loops.rounds(drain, spool)),
-        (drain_s, current.tick),
-        (counting.LOOK_S, count),
-        (WATCH_S, lambda: budgeting.watch(current.state.serving.budgets)),
+    work: list[loops.Loop] = [
+        partial(loops.every, drain_s, lambda: loops.rounds(drain, spool)),
+        partial(loops.every, drain_s, current.tick),
+        partial(loops.every, counting.LOOK_S, count),
+        partial(loops.every, WATCH_S, lambda: budgeting.watch(current.state.serving.budgets)),
         *leading.work(),
-        *_watching(current, spool, telemetry, clock, monotonic, new_id),
+        *watching(current, spool, telemetry, clock, monotonic, new_id),
     ]
 
     @asynccontextmanager
@@ -141,9 +135,9 @@ def build(
 
 
 @asynccontextmanager
-async def _at_work(work: Sequence[Work], tracing: Tracing | None) -> AsyncIterator[None]:
-    flushing = [] if tracing is None else [(FLUSH_S, tracing.flush)]
-    tasks = [asyncio.create_task(loops.every(seconds, each)) for seconds, each in (*work, *flushing)]
+async def _at_work(work: Sequence[loops.Loop], tracing: Tracing | None) -> AsyncIterator[None]:
+    flushing: list[loops.Loop] = [] if tracing is None else [partial(loops.every, FLUSH_S, tracing.flush)]
+    tasks = [asyncio.create_task(loop()) for loop in (*work, *flushing)]
     try:
         yield
     finally:
@@ -214,67 +208,12 @@ def _request_ids(clock: Callable[[], float]) -> Iterator[str]:
             yield f"tg-{int(clock() * 1000):012x}{drawn[start : start + 16]}"
 
 
-def _watching(
-    current: Current,
-    spool: spools.Spool,
-    telemetry: Telemetry,
-    clock: Callable[[], float],
-    monotonic: Callable[[], float],
-    new_id: Callable[[], str],
-) -> list[Work]:
-    """What looks at state, process and engines, as the configuration of each moment says."""
-    probes = Probes(
-        replicas=lambda: [replica for pool in current.state.serving.pools.values() for replica in pool.engines],
-        settings=current.health,
-        telemetry=telemetry,
-        monotonic=monotonic,
-        random=random.Random(),  # noqa: S311 (jitter)
-    )
-    scrapes = Scrapes(
-        pools=lambda: list(current.state.serving.pools.values()),
-        settings=current.health,
-        telemetry=telemetry,
-        monotonic=monotonic,
-        random=random.Random(),  # noqa: S311 (jitter)
-    )
-    registration = Registration(
-        engines=lambda: _engines(current.state.serving.pools.values(), current.deployment),
-        prices=lambda: current.deployment.prices,
-        settings=current.health,
-        spool=spool,
-        telemetry=telemetry,
-        clock=clock,
-        monotonic=monotonic,
-        new_id=new_id,
-    )
-
-    async def probe() -> None:
-        due = monotonic() + current.health.period
-        if current.health.probes:
-            await replace(probes, settings=current.health).round()
-        await asyncio.sleep(due - monotonic())
-
-    async def scrape() -> None:
-        due = monotonic() + (current.health.scrape or current.health.period)
-        if current.health.probes and current.health.scrape:
-            await replace(scrapes, settings=current.health).round()
-        await asyncio.sleep(due - monotonic())
-
-    async def register() -> None:
-        if current.health.probes:
-            await replace(registration, settings=current.health).round()
-
-    look = Process(spool, telemetry, clock, monotonic).look
-    refreshed = (loops.LOOK_S, lambda: loops.look(current.state, telemetry))
-    return [refreshed, (LOOK_S, look), (0.0, probe), (0.0, scrape), (loops.REGISTER_S, register)]
-
-
 def _counting(
     current: Current, stores: Stores, telemetry: Telemetry, clock: Callable[[], float]
 ) -> Callable[..., Coroutine[Any, Any, None]]:
     """One round of what engines count, as the configuration of the moment says."""
     counts = counting.Counting(
-        replicas=lambda: [replica for pool in current.state.serving.pools.values() for replica in pool.engines],
+        replicas=lambda: replicas_of(current),
         counters=stores.counters,
         settings=current.health,
         longest_s=current.deployment.config.timeouts.total,
@@ -288,10 +227,3 @@ def _counting(
             await replace(counts, settings=current.health, longest_s=longest_s).round(apart_s)
 
     return count
-
-
-def _engines(pools: Iterable[ReplicaPool], deployment: Deployment) -> list[Engines]:
-    releases = dict[str, list[Release]]()
-    for release in deployment.releases.values():
-        releases.setdefault(release.pool, []).append(release)
-    return [Engines(each.name, each.engines, releases.get(each.name, ()), each.served_model) for each in pools]

@@ -4,7 +4,8 @@ Every gateway asks whether it leads. The loops of one that does not wait, and go
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from gateway.config import Deployment
@@ -42,9 +43,13 @@ class Leading:
         self._leadership = Leadership(stores.database, chosen=chosen)
         self._leads = asyncio.Event()
 
-    def work(self) -> list[tuple[float, Callable[[], Awaitable[None]]]]:
-        """Seconds between two rounds, and one round, of each loop."""
-        return [(LOOK_S, self.look), (loops.CLOSE_S, self.close_hours), (loops.FOLD_S, self.fold)]
+    def work(self) -> list[loops.Loop]:
+        """Its loops."""
+        return [
+            partial(loops.every, LOOK_S, self.look),
+            partial(loops.every, loops.CLOSE_S, self.close_hours),
+            partial(loops.every, loops.FOLD_S, self.fold),
+        ]
 
     async def look(self) -> None:
         """See whether this gateway leads."""

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -33,6 +34,9 @@ FOLD_S = 86_400.0
 LAST_S = 5.0
 """How long a process that ends waits for the database."""
 
+Loop = Callable[[], Coroutine[Any, Any, None]]
+"""Begins what goes on until it is cancelled."""
+
 log = logging.getLogger("tollgate")
 
 
@@ -42,6 +46,22 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         failing = not await attempt(work, quiet=failing)
         await asyncio.sleep(seconds)
+
+
+async def paced(seconds: Callable[[], float], work: Callable[[], Awaitable[None]]) -> None:
+    """As `every`, but a round begins every so many `seconds()`, though those before it may still wait for somebody."""
+    under_way, failing = set[asyncio.Task[bool]](), False
+    try:
+        while True:
+            under_way.add(asyncio.create_task(attempt(work, quiet=failing)))
+            await asyncio.sleep(seconds())
+            if over := {task for task in under_way if task.done()}:
+                under_way -= over
+                failing = not all(task.result() for task in over)
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 async def attempt(work: Callable[[], Awaitable[None]], *, quiet: bool = False) -> bool:

@@ -76,6 +76,8 @@ class Probes:
     random: random.Random
     silent: set[str] = field(default_factory=set)
     """The replicas that do not say whether they sleep, which is told once."""
+    asked: set[Replica] = field(default_factory=set)
+    """Those whose answer is waited for. Another round does not wait for it, and asks them nothing."""
 
     async def round(self) -> None:
         """Probe each replica once, and soon those of which nothing is known yet."""
@@ -87,6 +89,15 @@ class Probes:
 
     async def _probe(self, replica: Replica, wait_s: float) -> None:
         await asyncio.sleep(wait_s)
+        if replica in self.asked:
+            return
+        self.asked.add(replica)
+        try:
+            await self._look(replica)
+        finally:
+            self.asked.discard(replica)
+
+    async def _look(self, replica: Replica) -> None:
         vitals = replica.vitals
         was_up, was_asleep = vitals.up, vitals.asleep
         try:

@@ -32,6 +32,8 @@ class Scrapes:
     random: random.Random
     seen: dict[tuple[object, ...], int] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    """The addresses whose page is waited for. Another round does not wait for it, and asks them nothing."""
 
     async def round(self) -> None:
         """Look at each engine once, and soon at who said nothing yet. The ranks behind one address share a page."""
@@ -51,6 +53,9 @@ class Scrapes:
         """One page. An engine that does not answer has said nothing: what it said before lapses."""
         await asyncio.sleep(wait_s)
         replica = members[0][1]
+        if replica.url in self.asked:
+            return
+        self.asked.add(replica.url)
         try:
             status, page = await ask(replica, "/metrics", self.settings.timeout)
         except ProbeFailed as error:
@@ -59,6 +64,8 @@ class Scrapes:
             now = self.monotonic()
             for pool, each in members:
                 self._take(pool, each, read_signals(page if status == 200 else b"", now, each.rank))
+        finally:
+            self.asked.discard(replica.url)
         self._show(members)
 
     def _take(self, pool: ReplicaPool, replica: Replica, signals: Signals) -> None:
