@@ -295,5 +295,5 @@ class PoolQueue:
         positions, _ = candidates(replicas, now)
         for replica in map(replicas.__getitem__, positions):
             if replica.vitals.request_s:
-                ending_per_s += max(1, replica.in_flight) / replica.vitals.request_s
+                ending_per_s += max(1, replica.in_flight + replica.before) / replica.vitals.request_s
         return patience(self._queue.ahead(ticket.priority), ending_per_s, self._draws.random())

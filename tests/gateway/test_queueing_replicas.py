@@ -100,6 +100,25 @@ def test_other_settings_wake_who_may_go_on_now() -> None:
     run(work)
 
 
+def test_a_retry_after_counts_what_began_before_a_reload() -> None:
+    async def work() -> None:
+        world = World(max_in_flight=4)
+        tasks = [world.come(str(at), hold=60.0) for at in range(4)]
+        await turns(2)
+        (former,) = world.replicas
+        former.vitals.request_s = 80.0
+        heir = Counted(former.name, former.identity, former.vitals)
+        heir.follow(former)
+        told = []
+        for serving in (former, heir):
+            world.queue.serve(world.queue.config, {}, [serving])
+            told.append(world.queue._retry_after(world.ticket(), now()))
+        assert max(told) < 30, "of four that take 80 s each one ends every 20"
+        await asyncio.gather(*tasks)
+
+    run(work)
+
+
 def test_replicas_are_heard_while_somebody_waits_and_they_are_of_the_pool() -> None:
     async def work() -> None:
         world = World(replicas=2)
