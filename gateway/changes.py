@@ -3,6 +3,8 @@
     + pools.big: {"policy": "score", "replicas": {"big-0": {"url": "http://10.0.0.9:8000"}}}
     - models.faq.releases.faq@1: {"digest": "sha256:…", "pool": "main"}
     ~ prices.models.faq.input: "0.20" → "0.25"
+    + models.faq.rules.black-friday: {"release": "faq@2", "before": "default", …}
+    ~ models.faq.rules: ["carnival", "summer"] → ["summer", "carnival"]
     ~ listen.port: 8080 → 9090 (needs a restart)
 
 Compared is what a configuration resolves to, manifests and prices by their content, and not how its files are written.
@@ -11,7 +13,7 @@ A secret takes part by its reference alone.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.config import Deployment
@@ -93,4 +95,32 @@ def _compared(old: Mapping[str, Any], new: Mapping[str, Any], at: tuple[str, ...
         elif isinstance(before, dict) and isinstance(after, dict):
             yield from _compared(before, after, (*at, key))
         elif before != after:
-            yield Change("changed", (*at, key), before, after)
+            known = _known(before), _known(after)
+            if known[0] and known[1]:
+                yield from _reordered(known[0], known[1], (*at, key))
+            else:
+                yield Change("changed", (*at, key), before, after)
+
+
+def _known(rules: Any) -> dict[str, dict[str, Any]]:
+    """What each rule of a list says, by its id; empty for what is no list of rules."""
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) and "id" in rule for rule in rules):
+        return {}
+    return {rule["id"]: {key: value for key, value in rule.items() if key != "id"} for rule in rules}
+
+
+def _reordered(old: Mapping[str, Any], new: Mapping[str, Any], at: tuple[str, ...]) -> Iterator[Change]:
+    """Rules are compared one by one. The first that holds wins: so of a new one its place is told, and who moved."""
+    follower = dict(zip(new, list(new)[1:], strict=False))
+    for change in _compared(old, new, at):
+        name = change.at[-1]
+        if change.kind == "added" and len(change.at) == len(at) + 1 and name in follower:
+            change = replace(change, new={**change.new, "before": follower[name]})
+        yield change
+    before, after = [name for name in old if name in new], [name for name in new if name in old]
+    while before and before[0] == after[0]:
+        del before[0], after[0]
+    while before and before[-1] == after[-1]:
+        del before[-1], after[-1]
+    if before:
+        yield Change("changed", at, before, after)

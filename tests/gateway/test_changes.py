@@ -76,6 +76,58 @@ def test_each_change_is_a_line(tmp_path: Path, values: dict[str, Any], lines: li
     assert _found(tmp_path, **values) == [line.replace("{here}", str(tmp_path)) for line in lines]
 
 
+def _ruled(folder: Path, *rules: dict[str, Any]) -> Deployment:
+    faq = _models("faq@1", "faq@2")["faq"]
+    return _deployed(folder, models={"faq": {**faq, "rules": [*rules, {"id": "default", "release": "live"}]}})
+
+
+NIGHT = {"id": "night", "when": "local.hour < 6", "release": "faq@2"}
+SUNDAY = {"id": "sunday", "when": "local.weekday == 7", "release": "faq@2"}
+TEAM = {"id": "team", "when": "key.team == 'a'", "release": "faq@2"}
+
+
+ADDED = '+ models.faq.rules.team: {"when": "key.team == \'a\'", "release": "faq@2", "before": "%s"}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        (
+            [NIGHT, SUNDAY],
+            [NIGHT, {**SUNDAY, "when": "local.weekday >= 6"}],
+            ['~ models.faq.rules.sunday.when: "local.weekday == 7" → "local.weekday >= 6"'],
+        ),
+        ([NIGHT, SUNDAY], [NIGHT, TEAM, SUNDAY], [ADDED % "sunday"]),
+        ([], [TEAM], [ADDED % "default"]),
+        (
+            [NIGHT, SUNDAY],
+            [SUNDAY],
+            ['- models.faq.rules.night: {"when": "local.hour < 6", "release": "faq@2"}'],
+        ),
+        (
+            [NIGHT, SUNDAY, TEAM],
+            [NIGHT, TEAM, SUNDAY],
+            ['~ models.faq.rules: ["sunday", "team"] → ["team", "sunday"]'],
+        ),
+        (
+            [NIGHT, SUNDAY],
+            [SUNDAY, {**NIGHT, "release": "live"}],
+            [
+                '~ models.faq.rules.night.release: "faq@2" → "live"',
+                '~ models.faq.rules: ["night", "sunday"] → ["sunday", "night"]',
+            ],
+        ),
+    ],
+)
+def test_rules_are_compared_one_by_one(
+    tmp_path: Path, old: list[dict[str, Any]], new: list[dict[str, Any]], lines: list[str]
+) -> None:
+    before, after = _ruled(tmp_path, *old), _ruled(tmp_path, *new)
+    assert [str(change) for change in changes.compare(before, after)] == lines
+    assert changes.digest(before) != changes.digest(after)
+    assert changes.compare(after, _ruled(tmp_path, *new)) == []
+
+
 def test_prices_are_compared_by_their_content(tmp_path: Path) -> None:
     dearer = {"version": "2", "models": {"faq": {"input": "0.25", "output": "0.60"}}}
     assert _found(tmp_path, dearer) == ['~ prices.models.faq.input: "0.20" → "0.25"', '~ prices.version: "1" → "2"']
