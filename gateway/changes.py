@@ -80,7 +80,10 @@ def _facts(deployment: Deployment) -> dict[str, Any]:
     for name in config.models:
         facts["models"][name]["releases"] = {}
     for release in deployment.releases.values():
-        facts["models"][release.model]["releases"][release.name] = {"digest": release.digest, "pool": release.pool}
+        served: dict[str, Any] = {"digest": release.digest, "pool": release.pool}
+        if release.adapter is not None:
+            served["adapter"] = release.adapter.model_dump(mode="json", exclude_none=True)
+        facts["models"][release.model]["releases"][release.name] = served
     facts["prices"] = deployment.prices.model_dump(mode="json", by_alias=True, exclude_none=True)
     return facts
 

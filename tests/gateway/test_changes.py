@@ -76,6 +76,28 @@ def test_each_change_is_a_line(tmp_path: Path, values: dict[str, Any], lines: li
     assert _found(tmp_path, **values) == [line.replace("{here}", str(tmp_path)) for line in lines]
 
 
+def _adapted(folder: Path, path: str | None) -> Deployment:
+    adapter = {"name": "fr"} if path is None else {"name": "fr", "path": path}
+    releases = [
+        {"manifest": "faq@1.yaml", "pool": "main"},
+        {"manifest": "faq@2.yaml", "pool": "main", "adapter": adapter},
+    ]
+    return _deployed(folder, models={"faq": {"live": "faq@1", "releases": releases}})
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("/fr/2", '~ models.faq.releases.faq@2.adapter.path: "/fr/1" → "/fr/2"'),
+        (None, '- models.faq.releases.faq@2.adapter.path: "/fr/1"'),
+    ],
+)
+def test_another_adapter_is_a_change(tmp_path: Path, path: str | None, line: str) -> None:
+    before, after = _adapted(tmp_path, "/fr/1"), _adapted(tmp_path, path)
+    assert [str(change) for change in changes.compare(before, after)] == [line]
+    assert changes.digest(before) != changes.digest(after)
+
+
 def _ruled(folder: Path, *rules: dict[str, Any]) -> Deployment:
     faq = _models("faq@1", "faq@2")["faq"]
     return _deployed(folder, models={"faq": {**faq, "rules": [*rules, {"id": "default", "release": "live"}]}})
