@@ -7,7 +7,7 @@ vLLM's pages: `/version`, `/v1/models` (one card for each served name and each L
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -55,6 +55,32 @@ class Facts:
     fingerprint: str | None = None
     times: bool | None = None
     cached: bool | None = None
+
+    def holds(self, adapter: AdapterConfig) -> bool:
+        """Whether the engine holds it, and not another one of that name."""
+        return adapter.name in self.adapters and self.elsewhere(adapter) is None
+
+    def elsewhere(self, adapter: AdapterConfig) -> str | None:
+        """Where the engine has another adapter of that name from; None: it has none, or one of them does not say."""
+        if adapter.path is not None:
+            for name, origin in self.origins:
+                if name == adapter.name and origin.rstrip("/") != adapter.path.rstrip("/"):
+                    return origin
+        return None
+
+    def loaded(self, name: str, origin: str | None) -> "Facts":
+        """The same, with one adapter more. None: nobody says where it is from."""
+        rest = self.unloaded(name)
+        origins = rest.origins if origin is None else (*rest.origins, (name, origin))
+        return replace(rest, adapters=(*rest.adapters, name), origins=origins)
+
+    def unloaded(self, name: str) -> "Facts":
+        """The same without an adapter."""
+        return replace(
+            self,
+            adapters=tuple(each for each in self.adapters if each != name),
+            origins=tuple((each, origin) for each, origin in self.origins if each != name),
+        )
 
 
 def untold(times: bool | None, cached: bool | None) -> list[str]:
@@ -112,7 +138,7 @@ def differences(
     """Where an engine is not what a release's manifest says, each naming both sides. What either leaves open is none.
 
     `served_model` is the name by which the gateway asks for the model; None where it can have it loaded. `adapter` is
-    the release's: an engine that holds another one of that name answers with other weights, and nothing fails.
+    the release's: an engine that holds another one of that name would answer with other weights.
     """
     expected = manifest.engine
     length = expected.flags.get("max-model-len")
@@ -121,13 +147,16 @@ def differences(
         ("max_model_len", length if isinstance(length, int) else None, facts.max_model_len),
         ("fingerprint", expected.fingerprint, facts.fingerprint),
     ]
-    if adapter is not None:
-        pairs.append((f"the adapter {adapter.name!r} from", adapter.path, dict(facts.origins).get(adapter.name)))
     found = [
         f"{manifest.name} expects {what} {wanted!r}, and the engine has {has!r}"
         for what, wanted, has in pairs
         if wanted is not None and has is not None and wanted != has
     ]
+    if adapter is not None and (origin := facts.elsewhere(adapter)) is not None:
+        found.append(
+            f"{manifest.name} expects the adapter {adapter.name!r} from {adapter.path!r}, and the engine has one of "
+            f"that name from {origin!r}: no request for it goes there"
+        )
     served = facts.models + facts.adapters
     if served and served_model is not None and served_model not in served:
         found.append(f"{manifest.name} is asked for as {served_model!r}, and the engine serves {', '.join(served)}")

@@ -40,7 +40,8 @@ class AdapterConfig(documents.Frozen):
     """A LoRA adapter, by the name that the engines know it by.
 
     `path` is where the engines find it: with it, a replica that does not hold the adapter is told to load it once a
-    request needs that, where vLLM was started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1.
+    request needs that, where vLLM was started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1. A replica that has an adapter of
+    this name from another path gets none of its requests: new weights need a new name.
     """
 
     name: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,128}$")]

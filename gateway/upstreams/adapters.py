@@ -16,11 +16,11 @@ import msgspec
 
 from gateway.client import Client, ClientGone
 from gateway.contracts.errors import RequestError, UpstreamUnavailable
-from gateway.policy.facts import json_object
+from gateway.policy.facts import Facts, json_object, read_facts
 from gateway.settings.replicas import AdapterConfig
 from gateway.upstreams.base import Upstream
 from gateway.upstreams.http1 import ExchangeError
-from gateway.upstreams.vllm import NOT_A_ROUTE, Replica, exchange, translate
+from gateway.upstreams.vllm import NOT_A_ROUTE, Replica, exchange, fetch, translate
 
 LOAD = "/v1/load_lora_adapter"
 LARGEST = 1024 * 1024
@@ -43,8 +43,11 @@ class NotLoaded(UpstreamUnavailable):
 
 
 def holders(replicas: Sequence[Each], engines: Sequence[Replica], adapter: AdapterConfig) -> list[Each]:
-    """Those of the replicas that hold an adapter, or have not said yet what they hold."""
-    without = {id(each) for each in engines if each.facts is not None and adapter.name not in each.facts.adapters}
+    """Those of the replicas that hold an adapter, or have not said yet what they hold.
+
+    One that has its name from another path does not: it would answer with other weights.
+    """
+    without = {id(each) for each in engines if each.facts is not None and not each.facts.holds(adapter)}
     return [each for each in replicas if id(each) not in without]
 
 
@@ -157,12 +160,20 @@ class Adapters:
 async def _load(
     replica: Replica, adapter: AdapterConfig, engines: Sequence[Replica], request_id: str, seconds: float
 ) -> None:
-    body = msgspec.json.encode({"lora_name": adapter.name, "lora_path": adapter.path})
-    data = replica.request(LOAD, body, b"application/json", request_id)
     refused = f"{replica.name!r} does not load it"
     try:
         async with asyncio.timeout(seconds):
+            if not await _free(replica, adapter, engines, seconds):
+                return
+            body = msgspec.json.encode({"lora_name": adapter.name, "lora_path": adapter.path})
+            data = replica.request(LOAD, body, b"application/json", request_id)
             status, answer = await exchange(replica, data, seconds, LARGEST)
+            if status == 200:
+                _hold(replica, engines, lambda facts: facts.loaded(adapter.name, adapter.path))
+            elif LOADED in answer:  # somebody else had it loaded, from wherever
+                _hold(replica, engines, lambda facts: facts.loaded(adapter.name, None))
+                await _look(replica, engines, seconds)
+                _refuse_another(replica, adapter)
     except TimeoutError as error:
         raise UpstreamUnavailable(f"{refused}: no answer within {seconds:g} s") from error
     except (ExchangeError, RequestError) as error:
@@ -172,9 +183,42 @@ async def _load(
     if status != 200 and LOADED not in answer:
         raise UpstreamUnavailable(f"{refused}: {translate(status, answer, 1).message}")
     log.info("replica %r loaded the adapter %r", replica.name, adapter.name)
+
+
+async def _free(replica: Replica, adapter: AdapterConfig, engines: Sequence[Replica], seconds: float) -> bool:
+    """Whether an adapter is to be loaded: no other one has its name there. What the engine said of that may be old."""
+    if replica.facts is None or replica.facts.elsewhere(adapter) is None:
+        return True
+    await _look(replica, engines, seconds)
+    _refuse_another(replica, adapter)
+    return not replica.facts.holds(adapter)
+
+
+def _refuse_another(replica: Replica, adapter: AdapterConfig) -> None:
+    """Raises UpstreamUnavailable where an engine holds another adapter of that name.
+
+    It is not replaced: requests that began with the one would end with the other, and what the engine's cache holds of
+    prompts is the old one's.
+    """
+    origin = None if replica.facts is None else replica.facts.elsewhere(adapter)
+    if origin is not None:
+        raise UpstreamUnavailable(
+            f"it has another one of that name, from {origin!r}: give the one from {adapter.path!r} a name of its own"
+        )
+
+
+async def _look(replica: Replica, engines: Sequence[Replica], seconds: float) -> None:
+    """See anew which adapters an engine holds, and from where."""
+    status, models = await fetch(replica, "/v1/models", seconds)
+    if status == 200:
+        found = read_facts(b"", models, b"")
+        _hold(replica, engines, lambda facts: replace(facts, adapters=found.adapters, origins=found.origins))
+
+
+def _hold(replica: Replica, engines: Sequence[Replica], change: Callable[[Facts], Facts]) -> None:
     for each in engines:
-        if each.url == replica.url and each.facts is not None and adapter.name not in each.facts.adapters:
-            each.facts = replace(each.facts, adapters=(*each.facts.adapters, adapter.name))
+        if each.url == replica.url and each.facts is not None:
+            each.facts = change(each.facts)
 
 
 def lost(engines: Sequence[Replica], replica: Upstream, adapter: AdapterConfig | None) -> None:
@@ -182,5 +226,4 @@ def lost(engines: Sequence[Replica], replica: Upstream, adapter: AdapterConfig |
     for each in engines:
         if each is replica and each.facts is not None and adapter is not None and adapter.name in each.facts.adapters:
             log.warning("replica %r does not hold the adapter %r any more", each.name, adapter.name)
-            held = tuple(name for name in each.facts.adapters if name != adapter.name)
-            each.facts = replace(each.facts, adapters=held)
+            each.facts = each.facts.unloaded(adapter.name)

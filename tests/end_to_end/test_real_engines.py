@@ -83,6 +83,15 @@ async def test_an_adapter_is_loaded_when_a_request_needs_it(vllm: str, adapter: 
         body = b'{"model": "faq", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}'
         answer = await raw.post(gateway.url, "/v1/chat/completions", body, {"authorization": f"Bearer {key}"})
         assert (answer.status, json.loads(answer.body)["model"]) == (200, "refunds")
+    elsewhere = AdapterConfig(name="refunds", path=str(adapter / "2"))
+    other = deployment({"main": [vllm]}, [replace(release("1"), adapter=elsewhere)], health=Health(period=0.2))
+    (tmp_path / "other").mkdir()
+    async with serving(other, tmp_path / "other") as (gateway, key, _):
+        (again,) = gateway.app.state.serving.pools["main"].engines
+        await gateway.until(lambda: again.facts is not None)
+        answer = await raw.post(gateway.url, "/v1/chat/completions", body, {"authorization": f"Bearer {key}"})
+        assert answer.status == 503, answer.body
+        assert f"another one of that name, from {str(adapter)!r}" in json.loads(answer.body)["error"]["message"]
     assert "refunds" in (await ask_facts(Replica("r", vllm, api_key=None, connect_s=5.0), 5.0)).adapters
     unloaded = await raw.post(vllm, "/v1/unload_lora_adapter", b'{"lora_name": "refunds"}')
     assert unloaded.status == 200

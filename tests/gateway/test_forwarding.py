@@ -25,7 +25,7 @@ BODY = json.dumps({"model": "faq", "messages": [{"role": "user", "content": "one
 
 
 def deployed(
-    *urls: str, path: str | None = "/adapters/invoices", queue: QueueConfig | None = None, **timeouts: float
+    *urls: str, path: str | None = "loras/invoices", queue: QueueConfig | None = None, **timeouts: float
 ) -> Deployment:
     """The model `faq`, which is an adapter of the engines' own."""
     adapter = AdapterConfig(name="invoices", path=path)
@@ -241,6 +241,22 @@ async def test_what_was_unloaded_is_loaded_again(tmp_path: Path) -> None:
         assert [answer.status for answer in answers] == [200, 200], "nobody pays for it with an error"
         assert len(engine.received(LOAD)) == 1
         assert sorted(row.attempts for row in rows) == [1, 2]
+
+
+async def test_another_adapter_under_its_name_answers_no_request_for_it(tmp_path: Path) -> None:
+    async with Engine("base", runtime_loras=True) as engine:
+        async with serving(deployed(engine.url), tmp_path) as (gateway, key, _):
+            await registered(gateway)
+            first = await ask(gateway, key)
+            await gateway.app.current.reload(deployed(engine.url, path="loras/invoices/2"))
+            await registered(gateway)
+            refused = await ask(gateway, key)
+            await gateway.app.current.reload(deployed(engine.url))
+            again = await ask(gateway, key)
+        assert (first.status, refused.status, again.status) == (200, 503, 200)
+        told = json.loads(refused.body)["error"]["message"]
+        assert "'main-0' does not load it: it has another one of that name, from 'loras/invoices'" in told
+        assert (len(engine.received(LOAD)), len(engine.received(PATH))) == (1, 2)
 
 
 async def test_what_cannot_be_loaded_is_one_clear_error(tmp_path: Path) -> None:

@@ -103,12 +103,23 @@ def test_a_name_that_the_engine_does_not_serve() -> None:
 def test_an_adapter_that_was_loaded_from_elsewhere_is_a_difference_and_no_other_is() -> None:
     facts = read_facts(b"", cards({"id": "fr", "parent": "faq", "root": "/fr/1"}), b"")
     assert facts.origins == (("fr", "/fr/1"),)
-    for path in ("/fr/1", None):
+    for path in ("/fr/1", "/fr/1/", None):
         assert differences(facts, manifest(), None, AdapterConfig(name="fr", path=path)) == []
     assert differences(facts, manifest(), None, AdapterConfig(name="pt", path="/fr/2")) == []
-    assert differences(facts, manifest(), None, AdapterConfig(name="fr", path="/fr/2")) == [
-        "faq@1 expects the adapter 'fr' from '/fr/2', and the engine has '/fr/1'"
-    ]
+    (found,) = differences(facts, manifest(), None, AdapterConfig(name="fr", path="/fr/2"))
+    assert found.startswith(
+        "faq@1 expects the adapter 'fr' from '/fr/2', and the engine has one of that name from '/fr/1'"
+    )
+
+
+def test_an_adapter_is_held_where_no_other_one_has_its_name() -> None:
+    fr, other = AdapterConfig(name="fr", path="/fr/1"), AdapterConfig(name="fr", path="/fr/2")
+    facts = Facts(adapters=("pt",), origins=(("pt", "/pt"),)).loaded("fr", "/fr/1")
+    assert (facts.holds(fr), facts.holds(other), facts.holds(AdapterConfig(name="fr"))) == (True, False, True)
+    assert (facts.elsewhere(fr), facts.elsewhere(other)) == (None, "/fr/1")
+    assert facts.loaded("fr", "/fr/2").elsewhere(other) is None
+    assert facts.loaded("fr", None).holds(other), "nobody says where it is from"
+    assert facts.unloaded("fr") == Facts(adapters=("pt",), origins=(("pt", "/pt"),))
 
 
 def test_what_either_side_leaves_open_is_no_difference() -> None:

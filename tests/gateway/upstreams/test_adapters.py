@@ -11,12 +11,13 @@ from gateway.policy.facts import Facts
 from gateway.settings.replicas import AdapterConfig
 from gateway.upstreams.adapters import LOAD, REFUSED_S, SPREAD_S, Adapters, NotLoaded, holders, lost
 from gateway.upstreams.vllm import Replica
-from tests.engine.adapters import NOWHERE
+from tests.engine import raw
+from tests.engine.adapters import NOWHERE, UNLOAD
 from tests.engine.simulator import Engine, Fault
 from tests.gateway.waiting import client
 from tests.polling import until
 
-INVOICES = AdapterConfig(name="invoices", path="/adapters/invoices")
+INVOICES = AdapterConfig(name="invoices", path="loras/invoices")
 
 
 def _replica(
@@ -44,7 +45,7 @@ async def test_a_load_makes_every_rank_of_the_engine_a_holder() -> None:
         await Adapters().load(ranks[0], INVOICES, [*ranks, other], client(), "tg-1", 5.0, 5.0)
         assert holders([*ranks, other], [*ranks, other], INVOICES) == ranks
         (received,) = engine.received(LOAD)
-        assert received.json == {"lora_name": "invoices", "lora_path": "/adapters/invoices"}
+        assert received.json == {"lora_name": "invoices", "lora_path": "loras/invoices"}
         assert (await ask_facts(ranks[0], 5.0)).adapters == ("invoices",)
 
 
@@ -74,6 +75,44 @@ async def test_what_the_engine_holds_already_is_held() -> None:
         replica = _replica("r", engine.url)
         await Adapters().load(replica, INVOICES, [replica], client(), "tg-1", 5.0, 5.0)
         assert holders([replica], [replica], INVOICES) == [replica]
+
+
+async def test_an_engine_that_has_another_one_of_that_name_is_no_holder_and_loads_none() -> None:
+    other = AdapterConfig(name="invoices", path="loras/invoices/2")
+    async with Engine("faq", runtime_loras=True) as engine:
+        replica = _replica("r", engine.url)
+        await Adapters().load(replica, INVOICES, [replica], client(), "tg-1", 5.0, 5.0)
+        assert (holders([replica], [replica], INVOICES), holders([replica], [replica], other)) == ([replica], [])
+        with pytest.raises(NotLoaded, match="another one of that name, from 'loras/invoices': give the one from") as e:
+            await Adapters().load(replica, other, [replica], client(), "tg-2", 5.0, 5.0)
+        assert "'loras/invoices/2' a name of its own" in e.value.message
+        assert len(engine.received(LOAD)) == 1
+        assert holders([replica], [replica], INVOICES) == [replica]
+
+
+async def test_what_somebody_else_had_loaded_from_elsewhere_is_not_taken_for_it() -> None:
+    other = AdapterConfig(name="invoices", path="loras/invoices/2")
+    async with Engine("faq", runtime_loras=True) as engine:
+        one, two = _replica("r", engine.url), _replica("r", engine.url)
+        await Adapters().load(one, INVOICES, [one], client(), "tg-1", 5.0, 5.0)
+        with pytest.raises(NotLoaded, match="another one of that name, from 'loras/invoices'"):
+            await Adapters().load(two, other, [two], client(), "tg-2", 5.0, 5.0)
+        assert (holders([two], [two], other), holders([two], [two], INVOICES)) == ([], [two])
+
+
+async def test_what_an_engine_said_of_where_one_is_from_may_be_old() -> None:
+    other = AdapterConfig(name="invoices", path="loras/invoices/2")
+    async with Engine("faq", runtime_loras=True) as engine:
+        replica = _replica("r", engine.url)
+        await Adapters().load(replica, INVOICES, [replica], client(), "tg-1", 5.0, 5.0)
+        await raw.post(engine.url, UNLOAD, b'{"lora_name": "invoices"}')
+        await Adapters().load(replica, other, [replica], client(), "tg-2", 5.0, 5.0)
+        assert holders([replica], [replica], other) == [replica]
+        await raw.post(engine.url, UNLOAD, b'{"lora_name": "invoices"}')
+        await raw.post(engine.url, LOAD, b'{"lora_name": "invoices", "lora_path": "loras/invoices"}')
+        await Adapters().load(replica, INVOICES, [replica], client(), "tg-3", 5.0, 5.0)
+        assert holders([replica], [replica], INVOICES) == [replica]
+        assert len(engine.received(LOAD)) == 3
 
 
 async def test_a_load_outlives_the_request_that_wanted_it() -> None:
