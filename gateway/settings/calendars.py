@@ -19,6 +19,7 @@ ANCHOR = datetime(2000, 1, 1)  # noqa: DTZ001 (wall time)
 _RRULE = re.compile(r"FREQ=(?:YEARLY|MONTHLY|WEEKLY|DAILY|HOURLY)(?:;[A-Z]+=[A-Z0-9,+\-]+)*")
 _FROM_A_START = re.compile(r";(INTERVAL|COUNT)=")
 _OF_DAYS = re.compile(r";(?:BYMONTH|BYMONTHDAY|BYYEARDAY|BYWEEKNO)=[0-9,+\-]+|;BYDAY=[A-Z,]+(?=;|$)")
+_LARGEST = {"BYMONTH": 12, "BYMONTHDAY": 31, "BYYEARDAY": 366, "BYWEEKNO": 53}
 _DAY = re.compile(r"(\d\d)-(\d\d)")
 
 
@@ -80,6 +81,8 @@ class WindowConfig(documents.Frozen):
             raise ValueError(f"{part[1]} counts from somewhere: add `start`")
         if self.start is None and self.rrule.startswith("FREQ=WEEKLY") and ";BYDAY=" not in self.rrule:
             raise ValueError("a weekly window has its days, ;BYDAY=MO,TU, or a `start` whose weekday counts")
+        if (mistake := next(_passed_over(self.rrule), None)) is not None:
+            raise ValueError(f"{mistake}, found {self.rrule!r}")
         self._count()
         return self
 
@@ -107,6 +110,23 @@ class WindowConfig(documents.Frozen):
         if not isinstance(found, recurring.rrule):
             raise ValueError("expected one rule")
         return found
+
+
+def _passed_over(rrule: str) -> Iterator[str]:
+    """What RFC 5545 forbids and dateutil reads as something else without a word: 1MO of each week as every Monday."""
+    parts = [part.split("=") for part in rrule.split(";")]
+    names = [name for name, _ in parts]
+    yield from (f"{name} stands there twice: name all of its values at once" for name in names if names.count(name) > 1)
+    for name, value in parts:
+        numbers = [int(each) for each in value.split(",") if re.fullmatch(r"[+-]?\d{1,9}", each)]
+        if (largest := _LARGEST.get(name)) is not None:
+            least = 1 if name == "BYMONTH" else -largest
+            if any(each == 0 or not least <= each <= largest for each in numbers):
+                yield f"{name} has numbers from 1 to {largest}" + (f", or from the end -1 to {least}" * (least < 0))
+        if name == "INTERVAL" and min(numbers, default=1) < 1:
+            yield "INTERVAL is a whole number from 1"
+        if name == "BYDAY" and parts[0][1] not in ("YEARLY", "MONTHLY") and re.search(r"\d", value):
+            yield "a numbered day such as 1MO is one of a month or a year: use FREQ=MONTHLY or YEARLY"
 
 
 def _month_and_day(value: str) -> str:

@@ -59,6 +59,17 @@ def test_the_header_of_a_region_is_one_in_lower_case(header: str) -> None:
         ({"rrule": "FREQ=DAILY;UNTIL=20300101T000000Z"}, "UNTIL is wall time here, leave its Z out"),
         ({"rrule": "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30"}, "never happens"),
         ({"rrule": "FREQ=HOURLY;BYMINUTE=0,10,20,30,40,50"}, "happens more than 10000 times a year"),
+        ({"rrule": "FREQ=WEEKLY;BYDAY=1MO"}, "a numbered day such as 1MO is one of a month or a year"),
+        ({"rrule": "FREQ=DAILY;BYDAY=MO,-1FR"}, "a numbered day such as 1MO is one of a month or a year"),
+        ({"rrule": "FREQ=DAILY;BYDAY=MO;BYDAY=TU"}, "BYDAY stands there twice"),
+        ({"rrule": "FREQ=DAILY;FREQ=YEARLY"}, "FREQ stands there twice"),
+        ({"rrule": "FREQ=DAILY;BYMONTHDAY=0"}, "BYMONTHDAY has numbers from 1 to 31, or from the end -1 to -31, found"),
+        ({"rrule": "FREQ=MONTHLY;BYMONTHDAY=1,32"}, "BYMONTHDAY has numbers from 1 to 31"),
+        ({"rrule": "FREQ=DAILY;BYMONTH=1,13"}, "BYMONTH has numbers from 1 to 12, found"),
+        ({"rrule": "FREQ=DAILY;BYMONTH=-1"}, "BYMONTH has numbers from 1 to 12, found"),
+        ({"rrule": "FREQ=DAILY;BYMONTH=--1"}, "cannot read"),
+        ({"rrule": "FREQ=DAILY;INTERVAL=0", "start": "2026-01-01T00:00"}, "INTERVAL is a whole number from 1"),
+        ({"rrule": "FREQ=DAILY;INTERVAL=-1", "start": "2026-01-01T00:00"}, "INTERVAL is a whole number from 1"),
         ({"duration": "PT0S"}, "greater than or equal"),
         ({"duration": "P32D"}, "less than or equal"),
         ({"start": "2026-01-01T00:00:00Z"}, "wall time of each region"),
@@ -67,6 +78,20 @@ def test_the_header_of_a_region_is_one_in_lower_case(header: str) -> None:
 def test_what_is_no_window_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         WindowConfig.model_validate({**PEAK, **changes})
+
+
+@pytest.mark.parametrize(
+    ("rrule", "first"),
+    [
+        ("FREQ=MONTHLY;BYDAY=2MO,-1FR", "2026-01-12"),
+        ("FREQ=YEARLY;BYMONTH=11;BYDAY=4TH", "2026-11-26"),
+        ("FREQ=YEARLY;BYYEARDAY=-1", "2026-12-31"),
+        ("FREQ=MONTHLY;BYMONTHDAY=-1", "2026-01-31"),
+    ],
+)
+def test_days_of_a_month_or_a_year_may_be_numbered(rrule: str, first: str) -> None:
+    window = WindowConfig(rrule=rrule, duration=timedelta(hours=1))
+    assert str(window.occurrences(2026)[0].date()) == first
 
 
 def test_a_window_that_is_over_is_one() -> None:
