@@ -61,9 +61,16 @@ class TeamConfig(Quota):
 def limit_mistakes(
     classes: Mapping[str, ClassConfig], teams: Mapping[str, TeamConfig], models: Collection[str]
 ) -> Iterator[tuple[documents.Location, str]]:
-    """What is wrong with `classes` and `teams`: names that refer to nothing."""
+    """What is wrong with `classes` and `teams`: names that refer to nothing, and two bounds of one level."""
     if STANDARD not in classes:
         yield ("classes",), f"no class {STANDARD!r}: it is that of keys and teams that name none"
+    first = dict[int, str]()
+    for name, each in classes.items():
+        other = first.setdefault(each.level, name)
+        if each.max_queued != classes[other].max_queued:  # a queue knows classes by their levels
+            bounds = [f"{which!r} has {_bound(classes[which])}" for which in (other, name)]
+            told = f"classes of one level wait together, and {', '.join(bounds)}: give both the same, or other levels"
+            yield ("classes", name, "max_queued"), told
     for name, team in teams.items():
         if team.priority_class is not None and team.priority_class not in classes:
             at: documents.Location = ("teams", name, "class")
@@ -74,3 +81,7 @@ def limit_mistakes(
                     ("teams", name, "models", index),
                     f"no model {model!r}; the models here are {', '.join(sorted(models))}",
                 )
+
+
+def _bound(each: ClassConfig) -> str:
+    return "none" if each.max_queued is None else str(each.max_queued)

@@ -61,3 +61,12 @@ def test_the_class_of_those_that_name_none_has_to_be_there() -> None:
     ((at, message),) = limit_mistakes({"gold": ClassConfig(level=1)}, {}, ["faq"])
     assert at == ("classes",)
     assert repr(STANDARD) in message
+
+
+def test_two_bounds_of_one_level_are_a_mistake() -> None:
+    classes = {STANDARD: ClassConfig(level=0), "vip": ClassConfig(level=0, max_queued=2)}
+    ((at, message),) = limit_mistakes(classes, {}, ["faq"])
+    assert at == ("classes", "vip", "max_queued")
+    assert "'standard' has none, 'vip' has 2" in message
+    alike = {STANDARD: ClassConfig(level=0, max_queued=2), "vip": ClassConfig(level=0, max_queued=2)}
+    assert list(limit_mistakes(alike, {}, ["faq"])) == []
