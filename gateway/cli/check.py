@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from gateway import changes
 from gateway import config as configuration
-from gateway.cli.common import Day
+from gateway.cli.common import YEARS, Day
 from gateway.config import Deployment
 from gateway.contracts import documents
 from gateway.contracts.errors import DocumentError, Mistake
@@ -30,6 +30,8 @@ CHANGES = 3
 """Not 1, a mistake in the file, nor 2, a mistake in the command."""
 RULE_HOURS = 2 * 366 * 24
 """For so long rules are tried: two years, a leap day included."""
+FIRST, LAST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (YEARS[0], YEARS[-1] - 2))
+"""From when to when two years can begin of which time zones and holidays can be told."""
 VALUES = 8
 """Of the values that a member was tried with, so many are printed."""
 
@@ -63,6 +65,9 @@ def check(
     """
     if exit_code and against_path is None:
         raise click.UsageError("--exit-code says whether something changes: name --against OTHER too")
+    if rules_from is not None and not FIRST <= rules_from <= LAST:
+        days = [_moment(each)[:10] for each in (FIRST, LAST, rules_from)]
+        raise click.UsageError(f"--rules-from: expected a date from {days[0]} to {days[1]}, found {days[2]}")
     deployment = configuration.load(config_path, trust=True)
     deployment.prices.cover(time.time())
     since = (time.time() if rules_from is None else rules_from) // HOUR_S * HOUR_S

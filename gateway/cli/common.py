@@ -94,6 +94,10 @@ def check_period(since: float | None, until: float | None) -> None:
         )
 
 
+YEARS = range(1971, 2200)
+"""Those of which time zones and holidays can be told."""
+
+
 class Day(click.ParamType[float]):
     """A date such as 2026-11-22, as seconds since the epoch at 00:00 UTC. Before the epoch nothing has happened."""
 

@@ -16,7 +16,7 @@ from gateway import changes
 from gateway import config as configuration
 from gateway.admin import requests
 from gateway.cli import explained
-from gateway.cli.common import Called, config_option, database_option, stores_of
+from gateway.cli.common import YEARS, Called, config_option, database_option, stores_of
 from gateway.cli.tables import console, row, table
 from gateway.config import GatewayConfig
 from gateway.contracts.errors import InputError
@@ -24,9 +24,6 @@ from gateway.policy import inputs as facts
 from gateway.policy.rules import SINCE, Decision, Rulebook, Step
 from gateway.settings.rules import LIVE
 from gateway.stores import spool
-
-YEARS = range(1971, 2200)
-"""Those of which time zones and holidays can be told."""
 
 
 class At(click.ParamType[datetime]):

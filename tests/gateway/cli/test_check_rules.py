@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
@@ -128,3 +129,11 @@ def test_where_not_all_combinations_were_tried_it_is_said(tmp_path: Path) -> Non
 def test_where_minutes_were_left_out_it_is_said(tmp_path: Path) -> None:
     path = _written(tmp_path, 'now < timestamp("2027-01-01T00:00:00Z")', "local.minute % 2 == 1")
     assert " minutes of an hour were not tried: a rule may win in one of them" in _check(path).stderr
+
+
+@pytest.mark.parametrize(("day", "code"), [("1970-12-31", 2), ("1971-01-01", 0), ("2197-01-01", 0), ("9999-01-01", 2)])
+def test_rules_are_tried_in_years_whose_calendars_can_be_told(tmp_path: Path, day: str, code: int) -> None:
+    path = _written(tmp_path, '"peak" in local.windows')
+    result = CliRunner().invoke(main, ["check", str(path), "--rules-from", day])
+    assert result.exit_code == code
+    assert ("expected a date from 1971-01-01 to 2197-01-01" in " ".join(result.stderr.split())) == (code == 2)
