@@ -1,6 +1,7 @@
 """`gateway explain`: which release answers at a moment, in a region, for a request; every rule with its reason."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from gateway.cli.tables import console, row, table
 from gateway.config import GatewayConfig
 from gateway.contracts.errors import InputError
 from gateway.policy import inputs as facts
+from gateway.policy.endpoints import CHAT, ENDPOINTS
 from gateway.policy.rules import SINCE, Decision, Rulebook, Step
 from gateway.settings.rules import LIVE
 from gateway.stores import spool
@@ -68,8 +70,8 @@ class Explained:
 @click.option("--at", "moment", type=At(), help="When.  [default: now]")
 @click.option("--region", help="Where.  [default: the configuration's default]")
 @click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header of the request; repeatable.")
-@click.option("--team", default="", help="The key's team.")
-@click.option("--key", "key_id", default="", metavar="ID", help="The key's public id.")
+@click.option("--team", type=Called(), help="The key's team.")
+@click.option("--key", "key_id", type=Called(), metavar="ID", help="The key's public id.")
 @click.option(
     "--scope",
     type=click.Choice(["serve", "evaluate", "admin"]),
@@ -78,8 +80,9 @@ class Explained:
     help="The key's scope.",
 )
 @click.option(
-    "--endpoint", default="/v1/chat/completions", show_default=True, metavar="PATH", help="The path that is asked."
-)
+    "--endpoint", type=click.Choice(list(ENDPOINTS)), default=CHAT.path, show_default=True, metavar="PATH",
+    help="The path that is asked.",
+)  # fmt: skip
 @click.option("--stream", is_flag=True, help="The request streams.")
 @click.option("--max-tokens", type=click.IntRange(min=0), default=0, help="What it sets; 0 when it sets none.")
 @click.option("--choices", type=click.IntRange(min=1), default=1, help="How many answers it wants.")
@@ -125,8 +128,9 @@ def explain(
     at = _seconds(moment, region, rulebook)
     given = {f"headers.{name}": value for name, value in _headers(headers, config).items()}
     given |= {
-        "key.id": asked["key_id"],
-        **{f"key.{name}": asked[name] for name in ("team", "scope")},
+        "key.id": asked["key_id"] or "",
+        "key.team": asked["team"] or "",
+        "key.scope": asked["scope"],
         **{f"req.{name}": asked[name] for name in ("endpoint", "stream", "max_tokens", "choices", "body_bytes")},
     }
     found = [
@@ -203,7 +207,8 @@ def _headers(headers: tuple[str, ...], config: GatewayConfig) -> dict[str, str]:
         if name.lower() not in found:
             known = ", ".join(config.headers) or "none"
             raise InputError(f"--header: no rule may read {name!r}; the configuration admits {known}")
-        found[name.lower()] = value
+        # What is no UTF-8 came through the shell byte by byte, as it would through a request.
+        found[name.lower()] = os.fsencode(value)[: facts.HEADER_BYTES].decode("utf-8", "replace")
     return found
 
 

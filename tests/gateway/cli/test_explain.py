@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.policy.inputs import HEADER_BYTES
 from tests.gateway.builders import write_config
 from tests.gateway.ruled import DEFAULT, PEAK, REGIONS
 
@@ -94,6 +95,13 @@ def test_what_is_asked_decides(path: Path, options: tuple[str, ...], rule: str) 
     assert _json(path, *AT, "--model", "faq", *options)["models"][0]["rule"] == rule
 
 
+def test_a_header_is_read_as_a_request_s_is(path: Path) -> None:
+    wide = "x" * (HEADER_BYTES + 1)
+    for value, read in (("g\udcff", "g\ufffd"), ("日本", "日本"), (wide, wide[:-1])):
+        told = _json(path, *AT, "--model", "faq", "--header", f"x-tier={value}")
+        assert told["models"][0]["inputs"]["headers.x-tier"] == read
+
+
 def test_without_a_moment_it_is_now(path: Path) -> None:
     assert _json(path)["region"] == "BR-SP"
 
@@ -105,6 +113,8 @@ def test_without_a_moment_it_is_now(path: Path) -> None:
         (("--region", "AR"), 1, "no region 'AR' in this configuration; those here are BR-SP, US-CA"),
         (("--header", "x-team=a"), 1, "no rule may read 'x-team'; the configuration admits x-tier"),
         (("--header", "x-tier"), 2, "expected NAME=VALUE, found 'x-tier'"),
+        (("--team", "g\udcff"), 2, "expected 1 to 128 printable characters"),
+        (("--endpoint", "/v1/chat"), 2, "'/v1/chat' is not one of '/v1/chat/completions', '/v1/completions'"),
         (("--at", "tomorrow"), 2, "expected a moment such as 2026-12-24T18:30-03:00"),
         (("--at", "1066-10-14T09:00"), 2, "expected a year from 1971 to 2199"),
         (("--at", "2026-03-08T02:30", "--region", "US-CA"), 1, "in US-CA clocks go forward over 2026-03-08T02:30:00"),
