@@ -206,7 +206,7 @@ def score(candidates: Sequence[Candidate], ask: Ask, kv: bool = True, waiting: b
 def terms(candidates: Sequence[Candidate], ask: Ask) -> list[dict[str, float | str | bool | None]]:
     """How `score` came to each candidate's score, all in tokens but the weight; for explanations, not for each request.
 
-    `score` = -(outstanding + uncached + kv + waiting + 1) / weight. A term is None where it was left out for all.
+    `score` = -(outstanding + uncached + kv + queue + 1) / weight. A term is None where it was left out for all.
     `capped`: its prefix did not count.
     """
     cap = _cap(candidates, ask.tokens)
@@ -223,7 +223,7 @@ def terms(candidates: Sequence[Candidate], ask: Ask) -> list[dict[str, float | s
                 "capped": capped,
                 "uncached": MISS * (ask.tokens - (0 if capped else each.cached)),
                 "kv": ask.tokens * _pressure(each.kv_usage) if kv else None,
-                "waiting": ask.tokens * max(0, (each.waiting or 0) - each.in_flight) if waiting else None,
+                "queue": ask.tokens * max(0, (each.waiting or 0) - each.in_flight) if waiting else None,
                 "weight": each.weight,
                 "score": reached,
             }

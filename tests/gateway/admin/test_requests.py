@@ -2,6 +2,8 @@
 
 import json
 
+import msgspec
+
 from gateway.admin import requests
 from gateway.policy.decisions import Decided, Routed, Ruled, encode
 from gateway.policy.routing import POLICIES, Ask, Candidate
@@ -27,6 +29,17 @@ def test_the_same_inputs_come_to_the_same_and_something_else_is_told() -> None:
         assert (told["same"], told["config_digest"]) == (same, "sha256:c")
         assert told["routes"][0]["again"] == SEEN[right].name
         assert [each["name"] for each in told["routes"][0]["candidates"]] == ["r0", "r1"]
+
+
+def test_what_engines_said_stands_beside_what_it_counted_for() -> None:
+    for waiting in ((5, 9), (5, None)):
+        seen = [msgspec.structs.replace(each, waiting=said) for each, said in zip(SEEN, waiting, strict=True)]
+        choice = POLICIES["score"](seen, ASK)
+        decided = Decided[Ruled](routes=[Routed("score", tuple(seen), ASK, choice.position, choice.reason)])
+        told = requests.as_json(requests.again({**VALUES, "decision": encode(decided)}, None, None))
+        candidates = told["routes"][0]["candidates"]
+        assert tuple(each["waiting"] for each in candidates) == waiting
+        assert [each["queue"] for each in candidates] == ([None, None] if None in waiting else [600 * 2, 600 * 8])
 
 
 def test_where_there_was_nothing_to_decide_it_is_the_same() -> None:

@@ -108,7 +108,7 @@ def test_the_terms_make_the_score(seen: list[Candidate], ask: Ask) -> None:
     explained = terms(seen, ask)
     assert [each["name"] for each in explained] == [each.name for each in seen]
     for each, reached in zip(explained, found.scores, strict=True):
-        parts = [each[name] or 0.0 for name in ("outstanding", "uncached", "kv", "waiting")]
+        parts = [each[name] or 0.0 for name in ("outstanding", "uncached", "kv", "queue")]
         assert each["score"] == reached
         assert reached == pytest.approx(-(sum(map(float, parts)) + 1) / float(each["weight"] or 0))
     chosen = explained[found.position]
