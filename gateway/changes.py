@@ -22,6 +22,9 @@ from gateway.contracts import canonical
 AT_START_ONLY = frozenset({"listen", "admin", "database", "ledger", "redis", "tracing"})
 """Keys that a running gateway cannot follow: its sockets, its ledger, its budgets and its traces are open."""
 
+LOGGED = 8000
+"""Characters of a summary at most: with thousands of rules it would be half a megabyte in one line of a log."""
+
 _ABSENT = object()
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
@@ -65,7 +68,10 @@ def digest(deployment: Deployment) -> str:
 
 def summary(changes: Sequence[Change]) -> str:
     """The changes in one line, for a log."""
-    return "; ".join(str(change) for change in changes) or "nothing that it serves by"
+    told = "; ".join(str(change) for change in changes) or "nothing that it serves by"
+    if len(told) > LOGGED:
+        told = f"{told[:LOGGED]}… (cut: {len(changes)} changes in all)"
+    return told
 
 
 def _facts(deployment: Deployment) -> dict[str, Any]:

@@ -41,6 +41,15 @@ def test_the_same_twice_is_no_change(tmp_path: Path) -> None:
     assert changes.summary([]) == "nothing that it serves by"
 
 
+def test_thousands_of_changes_are_a_line_that_a_log_can_hold() -> None:
+    few, many = ([Change("added", ("rules", f"r{at}"), new={"release": "faq@2"}) for at in range(n)] for n in (9, 3000))
+    assert changes.summary(few) == "; ".join(map(str, few))
+    told = changes.summary(many)
+    assert told.startswith(f"{changes.summary(few)}; ")
+    assert told.endswith("… (cut: 3000 changes in all)")
+    assert len(told) < changes.LOGGED + 100
+
+
 @pytest.mark.parametrize(
     ("values", "lines"),
     [
