@@ -30,6 +30,8 @@ def mistakes(
     if subdivision is not None and subdivision not in entity.subdivisions:
         known = ", ".join(entity.subdivisions) or "none"
         yield "subdivision", f"{country!r} has no subdivision {subdivision!r}; it has {known}"
+    if not categories:
+        yield "categories", f"name one of {', '.join(entity.supported_categories)}, or leave `country` out"
     for category in categories:
         if category not in entity.supported_categories:
             known = ", ".join(entity.supported_categories)

@@ -38,6 +38,7 @@ def test_a_year_holds_its_own_days_alone() -> None:
         (("br", None, ("public",), None), "country", "expected an ISO 3166 code such as BR"),
         (("BR", "ZZ", ("public",), None), "subdivision", "'BR' has no subdivision 'ZZ'; it has AC"),
         (("BR", "SP", ("public", "carnival"), None), "categories", "no holidays of category 'carnival'; it has"),
+        (("BR", "SP", (), None), "categories", "name one of optional, public, or leave `country` out"),
         (("BR", "SP", ("public",), "fr"), "language", "no names in 'fr'; they have en_US, pt_BR"),
         ((None, "SP", ("public",), None), "subdivision", "says nothing without a `country`"),
         ((None, None, ("public",), "en_US"), "language", "says nothing without a `country`"),
