@@ -5,13 +5,24 @@ Refused: unknown keys (by the models), duplicate keys, aliases (a small file can
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from gateway.contracts.errors import DocumentError, Mistake
 from gateway.contracts.expectations import Location as Location
@@ -45,6 +56,26 @@ def http_url(value: str, example: str) -> SplitResult:
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError(f"expected a URL such as {example}, found {value!r}")
     return parts
+
+
+def _no_number(value: Any) -> Any:
+    """A number is taken for seconds since 1970, also in quotes, and 20270101 would be a day of that year."""
+    if isinstance(value, (int, float)) or (isinstance(value, str) and not re.match(r"\d{4}-", value)):
+        raise ValueError(f"expected a moment such as 2026-11-27T00:00-03:00, found {value!r}")
+    return value
+
+
+def _on_the_calendar(value: datetime) -> datetime:
+    """In UTC too, in which it is compared and told."""
+    try:
+        value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"expected a moment between the years 1 and 9999 in UTC, found {str(value)!r}") from error
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_on_the_calendar)]
+"""A moment with its offset from UTC."""
 
 
 class Secret(Frozen):

@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, NamedTuple, Protocol
 
-from pydantic import AwareDatetime, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from gateway.contracts import documents
 from gateway.contracts.errors import InputError
@@ -39,7 +39,7 @@ class PriceStep(documents.Frozen):
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    from_: Annotated[AwareDatetime, Field(alias="from")]
+    from_: Annotated[documents.Moment, Field(alias="from")]
     usd_per_gpu_hour: Usd
 
 

@@ -9,7 +9,7 @@ rules:
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from gateway.contracts import documents
 from gateway.settings import conditions
@@ -44,8 +44,8 @@ class RuleConfig(documents.Frozen):
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     when: str | None = None
-    from_: Annotated[AwareDatetime | None, Field(alias="from")] = None
-    until: AwareDatetime | None = None
+    from_: Annotated[documents.Moment | None, Field(alias="from")] = None
+    until: documents.Moment | None = None
     release: str = LIVE
 
     @model_validator(mode="after")

@@ -59,11 +59,12 @@ def test_a_fraction_below_a_nano_is_refused() -> None:
         {"schedule": [STEPS[1], STEPS[0]]},
         {"schedule": [STEPS[0], STEPS[0]]},
         {"schedule": [{**STEPS[0], "from": "2026-11-01T00:00:00"}]},
+        {"schedule": [{**STEPS[0], "from": 20261101}]},
         {"currency": "EUR"},
     ],
 )
 def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=r"Input|come one after the other|not permitted"):
+    with pytest.raises(ValidationError, match=r"Input|come one after the other|not permitted|expected a moment"):
         _price(**wrong)
 
 

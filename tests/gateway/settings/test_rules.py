@@ -65,6 +65,9 @@ def test_rules_without_a_mistake(tmp_path: Path) -> None:
         ([{**HOLDS, "then": "x"}, DEFAULT], "0.then", "unknown key 'then': did you mean 'when'?"),
         ([{**HOLDS, "fron": "x"}, DEFAULT], "0.fron", "did you mean 'from'?"),
         ([{"id": "a", "from": "2026-11-27T00:00"}, DEFAULT], "0.from", "timezone"),
+        ([{"id": "a", "from": 20270101}, DEFAULT], "0.from", "expected a moment such as 2026-11-27T00:00-03:00, found"),
+        ([{"id": "a", "until": "20270101"}, DEFAULT], "0.until", "expected a moment such as 2026-11-27T00:00-03:00"),
+        ([{"id": "a", "from": "0001-01-01T00:00+14:00"}, DEFAULT], "0.from", "between the years 1 and 9999 in UTC"),
         ([{"id": "a", "from": NOON, "until": NOON}, DEFAULT], "0", "`until` comes after `from`"),
     ],
 )
