@@ -7,6 +7,8 @@ from pydantic import Field
 from gateway.contracts import documents
 from gateway.settings.health import Seconds
 
+LEAST_AGEING = 0.1
+"""Seconds. Each that waits is looked at once in them: at a millisecond, a thousand that wait would take a core."""
 TokenWeight = Annotated[float, Field(ge=0, le=1000)]
 
 
@@ -25,7 +27,7 @@ class QueueConfig(documents.Frozen):
     max_in_flight: Annotated[int, Field(ge=1, le=100_000)] | None = None
     max_queued: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     max_wait: Seconds = 30.0
-    ageing: Seconds = 10.0
+    ageing: Annotated[float, Field(ge=LEAST_AGEING, le=86_400)] = 10.0
     input: TokenWeight = 1.0
     cached: TokenWeight = 0.1
     output: TokenWeight = 2.0

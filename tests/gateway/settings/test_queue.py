@@ -24,6 +24,7 @@ def test_the_lowest_of_three_classes_rises_to_the_highest_before_its_wait_is_ove
         {"max_queued": -1},
         {"max_wait": 0},
         {"ageing": 0},
+        {"ageing": 0.001},
         {"input": -1.0},
         {"cached": -0.1},
         {"output": 1001},
