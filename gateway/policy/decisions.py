@@ -61,8 +61,14 @@ def encode(decided: Decided[Rules]) -> msgspec.Raw:
 
 
 def ascii_json(decided: Decided[Rules]) -> bytes:
-    """The same for a header, which takes ASCII alone."""
-    return json.dumps(json.loads(_encode(decided)), separators=(",", ":")).encode()
+    """The same for a header, which takes ASCII alone, but for the blocks.
+
+    Those decide nothing again, and of a long prompt they are more than clients and proxies take for a header.
+    """
+    told = json.loads(_encode(decided))
+    for name in ("blocks", "block_tokens"):
+        told.pop(name, None)
+    return json.dumps(told, separators=(",", ":")).encode()
 
 
 def decode(text: str | bytes) -> Decided[Ruled]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.contracts.errors import InputError
 from gateway.policy.decisions import Decided, Routed, Ruled, ascii_json, decode, encode
+from gateway.policy.prefixes import MOST_BLOCKS
 from gateway.policy.routing import POLICIES, Ask, Candidate
 
 SHARES = st.none() | st.floats(0.0, 1.0)
@@ -52,6 +53,13 @@ def test_a_header_takes_ascii_alone() -> None:
     assert told.isascii()
     assert b"\n" not in told
     assert decode(told.decode()) == decided
+
+
+def test_a_header_is_small_however_long_the_prompt_was() -> None:
+    routed = Routed("score", (Candidate("a"), Candidate("b")), Ask(7), 1, "load")
+    short, long = (Decided("sha256:0", [], [routed], 0.25, [2**64 - 1] * n, 512) for n in (0, MOST_BLOCKS))
+    assert ascii_json(long) == ascii_json(short)
+    assert decode(ascii_json(long)).routes == [routed]
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=8), st.text(max_size=8) | st.integers(0, 50), max_size=4), max_size=3))
