@@ -12,6 +12,7 @@ import click
 from gateway import __version__
 from gateway.contracts.commands import Commands
 from gateway.contracts.errors import TollgateError
+from gateway.contracts.troubles import told
 
 _COMMANDS = {
     "serve": ("gateway.cli.serve", "Serve models behind one keyed, metered endpoint."),
@@ -54,14 +55,16 @@ class _Commands(Commands):
         except TollgateError as error:
             raise click.ClickException(str(error)) from error
         except _lost() as error:
-            reason = " ".join(str(getattr(error, "orig", error)).split())
-            raise click.ClickException(f"the database failed: {reason}; try again once it is well") from error
+            raise click.ClickException(f"the database failed: {told(error, 'try again once it is well')}") from error
 
 
 def _lost() -> tuple[type[Exception], ...]:
-    """What SQLAlchemy raises for a database that is gone; where it was not loaded, nobody has asked one."""
+    """What SQLAlchemy raises for a database that is gone, or lets this user read alone; where it was not loaded, nobody
+    has asked one."""
     module = sys.modules.get("sqlalchemy.exc")
-    return () if module is None else (module.OperationalError, module.InterfaceError)
+    if module is None:
+        return ()
+    return module.OperationalError, module.InterfaceError, module.InternalError, module.ProgrammingError
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from gateway.cli.common import Day, config_option, database_of, database_option, moment, stores_of
 from gateway.cli.tables import console, row, table
 from gateway.contracts.errors import InputError
+from gateway.contracts.troubles import told
 from gateway.stores import retention
 from gateway.stores.database import METADATA
 from gateway.stores.dialects import connect, size
@@ -127,4 +128,4 @@ def _count(of: sa.Table) -> sa.Select[int]:
 
 
 def _closed(url: str, error: sa.exc.DatabaseError) -> InputError:
-    return InputError(f"the database {url!r} cannot be opened: {' '.join(str(error.orig).split())}")
+    return InputError(f"the database {url!r} cannot be opened: {told(error)}")

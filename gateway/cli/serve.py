@@ -32,6 +32,7 @@ from gateway.control_plane.workers import Workers
 from gateway.costs.fleet import unpriced
 from gateway.gauges import WORKERS_FOLDER
 from gateway.stores.bundle import Stores, open_stores
+from gateway.stores.database import require_writable
 
 NO_KEY = "\n  keys: none that is good, `gateway keys create --config FILE` makes one"
 WORKER = "gateway.cli.worker"
@@ -148,6 +149,7 @@ def _engine(model: str, args: tuple[str, ...], python: Path) -> Iterator[str]:
 
 def _serve(deployment: Deployment, listen: Listen, watch: Watch | None, workers: int, times: serving.Times) -> int:
     stores = open_stores(deployment.config.database, deployment.config.ledger.spool)
+    require_writable(stores.database, stores.url)
     priced(deployment, stores, time.time())
     admin = deployment.config.admin
     with (

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.contracts.errors import InputError, LedgerFull
+from gateway.contracts.troubles import told
 from gateway.control_plane.state import State
 from gateway.logs import DEFECTS
 from gateway.stores import retention
@@ -74,7 +75,7 @@ async def attempt(work: Callable[[], Awaitable[None]], *, quiet: bool = False) -
         await work()
     except (SQLAlchemyError, InputError, LedgerFull, OSError) as error:
         if not quiet:
-            log.error("background work failed and is tried again; nothing is lost: %s", error)
+            log.error("background work failed and is tried again; nothing is lost: %s", told(error))
         return False
     except DEFECTS:
         if not quiet:

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from gateway.contracts.errors import InputError
+from gateway.contracts.troubles import LOCKED, told
 from gateway.settings.ledger import SQLITE
 from gateway.stores.dialects import connect
-from gateway.stores.migrations.upgrading import upgrade
+from gateway.stores.migrations.upgrading import VERSION, upgrade
 
 METADATA = sa.MetaData()
 
@@ -196,6 +197,20 @@ def open_database(url: str) -> Engine:
         raise
     except sa.exc.DatabaseError as error:
         engine.dispose()
-        reason = " ".join(str(error.orig).split())
-        raise InputError(f"the database {url!r} cannot be opened: {reason}") from error
+        raise InputError(f"the database {url!r} cannot be opened: {told(error)}") from error
     return engine
+
+
+def require_writable(engine: Engine, url: str) -> None:
+    """Raise InputError for a database that can be read alone: each row of a gateway would wait for it in vain.
+
+    One that another program writes to for long is none: rows wait for that.
+    """
+    nothing = sa.update(VERSION).values(version_num=VERSION.c.version_num).where(sa.false())
+    try:
+        with engine.begin() as connection:
+            connection.execute(nothing)
+    except sa.exc.DatabaseError as error:
+        if LOCKED not in str(error.orig):
+            engine.dispose()
+            raise InputError(f"the database {url!r} cannot be written: {told(error)}") from error

@@ -29,6 +29,8 @@ SETTINGS = {
 }
 NO_SETTINGS: Mapping[str, str] = {}
 WITHIN_S = "60"
+STANDBY = "?options=-c%20default_transaction_read_only%3Don"
+"""What a URL ends with whose connections can read alone, as those to a standby."""
 TEMPLATE = "tollgate_template"
 _numbers = itertools.count()
 

@@ -1,17 +1,22 @@
 """What every command keeps: an example in its help, errors as one message, times in UTC."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import click
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
 from gateway.cli import main
 from gateway.cli.common import Amount, Day, check_period, moment, stores_of
 from gateway.stores.bundle import open_stores
 from tests.gateway.builders import NOW, settled, write_config
+from tests.gateway.postgres import STANDBY, Postgres
+from tests.gateway.process import MAIN
 
 
 def _commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -153,6 +158,34 @@ def test_a_database_that_fails_is_told_without_a_trace(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["keys", "list", "--config", str(config)])
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == "Error: the database failed: no such table: keys; try again once it is well\n"
+
+
+def _process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own: its connections to a server end with it."""
+    return subprocess.run([sys.executable, "-c", MAIN, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", [["keys", "create"], ["database", "prune", "--before", "2026-01-01"]], ids=" ".join)
+def test_a_database_that_can_be_read_alone_is_told_with_what_to_do(command: list[str], postgres: Postgres) -> None:
+    done = _process(*command, "--database", postgres.url() + STANDBY)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: the database failed: cannot execute ")
+    assert done.stderr.endswith("in a read-only transaction; name the server that takes writes, and not its standby\n")
+
+
+def test_a_user_without_the_right_to_write_is_told_so(postgres: Postgres) -> None:
+    url = postgres.url()
+    owner = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with owner.begin() as connection:
+        connection.exec_driver_sql("CREATE ROLE reads_alone LOGIN")
+        connection.exec_driver_sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reads_alone")
+    done = _process("keys", "create", "--database", url.replace("tollgate@", "reads_alone@"))
+    with owner.begin() as connection:
+        connection.exec_driver_sql("DROP OWNED BY reads_alone")
+        connection.exec_driver_sql("DROP ROLE reads_alone")
+    owner.dispose()
+    told = "Error: the database failed: permission denied for table keys; give this user the rights of the one that"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{told} made the tables\n")
 
 
 def test_nothing_is_written_over_a_database(tmp_path: Path) -> None:

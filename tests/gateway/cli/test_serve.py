@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from gateway.cli import main
 from tests.engine.simulator import Engine
 from tests.gateway.builders import write_config
+from tests.gateway.postgres import STANDBY, Postgres
 from tests.gateway.process import running, stores_in
 from tests.gateway.serving import make_key
 
@@ -77,6 +78,12 @@ def test_an_address_that_cannot_be_had_is_named(tmp_path: Path, host: str) -> No
     assert result.exit_code == 1
     assert result.stderr.startswith(f"Error: cannot listen on {host}:{port}")
     assert "--port" in result.stderr
+
+
+def test_a_database_that_can_be_read_alone_stops_the_start(tmp_path: Path, postgres: Postgres) -> None:
+    result = _serve("--config", str(write_config(tmp_path, database=postgres.url() + STANDBY)), "--port", "0")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "cannot be written: cannot execute UPDATE in a read-only transaction" in result.stderr
 
 
 async def test_a_gateway_from_its_start_to_sigterm(tmp_path: Path) -> None:

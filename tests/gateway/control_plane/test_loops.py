@@ -278,3 +278,12 @@ async def test_a_process_that_ends_waits_for_nobody_for_long(
     await last(works, hangs, works)
     assert done == [0, 1, 2]
     assert "nothing is lost" in caplog.text
+
+
+async def test_a_statement_that_fails_is_told_without_it_and_its_values(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    LEDGER.drop(house.engine)
+    house.settles("a")
+    assert not await attempt(house.drain)
+    assert caplog.messages == ["background work failed and is tried again; nothing is lost: no such table: ledger"]

@@ -2,14 +2,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from gateway.contracts.errors import InputError
-from gateway.stores.database import KEYS, LEDGER, METADATA, open_database, path_of
+from gateway.stores.database import KEYS, LEDGER, METADATA, open_database, path_of, require_writable
 from gateway.stores.keys import KeyStore
 from gateway.stores.migrations.upgrading import VERSION
+from tests.gateway.postgres import STANDBY, Postgres
 
 
 def test_the_file_of_a_url() -> None:
@@ -77,3 +79,45 @@ def test_several_processes_open_a_new_database_at_once(empty: str) -> None:
     for engine in engines:
         assert KeyStore(engine).all() == []
         engine.dispose()
+
+
+def test_a_database_that_takes_writes_is_one(engine: sa.Engine, url: str) -> None:
+    require_writable(engine, url)
+
+
+def test_a_file_that_can_be_read_alone_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 't.db'}"
+    engine = open_database(url)
+    engine.dispose()
+
+    def reads_alone(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA query_only=ON")
+
+    sa.event.listen(engine, "connect", reads_alone)
+    with pytest.raises(InputError, match=r"t\.db' cannot be written: attempt to write a readonly database; let this"):
+        require_writable(engine, url)
+    engine.dispose()
+
+
+def test_a_standby_is_refused(postgres: Postgres) -> None:
+    url = postgres.url() + STANDBY
+    engine = open_database(url)
+    with pytest.raises(InputError, match=r"cannot be written: cannot execute UPDATE in a read-only.*not its standby"):
+        require_writable(engine, url)
+    engine.dispose()
+
+
+def test_one_that_another_program_writes_to_is_waited_for(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 't.db'}"
+    writer, engine = open_database(url), open_database(url)
+
+    def waits_for_nobody(connection: Any, _record: object) -> None:
+        connection.execute("PRAGMA busy_timeout=0")
+
+    engine.dispose()
+    sa.event.listen(engine, "connect", waits_for_nobody)
+    with writer.begin() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        require_writable(engine, url)
+    engine.dispose()
+    writer.dispose()
