@@ -83,9 +83,9 @@ class Forwarding:
             usable = None if adapter is None else partial(_holding, queue, adapter)
             try:
                 await queue.wait(ticket, exchange.client, usable, guess, partial(self.still, exchange.principal))
-            except (QueueFull, QueueTimeout) as error:
+            except QueueFull as error:
                 return error
-            except UpstreamUnavailable as error:
+            except (QueueTimeout, UpstreamUnavailable) as error:
                 account.waited(exchange.digest, self.monotonic() - ticket.arrived_at)
                 return error
             now = self.monotonic()

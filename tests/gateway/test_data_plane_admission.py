@@ -180,6 +180,10 @@ async def test_who_cannot_wait_is_told_when_to_come_back(
         engine.resume()
         assert (await first).status == 200
         rows = await gateway.rows(2)
+        (found,) = (gateway.stores.ledger.find(row.request_id) for row in rows if row.outcome == code)
+    waited_s = decisions.decode(found["decision"]).queued_s if found and found["decision"] else 0.0
+    assert waited_s >= settings.get("max_wait", 0.0)
+    assert (waited_s > 0.0) == (code == "queue_timeout")
     assert (refused.status, error(refused)["code"]) == (status, code)
     assert int(refused.header("retry-after") or 0) >= 1
     assert sorted(row.outcome for row in rows) == ["completed", code]
