@@ -96,7 +96,8 @@ def reconcile(
         if money is not None:
             _print_money(money, booked_until)
         _print_tokens(tokens)
-    raise SystemExit(_code(money, tokens))
+    nothing = money is not None and booked_until is None  # nothing was there to be compared, but for the invoice
+    raise SystemExit(_code(money, tokens, compared=bool(tokens) or nothing))
 
 
 def _booked(
@@ -124,10 +125,10 @@ def _booked(
     return found, replicas, max(ends, default=None)
 
 
-def _code(money: MoneyFinding | None, tokens: Sequence[TokenFinding]) -> int:
+def _code(money: MoneyFinding | None, tokens: Sequence[TokenFinding], *, compared: bool) -> int:
     if (money is not None and not money.within) or any(each.verdict in ("around", "twice") for each in tokens):
         return BEYOND
-    return UNKNOWN if any(each.verdict == "unknown" for each in tokens) else 0
+    return UNKNOWN if not compared or any(each.verdict == "unknown" for each in tokens) else 0
 
 
 def _money(found: MoneyFinding | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from gateway.contracts.errors import InputError
 from gateway.costs.reconcile import UNRECONCILED
 from gateway.stores.bundle import open_stores
 from gateway.stores.counters import Snapshot
-from gateway.stores.database import COST_LINES, LEDGER, REPLICA_HOURS, open_database
+from gateway.stores.database import COST_LINES, ENGINE_COUNTERS, LEDGER, REPLICA_HOURS, open_database
 from gateway.stores.retention import fold
 from tests.gateway.builders import settled, write_config
 
@@ -109,6 +109,15 @@ def test_what_cannot_be_compared_is_exit_code_3(run: Run, tmp_path: Path) -> Non
     assert (code, {each["verdict"] for each in found["tokens"]}) == (3, {"unknown"})
 
 
+def test_without_any_counters_nothing_was_compared(run: Run, tmp_path: Path) -> None:
+    assert run("--since", "2026-12-01", "--until", "2026-12-02").exit_code == 3
+    with open_database(f"sqlite:///{tmp_path / 'tollgate.db'}").begin() as connection:
+        connection.execute(sa.delete(ENGINE_COUNTERS))
+    result = run(*DAY, "--invoice", "100")
+    assert (result.exit_code, "tokens are not compared" in result.stdout) == (3, True)
+    assert run(*DAY, "--invoice", "120").exit_code == 1
+
+
 def test_a_replica_without_a_price_is_of_no_pool(run: Run, tmp_path: Path) -> None:
     booked(open_database(f"sqlite:///{tmp_path / 'tollgate.db'}"), "c-0", "", 0)
     assert set(shown(run, *DAY, "--invoice", "100")[1]["money"]["rows"]) == {"a", "b", UNRECONCILED}
@@ -150,4 +159,4 @@ def test_of_months_whose_rows_are_gone_no_tokens_are_compared(run: Run, tmp_path
         line = {**keys, **sums, "grain": "hour", "start": int(NOON // HOUR)}
         connection.execute(sa.insert(COST_LINES), line)
     fold(database, int(NOON // HOUR) + 24 * 31)
-    assert shown(run, *DAY) == (0, {"booked_until": "2026-11-22 13:00:00Z", "money": None, "tokens": []})
+    assert shown(run, *DAY) == (3, {"booked_until": "2026-11-22 13:00:00Z", "money": None, "tokens": []})
