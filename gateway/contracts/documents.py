@@ -27,6 +27,7 @@ from pydantic import (
 from gateway.contracts.errors import DocumentError, Mistake
 from gateway.contracts.expectations import Location as Location
 from gateway.contracts.expectations import explained
+from gateway.contracts.texts import whole
 
 MAX_BYTES = 4 * 1024 * 1024
 MOST_MISTAKES = 50
@@ -121,7 +122,8 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.value(child, (*at, i)) for i, child in enumerate(node.value)]
         try:
-            return self._scalars.construct_object(node)
+            found = self._scalars.construct_object(node)
+            return whole(found) if isinstance(found, str) else found
         except (yaml.YAMLError, ValueError) as error:
             self.mistakes.append(Mistake(node.start_mark.line + 1, _dotted(at), f"cannot read this value: {error}"))
             return None
@@ -130,6 +132,11 @@ class _Reader:
         out: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key, line = str(key_node.value), key_node.start_mark.line + 1
+            try:
+                key = whole(key)
+            except ValueError as error:
+                self.mistakes.append(Mistake(line, _dotted(at), f"cannot read this key: {error}"))
+                continue
             if key in out:
                 self.mistakes.append(Mistake(line, _dotted((*at, key)), f"duplicate key {key!r}: keep one of the two"))
                 continue

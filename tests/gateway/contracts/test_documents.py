@@ -96,6 +96,8 @@ def test_a_check_of_the_whole_model_names_lines_too(tmp_path: Path) -> None:
         ("name: a\nlimits: [\n", 3, "", "not valid YAML"),
         ("name: a\n\tlimits: 1\n", 2, "", "not valid YAML"),
         ("name: a\n---\nname: b\n", 2, "", "not valid YAML"),
+        ('name: a\nfolder: "\\ud83c"\n', 2, "folder", "found half a character"),
+        ('name: a\npools:\n  "\\udf89": {rate: 1}\n', 3, "pools", "cannot read this key"),
         ("- name\n", 1, "", "expected keys and values at the top level, found a list"),
         ("just text\n", 1, "", "found a str"),
     ],
@@ -252,3 +254,10 @@ def test_paths_start_beside_the_file_that_a_link_leads_to(tmp_path: Path) -> Non
     assert documents.folder_of(tmp_path / "current" / "a.yaml") == tmp_path / "current"
     assert documents.folder_of(tmp_path / "one" / ".." / "one" / "a.yaml") == tmp_path / "one"
     assert documents.folder_of(tmp_path / "loop.yaml") == tmp_path
+
+
+def test_a_character_that_json_writes_as_a_pair_is_one() -> None:
+    assert documents.parse('{"\\ud83c\\udf89": "a \\ud83c\\udf89 \\u00fc", "b": "\\ufeff\U0001f389"}', "f")[0] == {
+        "\U0001f389": "a \U0001f389 \u00fc",
+        "b": "\ufeff\U0001f389",
+    }
