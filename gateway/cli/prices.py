@@ -3,7 +3,8 @@
 import json
 import shutil
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def import_(models: tuple[str, ...], source: str, name: str | None, path: Path, 
         version = version or today
         told = f"LiteLLM's price map on {today}" if source == LITELLM else f"{origin.name} on {today}"
         text = price_import.written(found, version, told)
+        documents.validate(*documents.parse(text, str(path)), PriceBook, str(path))
     _replace(path, text)
     for model, each in found.items():
         for note in each.notes:
@@ -169,8 +171,13 @@ def _shown(book: PriceBook, model: str, at: float) -> dict[str, Any]:
     """One model; `price` is `amounts`, `unpriced`, or `none` where its periods do not cover the moment."""
     price, entry = book.price(model, at), book.models[model]
     kind = "amounts" if isinstance(price, Price) else "unpriced" if entry == "unpriced" else "none"
-    told = {} if price is None else price.model_dump(mode="json", by_alias=True)
-    return {"model": model, "price": kind, **{name: told.get(name) for name in (*AMOUNTS, "from", "until")}}
+    told = {} if price is None else price.model_dump(by_alias=True)
+    return {"model": model, "price": kind, **{name: _text(told.get(name)) for name in (*AMOUNTS, "from", "until")}}
+
+
+def _text(value: Decimal | date | None) -> str | None:
+    """As a price file has it: no amount with an exponent."""
+    return f"{value:f}" if isinstance(value, Decimal) else None if value is None else value.isoformat()
 
 
 def _iso(seconds: float) -> str:

@@ -90,7 +90,10 @@ def entry(models: Mapping[str, Any], model: str) -> Imported:
         raise _refused(model, "all of its tokens cost 0; write such a price by hand if it is meant", charged)
     try:
         price = Price.model_validate({name: _per_million(value) for name, value in values.items()})
-    except (ValidationError, ValueError) as error:
+    except ValidationError as error:
+        told = "; ".join(f"{NAMES[str(each['loc'][0])]}: {each['msg']}" for each in error.errors(include_url=False))
+        raise InputError(f"the price map's amounts for {model!r} cannot be used: {told}") from error
+    except ValueError as error:
         raise InputError(f"the price map's amounts for {model!r} cannot be used: {error}") from error
     beside = {name for name in charged if name not in NAMES.values() and not name.endswith(_VARIANTS)}
     notes = [f"not imported: {name} {charged[name]}" for name in sorted(beside)]
@@ -121,7 +124,7 @@ def _refused(model: str, reason: str, charged: Mapping[str, Any]) -> InputError:
 
 def written(found: Mapping[str, Imported], version: str, source: str) -> str:
     """A new price file."""
-    head = f"# Imported from {source}. Amounts per million tokens.\nversion: {json.dumps(version)}\ncurrency: USD\n"
+    head = f"# Imported from {source}. Amounts per million tokens.\nversion: {_quoted(version)}\ncurrency: USD\n"
     return head + "models:\n" + "".join(_lines(found, 2))
 
 
@@ -146,7 +149,7 @@ def merged(text: str, path: str, found: Mapping[str, Imported], version: str) ->
         lines[end - 1] += "\n"
     added = _lines(found, models.value[0][0].start_mark.column)
     line, start, stop = told.start_mark.line, told.start_mark.column, told.end_mark.column
-    lines[line] = lines[line][:start] + json.dumps(version) + lines[line][stop:]
+    lines[line] = lines[line][:start] + _quoted(version) + lines[line][stop:]
     result = "".join([*lines[:end], *added, *lines[end:]])
     after = documents.validate(*documents.parse(result, path), PriceBook, path)
     expected = {**before.models, **{name: each.price for name, each in found.items()}}
@@ -165,8 +168,14 @@ def _end(node: yaml.Node) -> yaml.Mark:
 def _lines(found: Mapping[str, Imported], indent: int) -> list[str]:
     lines = []
     for name, each in found.items():
-        amounts = each.price.model_dump(mode="json", exclude_none=True)
-        ordered = ", ".join(f'{key}: "{amounts[key]}"' for key in NAMES if key in amounts)
-        lines += [" " * indent + f"# {name}: {note}\n" for note in each.notes]
-        lines.append(" " * indent + f"{json.dumps(name)}: {{{ordered}}}\n")
+        amounts = each.price.model_dump(exclude_none=True)
+        ordered = ", ".join(f'{key}: "{amounts[key]:f}"' for key in NAMES if key in amounts)
+        told = name if name.isprintable() else _quoted(name)  # a comment ends with its line
+        lines += [" " * indent + f"# {told}: {note}\n" for note in each.notes]
+        lines.append(" " * indent + f"{_quoted(name)}: {{{ordered}}}\n")
     return lines
+
+
+def _quoted(text: str) -> str:
+    """A text in YAML, as it is where it can be printed."""
+    return json.dumps(text, ensure_ascii=not text.isprintable())

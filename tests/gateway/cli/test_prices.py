@@ -148,6 +148,20 @@ def test_what_cannot_be_imported_changes_nothing(
     assert book.read_text() == BOOK
 
 
+@pytest.mark.parametrize("version", ["none", "v" * 201])
+def test_a_version_that_no_gateway_reads_is_not_written(tmp_path: Path, source: Path, version: str) -> None:
+    result = _run("import", "m", "--from", source, "--out", tmp_path / "out.yaml", "--version", version)
+    assert (result.exit_code, "out.yaml: line" in result.stderr) == (1, True)
+    assert not (tmp_path / "out.yaml").exists()
+
+
+def test_a_small_amount_is_shown_as_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "prices.yaml").write_text('version: "1"\nmodels:\n  faq: {input: "0.000000001", output: "0"}\n')
+    assert "0.000000001" in _run("show", tmp_path / "prices.yaml").stdout
+    told = json.loads(_run("show", tmp_path / "prices.yaml", "--json").stdout)
+    assert told["models"][0]["input"] == "0.000000001"
+
+
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path, source: Path) -> None:
     result = _run("import", "m", "--from", source, "--out", tmp_path / "none" / "out.yaml")
     assert (result.exit_code, "cannot be written" in result.stderr) == (1, True)

@@ -147,6 +147,25 @@ def test_a_new_file_is_a_price_file(tmp_path: Path) -> None:
     assert "# new: a note" in path.read_text()
 
 
+@given(st.text(min_size=1, max_size=6), st.text(min_size=1, max_size=6).filter(lambda text: text != "none"))
+def test_whatever_a_model_and_a_version_are_called_a_new_file_keeps_them(name: str, version: str) -> None:
+    book = _read(written(_found(name=name), version, "a map"))
+    assert (book.version, list(book.models)) == (version, [name])
+
+
+def test_names_stay_as_people_read_them_and_amounts_have_no_exponent() -> None:
+    text = written(_found("0.000000001", "chat-\U0001f389"), "\u00fc", "a map")
+    assert 'version: "\u00fc"' in text
+    assert '"chat-\U0001f389": {input: "0.000000001"' in text
+
+
+def test_an_amount_that_no_price_can_be_is_named() -> None:
+    with pytest.raises(InputError) as error:
+        entry({"m": {**CHAT, "input_cost_per_token": -1}}, "m")
+    told = "the price map's amounts for 'm' cannot be used: input_cost_per_token: Input should be greater than or equal"
+    assert str(error.value) == f"{told} to 0"
+
+
 def test_a_file_keeps_what_it_had() -> None:
     text = merged(FILE, "f", _found(), "2")
     assert _read(text).version == "2"
