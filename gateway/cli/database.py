@@ -85,8 +85,9 @@ def upgrade_(config_path: Path | None, database: str | None) -> None:
 def prune(before: float, dry_run: bool, as_json: bool, config_path: Path | None, database: str | None) -> None:
     """Make sums of months out of the sums of old hours, and delete old rows. No total changes.
 
-    A row whose part of the GPUs' cost is not worked out yet is kept, and everything after it. A gateway does this by
-    itself once a day where its configuration says `ledger: {retention_days: N}`.
+    A row whose part of the GPUs' cost is not worked out yet is kept, and everything after it; so is what came after an
+    hour that was paid for and is not closed. A gateway does this by itself once a day where its configuration says
+    `ledger: {retention_days: N}`.
 
     \b
     Examples:
@@ -106,7 +107,11 @@ def prune(before: float, dry_run: bool, as_json: bool, config_path: Path | None,
     click.echo(f"  {found.hours} sums of hours {would} folded into {found.months} sums of months")
     click.echo(f"  {found.rows} rows {would} deleted")
     if found.held_by is not None:
-        click.echo(f"  what came later is kept: a row of {moment(found.held_by)} is not allocated yet")
+        told = f"a row of {moment(found.held_by)} is not allocated yet"
+        if found.unbooked:
+            hour = moment(found.held_by)
+            told = f"the hour of {hour} was paid for, and is not closed yet: a gateway that runs closes it"
+        click.echo(f"  what came later is kept: {told}")
 
 
 def _facts(url: str) -> dict[str, Any]:

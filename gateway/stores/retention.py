@@ -1,14 +1,15 @@
 """What becomes of old rows: sums of hours become sums of months, and rows whose part is worked out go.
 
-Only whole months are folded (UTC), and never one in which a row is not allocated yet: what belongs into a month is in
-it before it is folded. The books of each replica and hour stay. Every step is a transaction of its own that leaves
-every total as it was, so that a fold that was cut short goes on where it ended.
+Only whole months are folded (UTC), and never one in which a row is not allocated yet, or an hour that was paid for has
+no books: what belongs into a month is in it before it is folded. The books of each replica and hour stay. Every step is
+a transaction of its own that leaves every total as it was, so that a fold that was cut short goes on where it ended.
 
 What engines count is written down every minute. It is kept so for EVERY_MINUTE_DAYS, longer than any month that is
 still to be compared, then once an hour, and of folded months once a day: what a counter grew by between two of them is
 the same. That needs no retention to be set.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,7 +17,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from gateway.stores.database import COST_LINES, ENGINE_COUNTERS, LEDGER
+from gateway.stores.cost_lines import STALE
+from gateway.stores.database import COST_LINES, ENGINE_COUNTERS, LEDGER, RENTALS, REPLICA_HOURS
 from gateway.stores.dialects import UtcDay, UtcHour, UtcMonth, exclusively, insert
 
 HOUR_S = 3600
@@ -32,8 +34,9 @@ _SUMS = [column.name for column in COST_LINES.columns if not column.primary_key]
 class Folded:
     """What a fold did, or would do. Hours are hours since the epoch.
 
-    Everything before `until` is folded. `held_by` is the start of the oldest row that is not allocated, where that is
-    why it was not more. `hours` counts the sums of hours that became `months` sums of months, `rows` the rows deleted.
+    Everything before `until` is folded. `held_by` is why it was not more: the start of the oldest row that is not
+    allocated, or, where it is `unbooked`, of the first hour that was paid for and is not closed. `hours` counts the
+    sums of hours that became `months` sums of months, `rows` the rows deleted.
     """
 
     until: int
@@ -41,6 +44,7 @@ class Folded:
     hours: int
     months: int
     rows: int
+    unbooked: bool = False
 
 
 def month_of(hour: int) -> int:
@@ -73,8 +77,8 @@ def fold(engine: Engine, before_hour: int) -> Folded:
 def steps(engine: Engine, before_hour: int) -> Iterator[Folded]:
     """The same in steps of one transaction each, so that others get their turn: what is done so far, after each."""
     with engine.connect() as connection:
-        until, held_by = _reach(connection, before_hour)
-    done = Folded(until, held_by, 0, 0, 0)
+        until, held_by, unbooked = _reach(connection, before_hour)
+    done = Folded(until, held_by, 0, 0, 0, unbooked)
     yield done
     while True:
         with engine.begin() as connection:
@@ -119,23 +123,39 @@ def foreseen(engine: Engine, before_hour: int) -> Folded:
     """What a fold would do, with nothing changed. Months are those that would be made or added to."""
     lines = COST_LINES.c
     with engine.connect() as connection:
-        until, held_by = _reach(connection, before_hour)
+        until, held_by, unbooked = _reach(connection, before_hour)
         old = sa.and_(lines.grain == "hour", lines.start < until)
         months = sa.select(UtcMonth(lines.start * HOUR_S), *(lines[name] for name in _KEYS)).where(old).distinct()
         asked = (sa.select(COST_LINES).where(old), months, _old(until))
         counts = [sa.select(sa.func.count()).select_from(each.subquery()).scalar_subquery() for each in asked]
         hours, made, rows = connection.execute(sa.select(*counts)).one()
-    return Folded(until, held_by, hours, made, rows)
+    return Folded(until, held_by, hours, made, rows, unbooked)
 
 
-def _reach(connection: sa.Connection, before_hour: int) -> tuple[int, float | None]:
-    """(The hour up to which can be folded, the row that holds back what comes after it)."""
+def _reach(connection: sa.Connection, before_hour: int) -> tuple[int, float | None, bool]:
+    """(The hour up to which can be folded, what holds back what comes after it, whether that is an hour)."""
     wanted, ledger = month_of(before_hour), LEDGER.c
     oldest = sa.select(sa.func.min(ledger.started_at)).where(ledger.allocated_at.is_(None))
-    found = connection.execute(oldest).scalar()
-    if found is None or month_of(int(found // HOUR_S)) >= wanted:
-        return wanted, None
-    return month_of(int(found // HOUR_S)), found
+    row, hour = connection.execute(oldest).scalar(), _unbooked(connection, wanted)
+    holds = ((row, False), (None if hour is None else float(hour * HOUR_S), True))
+    at, unbooked = min(((at, is_hour) for at, is_hour in holds if at is not None), default=(math.inf, False))
+    if at >= wanted * HOUR_S:
+        return wanted, None, False
+    return month_of(int(at // HOUR_S)), at, unbooked
+
+
+def _unbooked(connection: sa.Connection, until: int) -> int | None:
+    """The first hour before another that is not folded, was paid for, and has no books: it would have none ever."""
+    rentals, books, folded = RENTALS.c, REPLICA_HOURS.c, folded_until(connection)
+    found = until
+    for each in connection.execute(sa.select(rentals.replica, rentals.since, rentals.until)).all():
+        first = max(math.floor(each.since / HOUR_S), folded)
+        last = found if each.until is None else min(found, math.ceil(each.until / HOUR_S))
+        of = (books.replica == each.replica, books.hour >= first, books.hour < last, books.closed_at != STALE)
+        if first < last and connection.execute(sa.select(sa.func.count()).where(*of)).scalar_one() < last - first:
+            there = set(connection.execute(sa.select(books.hour).where(*of)).scalars())
+            found = next(hour for hour in range(first, last) if hour not in there)
+    return None if found == until else found
 
 
 def _old(until: int) -> sa.Select[tuple[str]]:

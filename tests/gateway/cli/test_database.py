@@ -1,6 +1,7 @@
 """`gateway database`: what it holds, bringing it up to date, letting old rows go."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
+from gateway.settings.gpu_price import GpuPrice
 from gateway.stores.bundle import open_stores
 from gateway.stores.database import LEDGER, METADATA
 from gateway.stores.migrations.upgrading import HEAD
@@ -72,7 +74,7 @@ def test_postgresql_is_shown_as_well(folder: Path, postgres: Postgres) -> None:
 
 def test_pruning_says_what_it_would_do_and_does_it(folder: Path) -> None:
     _rows()
-    expected = {"until": 496728, "held_by": None, "hours": 0, "months": 0, "rows": 2}
+    expected = {"until": 496728, "held_by": None, "hours": 0, "months": 0, "rows": 2, "unbooked": False}
     assert _json("prune", "--before", "2026-09-20", "--dry-run") == expected | {"dry_run": True}
     assert "2 rows would be deleted" in _run("prune", "--before", "2026-09-20", "--dry-run").output
     assert _json("show")["rows"]["ledger"] == 3
@@ -87,6 +89,12 @@ def test_what_holds_a_prune_back_is_told(folder: Path) -> None:
     open_stores(URL).ledger.insert([settled(started_at=SEPTEMBER - 1)])
     shown = _run("prune", "--before", "2026-10-01").output
     assert "a row of 2026-08-31 23:59:59Z is not allocated yet" in shown
+
+
+def test_an_hour_that_was_paid_for_and_is_not_closed_holds_a_prune_back(folder: Path) -> None:
+    open_stores(URL).rentals.declare("g", SEPTEMBER - 7200, {"r": ("p", GpuPrice(usd_per_gpu_hour=Decimal(2)))})
+    shown = _run("prune", "--before", "2026-10-01").output
+    assert "the hour of 2026-08-31 22:00:00Z was paid for, and is not closed yet" in shown
 
 
 @pytest.mark.parametrize("command", [["show"], ["upgrade"], ["prune", "--before", "2026-01-01"]])

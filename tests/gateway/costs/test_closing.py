@@ -187,12 +187,14 @@ def test_rows_that_come_after_their_month_was_folded_are_added(stores: Stores) -
     assert sum(line.requests for line in stores.costs.lines(("team",))) == 2
 
 
-def test_what_is_folded_meanwhile_is_not_closed_again(stores: Stores) -> None:
+def test_what_was_worked_out_before_a_fold_is_not_written_after_it(stores: Stores) -> None:
+    later = retention.month_after(FIRST)
     stores.rentals.declare("g", T, RENTED)
+    stores.rentals.declare("g", T + HOUR_S, {})
+    stores.rentals.declare("g", float(later * HOUR_S), RENTED)
     close(stores, T + HOUR_S + SETTLE_S)
-    stores.costs.mark([("r", FIRST)])
-    closed = provisional(stores, T + HOUR_S - 1)
-    retention.fold(stores.database, FIRST + 40 * 24)
+    closed = provisional(stores, later * HOUR_S + 60.0)
+    assert retention.fold(stores.database, later).hours == 1
     assert [stores.costs.write(each) for each in closed] == [False]
 
 

@@ -1,8 +1,9 @@
 """Old rows go, and no total changes."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from itertools import zip_longest
 from typing import Any
 
@@ -11,9 +12,12 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.settings.gpu_price import GpuPrice
 from gateway.stores import retention
-from gateway.stores.database import COST_LINES, LEDGER, METADATA, open_database
+from gateway.stores.cost_lines import STALE
+from gateway.stores.database import COST_LINES, LEDGER, METADATA, REPLICA_HOURS, open_database
 from gateway.stores.ledger import Ledger
+from gateway.stores.rentals import Rentals
 from gateway.stores.retention import fold, folded_until, foreseen, month_after, month_of, steps
 from tests.drawing import often
 from tests.gateway.builders import settled
@@ -172,6 +176,36 @@ def test_a_row_that_is_not_allocated_stays_and_holds_back_what_came_after_it(eng
     assert (done.until, done.held_by) == (_hour(2026, 8), _hour(2026, 8, 20) * 3600.0)
     assert _left(engine) == {"row-8", "row-9", "waits"}
     assert [line["grain"] for line in _lines(engine)] == ["month", "hour", "hour"]
+
+
+def _close(engine: sa.Engine, replica: str, hours: Iterable[int], closed_at: float = 1.0) -> None:
+    zeros = ("paid_us", "busy_us", "cost_nano", "allocated_nano", "overhead_nano", "idle_nano", "requests")
+    book = {**dict.fromkeys(zeros, 0), "replica": replica, "pool": "p", "step_model": "x", "revision": 1}
+    with engine.begin() as connection:
+        connection.execute(sa.insert(REPLICA_HOURS), [{**book, "hour": each, "closed_at": closed_at} for each in hours])
+
+
+def test_an_hour_that_was_paid_for_and_has_no_books_holds_back_its_month_and_what_came_after_it(
+    engine: sa.Engine,
+) -> None:
+    """What nobody used has no row that would hold it back, and a folded month is never worked out again."""
+    july, august, october = _hour(2026, 7), _hour(2026, 8), _hour(2026, 10)
+    rentals, price = Rentals(engine), GpuPrice(usd_per_gpu_hour=Decimal(2))
+    rentals.declare("g", july * 3600.0 + 1800, {"a": ("p", price)})
+    rentals.declare("g", _hour(2026, 9, 5) * 3600.0 + 1, {})
+    _close(engine, "a", range(july, _hour(2026, 8, 7)))
+    _put(engine, _line(july + 5), _line(august + 5))
+    for work in (foreseen, fold):
+        done = work(engine, october)
+        assert (done.until, done.held_by, done.unbooked) == (august, _hour(2026, 8, 7) * 3600.0, True)
+    assert [line["grain"] for line in _lines(engine)] == ["month", "hour"]
+    _close(engine, "a", range(_hour(2026, 8, 7), _hour(2026, 9, 5)))
+    _close(engine, "a", [_hour(2026, 9, 5)], closed_at=STALE)
+    assert fold(engine, october).held_by == _hour(2026, 9, 5) * 3600.0
+    with engine.begin() as connection:
+        connection.execute(sa.update(REPLICA_HOURS).values(closed_at=1.0))
+    done = fold(engine, october)
+    assert (done.until, done.held_by, done.unbooked) == (october, None, False)
 
 
 def test_a_row_that_reaches_into_an_open_hour_stays(engine: sa.Engine) -> None:
