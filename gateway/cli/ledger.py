@@ -27,7 +27,7 @@ def ledger(last: int, as_json: bool, config_path: Path | None, database: str | N
     spool.recover(stores.spool_folder, stores.ledger.insert)
     rows = stores.ledger.recent(last)
     if as_json:
-        click.echo(json.dumps([{**each, "cost": _text(each["cost"])} for each in rows], indent=2))
+        click.echo(json.dumps(rows, indent=2, default=_text))
         return
     lines = table(
         "started", "request", "team", "release", "replica", "outcome", "in", "cached", "out", "cost", "seconds"

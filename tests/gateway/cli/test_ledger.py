@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
 from gateway.stores.bundle import Stores, open_stores
+from gateway.stores.database import LEDGER
 from gateway.stores.spool import Spool
 from tests.gateway.builders import NOW, kill, row, settled
 
@@ -41,6 +43,18 @@ def test_a_row_is_shown_with_every_field(stores: Stores) -> None:
     expected = {name: getattr(settled(), name) for name in settled().__struct_fields__ if name != "decision"}
     assert found.pop("gpu_cost") is found.pop("gpu_method") is found.pop("allocated_at") is None
     assert found == {**expected, "cost": "1.500000000", "replica": "r1", "duration_s": 0.25}
+
+
+def test_every_amount_of_a_row_is_text(stores: Stores) -> None:
+    stores.ledger.insert([settled(cost="0.000000001", gpu_estimate="0.25")])
+    with stores.database.begin() as connection:
+        connection.execute(sa.update(LEDGER).values(gpu_nano=1, gpu_method="timed", allocated_at=NOW))
+    (found,) = _json()
+    assert [found[name] for name in ("cost", "gpu_estimate", "gpu_cost")] == [
+        "0.000000001",
+        "0.250000000",
+        "0.000000001",
+    ]
 
 
 def test_the_table_does_not_show_the_unknown_as_zero(stores: Stores) -> None:
