@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from gateway.contracts.errors import InputError
 from gateway.policy.auth import KeyRecord, Scope, new_key
 from gateway.settings.limits import Quota
+from gateway.stores.cost_lines import IDLE, OVERHEAD
 from gateway.stores.database import KEYS
 from gateway.stores.dialects import Asked, one_by_one
 
@@ -49,7 +50,12 @@ class KeyStore:
         priority_class: str | None = None,
         tags: str | None = None,
     ) -> tuple[str, KeyRecord]:
-        """(key text, record) of a new key; its `tags` are JSON. The text is not stored: show it once."""
+        """(key text, record) of a new key; its `tags` are JSON. The text is not stored: show it once.
+
+        Raises InputError for a team under which reports put what no tenant asked for.
+        """
+        if team in (IDLE, OVERHEAD):
+            raise InputError(f"the team {team!r} is nobody's: reports have idle time and overhead there; name another")
         text, public, digest = new_key(random_bytes)
         record = KeyRecord(
             id=public,

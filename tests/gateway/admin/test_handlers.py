@@ -88,6 +88,7 @@ MISTAKES: tuple[tuple[str, str, Any, int, str], ...] = (
     ("GET", "/v1/costs?since=2026-01-02&until=2026-01-01", None, 400, "expected `since` before"),
     ("GET", "/v1/costs?sudo=1", None, 400, "Extra inputs"),
     ("GET", "/v1/requests/tg-9", None, 404, "once it has ended"),
+    ("POST", "/v1/keys", {"team": "__idle__"}, 409, "the team '__idle__' is nobody's"),
 )
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from gateway.contracts.errors import InputError, InvalidKey
 from gateway.policy.auth import KeyRecord, authenticate
 from gateway.settings.limits import Quota
+from gateway.stores.cost_lines import IDLE, OVERHEAD
 from gateway.stores.database import KEYS, open_database
 from gateway.stores.keys import KeyStore
 from tests.gateway.builders import NOW, counting_bytes
@@ -128,6 +129,14 @@ def test_an_unknown_id_is_refused_and_ends_nothing(store: KeyStore, key_id: str)
     with pytest.raises(InputError, match="gateway keys list"):
         store.revoke(key_id, NOW)
     assert store.all()[0].revoked_at is None
+
+
+@pytest.mark.parametrize("team", [IDLE, OVERHEAD])
+def test_what_stands_under_nobodys_team_has_no_key(store: KeyStore, team: str) -> None:
+    """Its costs would read as idle time, and no budget would count them."""
+    with pytest.raises(InputError, match=f"{team}' is nobody's"):
+        _create(store, team=team)
+    assert store.all() == []
 
 
 def test_text_is_stored_as_text(store: KeyStore) -> None:
