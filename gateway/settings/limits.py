@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gateway.contracts import documents
 
@@ -11,7 +11,16 @@ STANDARD = "standard"
 """The class of what names none."""
 
 MOST = 10**12
-Limit = Annotated[int, Field(ge=1, le=MOST)]
+
+
+def _number(value: object) -> object:
+    """`rpm: yes` would read as one request per minute."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a whole number from 1, found {str(value).lower()}")
+    return value
+
+
+Limit = Annotated[int, BeforeValidator(_number), Field(ge=1, le=MOST)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 

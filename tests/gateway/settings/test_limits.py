@@ -19,6 +19,7 @@ def test_without_a_word_there_is_no_limit() -> None:
     "wrong",
     [
         {"rpm": 0},
+        {"rpm": True},
         {"tpm": -1},
         {"concurrency": 1.5},
         {"rpm": 10**12 + 1},
