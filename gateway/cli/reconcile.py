@@ -94,7 +94,7 @@ def reconcile(
         click.echo(json.dumps({**found, "tokens": [_tokens(each) for each in tokens]}, indent=2))
     else:
         if money is not None:
-            _print_money(money, booked_until)
+            _print_money(money, booked_until, until)
         _print_tokens(tokens)
     nothing = money is not None and booked_until is None  # nothing was there to be compared, but for the invoice
     raise SystemExit(_code(money, tokens, compared=bool(tokens) or nothing))
@@ -164,7 +164,7 @@ def _tokens(found: TokenFinding) -> dict[str, Any]:
     }
 
 
-def _print_money(money: MoneyFinding, booked_until: float | None) -> None:
+def _print_money(money: MoneyFinding, booked_until: float | None, until: float | None) -> None:
     lines = table("pool", "USD")
     for name, amount in {**money.pools, UNRECONCILED: money.residual}.items():
         row(lines, name, format(amount, "f"))
@@ -174,6 +174,8 @@ def _print_money(money: MoneyFinding, booked_until: float | None) -> None:
     click.echo(f"{UNRECONCILED} is {'within' if money.within else 'beyond'} the tolerance{share}")
     if booked_until is None:
         click.echo("no hour of this period is closed yet, or no replica has a price: nothing was booked")
+    elif until is not None and booked_until >= until:
+        click.echo(f"booked until {moment(booked_until)}, the end of the period")
     else:
         click.echo(f"booked until {moment(booked_until)}: hours after that are not closed yet")
 

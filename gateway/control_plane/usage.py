@@ -82,7 +82,7 @@ def _moment(name: str, text: str) -> float:
     if found is not None and found.tzinfo is None:
         found = found.replace(tzinfo=UTC) if _DATE.fullmatch(text) else None
     if found is None or not 1970 < found.year < 9999:
-        expected = "a date such as 2026-11-22, or a moment such as 2026-11-22T09:00:00Z"
+        expected = "a date such as 2026-11-22, or a moment such as 2026-11-22T09:00:00Z, of the years 1971 to 9998"
         raise InvalidRequest(f"`{name}`: expected {expected}, found {text[:64]!r}", param=name)
     return found.timestamp()
 

@@ -76,6 +76,8 @@ MISTAKES: tuple[tuple[str, str, Any, int, str], ...] = (
     ("POST", "/v1/keys", {"sudo": True}, 400, "Extra inputs"),
     ("POST", "/v1/keys", {"name": "a\u0000b"}, 400, "pattern"),
     ("POST", "/v1/keys", {"rpm": 0}, 400, "greater than or equal to 1"),
+    ("POST", "/v1/keys", {"rpm": True}, 400, "expected a whole number from 1, found true"),
+    ("GET", "/v1/usage?since=1970-01-01", None, 400, "of the years 1971 to 9998, found '1970-01-01'"),
     ("POST", "/v1/keys", b"[" * 60_000, 400, "expected JSON"),
     ("POST", "/v1/keys", b'{"rpm": ' + b"9" * 5000 + b"}", 400, ""),
     ("PATCH", "/v1/keys/000000000000", {"rpm": 1}, 404, "GET /v1/keys"),

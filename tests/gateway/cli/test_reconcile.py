@@ -88,6 +88,17 @@ def test_tokens_around_the_gateway_are_exit_code_1(run: Run) -> None:
     assert all(word in table for word in (UNRECONCILED, "invoice", "within the tolerance", "400 tokens went around"))
 
 
+def test_books_that_reach_the_end_of_the_period_are_whole(run: Run, tmp_path: Path) -> None:
+    assert (
+        "booked until 2026-11-22 13:00:00Z: hours after that are not closed yet" in run(*DAY, "--invoice", "1").stdout
+    )
+    last = int(NOON // HOUR) + 11
+    booked(open_database(f"sqlite:///{tmp_path / 'tollgate.db'}"), "a-0", "a", 5, hour=last)
+    told = run(*DAY, "--invoice", "1").stdout
+    assert "booked until 2026-11-23 00:00:00Z, the end of the period\n" in told
+    assert "not closed yet" not in told
+
+
 def test_without_an_invoice_tokens_alone_are_compared(run: Run) -> None:
     code, found = shown(run, *DAY, "--pool", "a")
     assert (code, found["money"]) == (0, None)
