@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import random
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Any, TypeVar
@@ -15,6 +16,9 @@ from gateway.settings.budgets import RedisConfig
 
 PAUSE_S = (0.25, 1.0)
 """Between two attempts while Redis is away: at first, and at most, each of them shortened by up to a half."""
+IDLE_S = 5.0
+"""A connection that nothing went over for so long is made anew: Redis, or what stands before it, may have closed it,
+and the client notices that only when it has said something that nobody hears."""
 Reply = TypeVar("Reply")
 
 Command = tuple[str, list[str], list[str | int]]
@@ -32,7 +36,7 @@ class RedisScripts:
 
     `together` are scripts of which Redis is told all when it lacks one: of commands in one round trip, only those that
     it lacked run again, and they must not come after one that they went before. Raises InputError when the package is
-    not installed; `what` is told then. `jitter` draws from 0 to 1.
+    not installed; `what` is told then. `jitter` draws from 0 to 1, and `monotonic` is a clock in seconds.
 
     Redis' name is looked up here before the client does it, unless Redis has just answered: the client would leave one
     look-up hanging after the other in the few threads that the loop has for them.
@@ -44,6 +48,7 @@ class RedisScripts:
         what: str,
         together: Sequence[str] = (),
         jitter: Callable[[], float] = random.random,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         try:
             import redis.asyncio as client
@@ -67,6 +72,7 @@ class RedisScripts:
         parts = urlsplit(config.url)
         self._name = None if parts.scheme == "unix" else Name(parts.hostname or "localhost", parts.port or 6379)
         self._answered, self._failures = False, 0
+        self._monotonic, self._used, self._freshening = monotonic, monotonic(), asyncio.Lock()
 
     @property
     def pause_s(self) -> float:
@@ -88,12 +94,20 @@ class RedisScripts:
             if self._name is not None and not self._answered:
                 async with asyncio.timeout(self.timeout):
                     await self._name.addresses()
+            await self._freshen()
             found = await work()
         except self.errors:
             self._answered, self._failures = False, self._failures + 1
             raise
         self._answered, self._failures = True, 0
         return found
+
+    async def _freshen(self) -> None:
+        """Let go of what lay idle for long. One after the other: nobody takes what another one closes."""
+        async with self._freshening:
+            if self._monotonic() - self._used > IDLE_S:
+                await self.client.connection_pool.disconnect(inuse_connections=False)
+            self._used = self._monotonic()
 
     async def _ping(self) -> None:
         async with asyncio.timeout(2 * self.timeout):
