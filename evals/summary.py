@@ -153,5 +153,11 @@ def _interval(measure: compare.Measure) -> dict[str, Any]:
     }
     if measure.baseline_score is None:
         return found
-    about = {"candidate": measure.candidate_score, "baseline": measure.baseline_score}
-    return found | about | {"missing_baseline": measure.missing_baseline}
+    noise = measure.spread
+    return found | {
+        "candidate": measure.candidate_score,
+        "baseline": measure.baseline_score,
+        "missing_baseline": measure.missing_baseline,
+        "sd": None if noise is None else noise.sd,
+        "design_effect": None if noise is None else noise.design_effect,
+    }

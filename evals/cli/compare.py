@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -12,6 +13,7 @@ from evals.cli.common import Command, console
 from evals.compare import Measure
 from evals.cross_check import CrossCheck, cross_checks
 from evals.evidence import Evidence, arm_as, gather
+from evals.resampling import Resampled
 from evals.summary import compare_all, difference, noises_between
 from gateway.contracts.commands import Number
 from gateway.contracts.errors import InputError
@@ -52,6 +54,8 @@ def compare_runs(
       evals compare runs/faq-1.jsonl runs/faq-2.jsonl --resamples 10000
       evals compare runs/faq-1.jsonl runs/faq-2.jsonl --classical --margin 0.03
     """
+    if margin is not None and not classical:
+        raise click.UsageError("--margin is for the standard tests: give --classical too")
     theirs, ours = _arms(runs)
     metrics = _shared(theirs, ours)
     if html is not None:
@@ -59,15 +63,19 @@ def compare_runs(
     elif dataset is not None:
         raise click.UsageError("--dataset is for the page: give --html FILE too")
     checks = cross_checks(ours, theirs, metrics, margin=margin) if classical else ()
+    drawn = _drawn(ours, theirs, metrics, resamples) if resamples else {}
+    tagged = compare.slices(ours, theirs, metrics) if slices else ()
     if as_json:
+        asked: dict[str, Any] = {"classical": [check.as_values() for check in checks]} if classical else {}
+        asked |= {"resampled": drawn} if resamples else {}
+        asked |= {"slices": tagged} if slices else {}
         problems = {"baseline": theirs.problems, "candidate": ours.problems}
-        checked = {"classical": [check.as_values() for check in checks]} if classical else {}
-        click.echo(msgspec.json.encode(difference(ours, theirs) | checked | {"problems": problems}))
+        click.echo(msgspec.json.encode(difference(ours, theirs) | asked | {"problems": problems}))
         return
-    _print(ours, theirs, checks, resamples)
+    _print(ours, theirs, checks, drawn)
     screen = console()
     if slices:
-        screen.print(tables.slice_table(compare.slices(ours, theirs, metrics), "difference"))
+        screen.print(tables.slice_table(tagged, "difference"))
     for role, run in (("baseline", theirs), ("candidate", ours)):
         for problem in run.problems:
             screen.print(f"note: {role}: {problem}", markup=False)
@@ -75,14 +83,21 @@ def compare_runs(
         screen.print(f"wrote {html}", markup=False, soft_wrap=True)
 
 
-def _print(ours: Evidence, theirs: Evidence, checks: Iterable[CrossCheck], resamples: int | None) -> None:
+def _drawn(ours: Evidence, theirs: Evidence, metrics: Iterable[str], resamples: int) -> dict[str, Resampled]:
+    """The bootstrap of each metric's difference."""
+    rng, span = resampling.generator, (-1.0, 1.0)
+    return {
+        name: resampling.bootstrap(compare.differences(ours, theirs, name), rng=rng(0), resamples=resamples, span=span)
+        for name in metrics
+    }
+
+
+def _print(ours: Evidence, theirs: Evidence, checks: Iterable[CrossCheck], resampled: Mapping[str, Resampled]) -> None:
     found, screen = compare_all(ours, theirs), console()
     screen.print(tables.pair_table(found))
     for check in checks:
         screen.print(tables.checked_line(check), markup=False, soft_wrap=True)
-    for name in found if resamples else ():
-        values = compare.differences(ours, theirs, name)
-        drawn = resampling.bootstrap(values, rng=resampling.generator(0), resamples=resamples or 0, span=(-1.0, 1.0))
+    for name, drawn in resampled.items():
         screen.print(tables.resampled_line(name, drawn), markup=False)
     for line in _flipped(found):
         screen.print(line, markup=False)

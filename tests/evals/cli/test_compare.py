@@ -105,3 +105,27 @@ def test_compare_writes_a_page_when_it_is_asked_to(evals, tmp_path: Path, make_l
     assert "Got worse: 1 samples" in (tmp_path / "page.html").read_text()
     alone = evals("compare", "one.jsonl", "two.jsonl", "--dataset", "d.jsonl")
     assert (alone.exit_code, "give --html FILE too" in alone.stderr) == (2, True)
+
+
+def test_json_holds_all_that_was_asked_for(evals, tmp_path: Path, make_log) -> None:
+    tags = {f"s{i}": ["even" if i % 2 == 0 else "odd"] for i in range(60)}
+    make_log(tmp_path / "one.jsonl", {f"s{i}": float(i % 2) for i in range(60)}, tags=tags)
+    make_log(tmp_path / "two.jsonl", {f"s{i}": float(i % 3 == 0) for i in range(60)}, release="faq@3", tags=tags)
+    flags = ("--slices", "--resamples", "500")
+    found = json.loads(evals("compare", "one.jsonl", "two.jsonl", *flags, "--json").stdout)
+    table = evals("compare", "one.jsonl", "two.jsonl", *flags).stdout
+    drawn = found["resampled"]["exact"]
+    assert drawn["resamples"] == 500
+    assert f"95% interval [{drawn['lower']:+.4f}, {drawn['upper']:+.4f}]" in table
+    assert [(row["tag"], row["samples"]) for row in found["slices"]] == [("even", 30), ("odd", 30)]
+    row = next(line for line in table.splitlines() if line.strip().startswith("exact")).split()
+    exact = found["difference"]["exact"]
+    assert row[-2:] == [f"{exact['sd']:.3f}", f"{exact['design_effect']:.2f}"]
+    plain = json.loads(evals("compare", "one.jsonl", "two.jsonl", "--json").stdout)
+    assert {"resampled", "slices", "classical"}.isdisjoint(plain)
+
+
+def test_a_margin_that_no_test_would_use_is_refused(evals, tmp_path: Path, make_log) -> None:
+    make_log(tmp_path / "one.jsonl", {"a": 1.0})
+    result = evals("compare", "one.jsonl", "one.jsonl", "--margin", "0.1")
+    assert (result.exit_code, "give --classical too" in result.stderr) == (2, True)
