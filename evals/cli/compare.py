@@ -78,7 +78,7 @@ def compare_runs(
         screen.print(tables.slice_table(tagged, "difference"))
     for role, run in (("baseline", theirs), ("candidate", ours)):
         for problem in run.problems:
-            screen.print(f"note: {role}: {problem}", markup=False)
+            screen.print(f"note: {role}: {problem}", markup=False, soft_wrap=True)
     if html is not None:
         screen.print(f"wrote {html}", markup=False, soft_wrap=True)
 
@@ -98,11 +98,11 @@ def _print(ours: Evidence, theirs: Evidence, checks: Iterable[CrossCheck], resam
     for check in checks:
         screen.print(tables.checked_line(check), markup=False, soft_wrap=True)
     for name, drawn in resampled.items():
-        screen.print(tables.resampled_line(name, drawn), markup=False)
+        screen.print(tables.resampled_line(name, drawn), markup=False, soft_wrap=True)
     for line in _flipped(found):
-        screen.print(line, markup=False)
+        screen.print(line, markup=False, soft_wrap=True)
     for name, split in noises_between(ours, theirs).items():
-        screen.print(tables.noise_line(f"the difference of {name}", split), markup=False)
+        screen.print(tables.noise_line(f"the difference of {name}", split), markup=False, soft_wrap=True)
 
 
 def _flipped(found: Mapping[str, Measure]) -> Iterator[str]:

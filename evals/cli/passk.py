@@ -49,4 +49,4 @@ def pass_at_k(run: Path, sizes: tuple[int, ...], metric: tuple[str, ...], thresh
     screen = console()
     screen.print(made)
     for problem in evidence.problems:
-        screen.print(f"note: {problem}", markup=False)
+        screen.print(f"note: {problem}", markup=False, soft_wrap=True)

@@ -172,7 +172,7 @@ def _print_arm(evidence: Evidence) -> None:
     screen = console()
     screen.print(tables.run_table(measure_all(evidence)))
     for line in tables.account_lines(compare.account(evidence)):
-        screen.print(line, markup=False)
+        screen.print(line, markup=False, soft_wrap=True)
     for line in tables.failure_lines(record for unit in evidence.units.values() for record in unit.records):
         screen.print(line, markup=False, soft_wrap=True)
     if (whole := projection(evidence)) is not None:
@@ -184,7 +184,7 @@ def _print_arm(evidence: Evidence) -> None:
     if evidence.release:
         screen.print(f"release: {evidence.release} {evidence.release_digest}", markup=False, soft_wrap=True)
     for problem in evidence.problems:
-        screen.print(f"note: {problem}", markup=False)
+        screen.print(f"note: {problem}", markup=False, soft_wrap=True)
     if missing := [unit for unit in evidence.units.values() if unit.missing]:
         kinds = {record.failure.kind for unit in missing for record in unit.records if record.failure}
         again = kinds & _PASSES or any(len(unit.records) < unit.epochs for unit in missing)

@@ -129,3 +129,11 @@ def test_a_margin_that_no_test_would_use_is_refused(evals, tmp_path: Path, make_
     make_log(tmp_path / "one.jsonl", {"a": 1.0})
     result = evals("compare", "one.jsonl", "one.jsonl", "--margin", "0.1")
     assert (result.exit_code, "give --classical too" in result.stderr) == (2, True)
+
+
+def test_a_line_of_ids_is_one_line_where_no_terminal_is(evals, tmp_path: Path, make_log) -> None:
+    ids = [f"a-long-name-of-a-sample-{i:02}" for i in range(12)]
+    make_log(tmp_path / "one.jsonl", dict.fromkeys(ids, 1.0), release="faq@1")
+    make_log(tmp_path / "two.jsonl", dict.fromkeys(ids, 0.0))
+    lines = evals("compare", "one.jsonl", "two.jsonl").stdout.splitlines()
+    assert f"exact fell: {', '.join(ids[:10])} and 2 more" in lines
