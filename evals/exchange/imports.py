@@ -88,10 +88,14 @@ def write(imported: Imported, out: Path, choice: Choice, terms: Terms, *, harnes
 
 
 def _refuse(imported: Imported, choice: Choice) -> None:
-    """Raise InputError for results that are none, and for a metric that rises as answers get worse."""
+    """Raise InputError for results that are none, a scale of none of them, a metric that rises as answers get worse."""
     if not imported.metrics:
         left = "; ".join(f"{name}: {reason}" for name, reason in imported.left_out.items()) or "none was found"
         raise InputError(f"{str(imported.files[0])!r} has no metric with a score for each sample ({left})")
+    if unknown := choice.scales.keys() - {"", *imported.metrics}:
+        raise InputError(
+            f"--scale: no metric that is taken is called {min(unknown)!r}: they are {', '.join(imported.metrics)}"
+        )
     for metric in imported.metrics:
         worst, best = choice.scales.get(metric, choice.scales.get("", (0.0, 1.0)))
         if metric in imported.falling and worst < best:

@@ -219,3 +219,11 @@ def test_a_scale_is_part_of_what_was_measured(tmp_path: Path) -> None:
     logs = [run_log.read(tmp_path / name) for name in ("a.jsonl", "b.jsonl")]
     assert [log.records[0].scores["several.points"].value for log in logs] == [0.8, 0.4]
     assert logs[0].manifest.suite_digest != logs[1].manifest.suite_digest
+
+
+def test_a_scale_of_a_metric_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    log = _inspect("good.eval")
+    with pytest.raises(InputError, match="--scale: no metric that is taken is called 'exakt': they are exact"):
+        _write(log, tmp_path / "a.jsonl", Choice(metrics=("exact",), scales={"exakt": (0.0, 2.0)}))
+    assert not list(tmp_path.iterdir())
+    assert _write(log, tmp_path / "a.jsonl", Choice(metrics=("exact",), scales={"": (0.0, 2.0)})).metrics == ("exact",)
