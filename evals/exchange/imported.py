@@ -3,6 +3,7 @@
 Nothing is left out here. A sample without a result is a result that is missing, and `imports` writes it down as one.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -139,6 +140,14 @@ def value_in_range(value: float, metric: str, sample: str, scales: Mapping[str, 
     )
 
 
+def _float(value: float) -> float:
+    """A number of JSON, which may be a whole one beyond all floats: that is infinity."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def scored(found: Found, metrics: Iterable[str], choice: Choice) -> tuple[dict[str, Score], Failure | None]:
     """Scores that can be had, and the first reason why one cannot. Raises InputError for one off its scale."""
     if found.failure is not None:
@@ -153,11 +162,11 @@ def scored(found: Found, metrics: Iterable[str], choice: Choice) -> tuple[dict[s
             said = "no score" if value is None else f"no score but {value!r:.80}"
             failure = failure or Failure("not_measured", f"{metric}: the tool gave {said}")
             continue
-        elif value != value or value in (float("inf"), float("-inf")):
-            failure = failure or Failure("scorer_crashed", f"{metric}: the tool's score is {value}")
+        elif not math.isfinite(number := _float(value)):
+            failure = failure or Failure("scorer_crashed", f"{metric}: the tool's score is {number}")
             continue
         else:
-            placed = value_in_range(float(value), metric, found.id, choice.scales)
+            placed = value_in_range(number, metric, found.id, choice.scales)
         scores[metric] = Score(placed, found.explanations.get(metric, ""))
     return scores, failure
 

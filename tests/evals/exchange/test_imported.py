@@ -53,10 +53,15 @@ def test_a_score_outside_of_its_scale_says_how_to_name_one() -> None:
 
 
 def test_what_is_no_number_is_a_failure_and_never_a_zero() -> None:
-    values = {"good": 1, "nan": math.nan, "none": None, "word": "maybe", "yes": True}
+    values = {"good": 1, "nan": math.nan, "none": None, "word": "maybe", "yes": True, "huge": -(10**400)}
     scores, failure = scored(Found("s", values=values), ["good", "yes"], Choice())
     assert ({name: score.value for name, score in scores.items()}, failure) == ({"good": 1.0, "yes": 1.0}, None)
-    for name, kind in (("nan", "scorer_crashed"), ("none", "not_measured"), ("word", "not_measured")):
+    for name, kind in (
+        ("nan", "scorer_crashed"),
+        ("huge", "scorer_crashed"),
+        ("none", "not_measured"),
+        ("word", "not_measured"),
+    ):
         scores, failure = scored(Found("s", values=values), ["good", name], Choice())
         assert set(scores) == {"good"}
         assert failure is not None
