@@ -22,6 +22,7 @@ from gateway.contracts.errors import InputError
 from gateway.contracts.release import Digest
 
 Count = Annotated[int, Field(ge=0)]
+_FIRST_BYTES = b"schema: tollgate.judge-card/"
 
 
 class Figure(documents.Frozen):
@@ -130,10 +131,21 @@ def load(path: Path) -> Card:
     return documents.load(path, Card)
 
 
+def check_free(path: Path) -> None:
+    """Raise InputError unless a card may be written here: over nothing, or over another card."""
+    try:
+        head = path.read_bytes()[: len(_FIRST_BYTES)] if path.is_file() else b""
+    except OSError as error:
+        raise InputError(f"cannot write the card to {str(path)!r}: {error.strerror}") from error
+    if head not in (b"", _FIRST_BYTES):
+        raise InputError(f"--out: {str(path)!r} is there already, and is no judge's card: name another file")
+
+
 def save(card: Card, path: Path) -> None:
     """Write a card. Raises InputError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(yaml.safe_dump(card.values(), sort_keys=False, allow_unicode=True, width=120))
+        text = yaml.safe_dump(card.values(), sort_keys=False, allow_unicode=True, width=120)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write the card to {str(path)!r}: {error.strerror}") from error

@@ -78,7 +78,12 @@ def measure(file: Path, label_file: Path, out: Path, metric: str | None, as_json
     lifetime = _lifetime(flags["ttl"])
     named = judges.load(file, metric)
     loaded = labels.load(label_file, named.scorer.label_values(), split=flags["split"])
+    judge_card.check_free(out)
     path = unused(flags["log"] or out.with_suffix(".jsonl"), flags["fresh"])
+    if path.resolve() == out.resolve():
+        raise InputError(
+            f"{str(path)!r} is the log of verdicts, and cannot be the card: name another with --out or --log"
+        )
     bill = _judge_all(named, loaded, path, flags["base_url"], flags["api_key_env"])
     card = _card_of(named, loaded, path, flags, lifetime)
     judge_card.save(card, out)

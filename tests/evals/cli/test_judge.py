@@ -131,6 +131,23 @@ def test_wrong_flags(folder: Path, more: tuple[str, ...], expected: str) -> None
     assert (done.exit_code, expected in done.output) == (3, True), done.output
 
 
+@pytest.mark.parametrize(
+    ("out", "expected"),
+    [
+        ("judge.yaml", "is there already, and is no judge's card"),
+        ("labels.jsonl", "is there already, and is no judge's card"),
+        ("card.jsonl", "is the log of verdicts, and cannot be the card"),
+    ],
+)
+def test_a_card_is_written_over_nothing_but_a_card(
+    serve: Callable[..., str], folder: Path, out: str, expected: str
+) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    refused = measure(folder, serve(honest), "--out", folder / out)
+    assert (refused.exit_code, expected in refused.output) == (3, True), refused.output
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_nobody_there(folder: Path) -> None:
     done = measure(folder, "http://127.0.0.1:9/v1")
     assert (done.exit_code, "nothing usable answers" in done.output) == (3, True)
