@@ -30,9 +30,15 @@ def of_runs(ours: Evidence, theirs: Evidence | None, data: Path | None) -> str:
     return page.render(content.of_runs(content.Material(ours, theirs, found, datetime.now(UTC))))
 
 
+_FIRST_BYTES = b"<!doctype html>"
+
+
 def write(path: Path, text: str) -> None:
-    """Write a page. Raises InputError."""
+    """Write a page, over nothing or over another page. Raises InputError."""
     try:
+        head = path.read_bytes()[: len(_FIRST_BYTES)] if path.is_file() else b""
+        if head.lower() not in (b"", _FIRST_BYTES):
+            raise InputError(f"{str(path)!r} is there already, and is no page: name another file")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:

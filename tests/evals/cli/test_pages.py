@@ -23,3 +23,17 @@ def test_a_page_is_written_into_a_new_folder(tmp_path: Path, make_evidence) -> N
     assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == text
     with pytest.raises(InputError, match="cannot write a page"):
         pages.write(tmp_path / "new" / "page.html" / "below.html", text)
+
+
+def test_a_page_is_written_over_nothing_but_a_page(tmp_path: Path, make_evidence) -> None:
+    text = pages.of_runs(make_evidence({"a": 1.0}), None, None)
+    log, page, empty = tmp_path / "run.jsonl", tmp_path / "page.html", tmp_path / "empty.html"
+    log.write_text('{"kind":"manifest"}\n')
+    page.write_text("<!DOCTYPE html><p>of yesterday")
+    empty.touch()
+    with pytest.raises(InputError, match="is there already, and is no page: name another file"):
+        pages.write(log, text)
+    assert log.read_text() == '{"kind":"manifest"}\n'
+    for path in (page, empty):
+        pages.write(path, text)
+        assert path.read_text(encoding="utf-8") == text
