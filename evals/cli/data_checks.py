@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from evals import dataset, scorers
+from evals import dataset, scorers, whole
 from evals.cli import tables
 from evals.cli.common import BROKEN, Command, console
 from evals.cli.work import work
@@ -188,7 +188,11 @@ def split(file: Path, fractions: tuple[str, ...], salt: str | None, refreeze: bo
     changes["splits"] = {name: each.model_dump(mode="json", exclude_none=True) for name, each in frozen.items()}
     text = cards.with_keys(documents.read_text(path), changes, str(path))
     documents.validate(*documents.parse(text, str(path)), Card, str(path))
-    path.write_text(text, encoding="utf-8")
+    try:
+        with whole.beside(path) as made:
+            made.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"the card {str(path)!r} cannot be written: {error.strerror}; it is as it was") from error
     _report(parts, frozen, path, as_json)
 
 

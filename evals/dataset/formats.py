@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from evals import whole
 from evals.dataset import cells, parquet
 from evals.dataset.samples import Dataset, is_set, parse, sample_digest, whole_digest
 from evals.schema import Sample
@@ -185,16 +186,18 @@ _EXPECTED = {
 
 
 def save(path: Path, samples: Iterable[Sample]) -> None:
-    """Write samples in the format that the suffix names. Raises InputError; an existing file is overwritten."""
+    """Write samples in the format that the suffix names. Raises InputError; an existing file is
+    overwritten, whole or not at all."""
     suffix = path.suffix.lower()
     if suffix not in _READERS:
         raise InputError(f"{str(path)!r}: expected one of the suffixes {_SUFFIXES}, found {suffix!r}")
     held = list(samples)
     try:
-        if suffix == ".parquet":
-            parquet.write(path, held)
-        else:
-            path.write_bytes(_csv_bytes(held) if suffix == ".csv" else b"".join(map(_json_line, held)))
+        with whole.beside(path) as made:
+            if suffix == ".parquet":
+                parquet.write(made, held)
+            else:
+                made.write_bytes(_csv_bytes(held) if suffix == ".csv" else b"".join(map(_json_line, held)))
     except OSError as error:
         raise InputError(f"{str(path)!r} cannot be written: {error.strerror}") from error
 

@@ -1,4 +1,5 @@
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,20 @@ def test_splits_are_frozen_in_the_card_and_nothing_else_in_it_changes(evals, fil
     before = card.read_text()
     assert split(evals).exit_code == 0
     assert card.read_text() == before
+
+
+def test_a_full_disk_leaves_the_card_as_it_was(evals, file: Path) -> None:
+    card = file.parent / "card.yaml"
+    card.write_text(ABOUT)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, hard))
+    try:
+        result = split(evals, *FRACTIONS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (result.exit_code, card.read_text()) == (3, ABOUT)
+    assert "the card 'card.yaml' cannot be written: File too large; it is as it was" in result.stderr
+    assert sorted(path.name for path in file.parent.iterdir()) == ["card.yaml", "d.jsonl"]
 
 
 def test_a_changed_data_set_is_an_error_until_it_is_frozen_anew(evals, file: Path) -> None:

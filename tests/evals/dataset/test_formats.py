@@ -1,4 +1,5 @@
 import csv
+import resource
 import sys
 from pathlib import Path
 
@@ -118,3 +119,18 @@ def test_a_byte_order_mark_changes_nothing(tmp_path: Path) -> None:
     for name, mark in (("plain.jsonl", b""), ("marked.jsonl", b"\xef\xbb\xbf")):
         (tmp_path / name).write_bytes(mark + b'{"id": "a", "input": "x"}\r\n')
     assert load(tmp_path / "marked.jsonl").digest == load(tmp_path / "plain.jsonl").digest
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"d{suffix}"
+    save(path, [Sample(id="a", input="before")])
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, hard))
+    try:
+        with pytest.raises(InputError, match="cannot be written"):
+            save(path, [Sample(id="a", input="after")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (before, [path])
