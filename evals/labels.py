@@ -72,6 +72,7 @@ def load(path: Path, scale: Mapping[Raw, float], *, answers: bool = True, split:
     """
     mistakes: list[Mistake] = []
     found: dict[str, Labelled] = {}
+    seen: set[str] = set()
     truth: dict[str, float] = {}
     people: dict[str, tuple[float, ...]] = {}
     for number, text in enumerate(documents.read_text(path).split("\n"), start=1):
@@ -80,11 +81,12 @@ def load(path: Path, scale: Mapping[Raw, float], *, answers: bool = True, split:
         try:
             one = msgspec.json.decode(text, type=Labelled)
             value = _truth(one, scale, answers)
-            if one.id in found:
+            if one.id in seen:
                 raise ValueError(f"duplicate id {one.id!r}: give each answer an id of its own")
         except (ValueError, RecursionError) as error:  # msgspec says the second of JSON that is too deep
             mistakes.append(Mistake(number, "", _told(error)))
             continue
+        seen.add(one.id)
         if split in (None, one.split):
             found[one.id], truth[one.id] = one, value
             people[one.id] = tuple(_value(label, scale) for label in one.labels)

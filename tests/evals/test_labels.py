@@ -51,6 +51,12 @@ def test_a_split_is_a_set_of_its_own(tmp_path: Path) -> None:
         labels.load(path, BINARY, split="final")
 
 
+def test_an_id_is_one_answer_whatever_the_split(tmp_path: Path) -> None:
+    path = label_file(tmp_path / "l", line("a", 0, split="dev"), line("a", 1, split="test"))
+    with pytest.raises(DocumentError, match="l: line 2: duplicate id 'a'"):
+        labels.load(path, BINARY, split="test")
+
+
 @pytest.mark.parametrize(
     ("wrong", "expected"),
     [
