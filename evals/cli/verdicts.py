@@ -52,6 +52,8 @@ def verify(file: Path, trusted: tuple[Path, ...], split: str | None, **files: Pa
       evals verify faq@2.dsse.json --key gate.pub --release faq-2.yaml --gate gate.yaml --run runs/faq.jsonl
       evals verify faq@2.dsse.json --key gate.pub --candidate b.jsonl --baseline a.jsonl --dataset heldout.jsonl
     """
+    if split is not None and files["data"] is None:
+        raise click.UsageError("--split is of a data set: give --dataset too")
     try:
         content = file.read_bytes()
     except OSError as error:

@@ -37,6 +37,14 @@ def test_a_verdict_that_is_not_signed_is_told_from_one_that_is(evals, gate: Path
     assert "RELEASE.dsse.json" in result.stderr
 
 
+def test_a_split_without_a_data_set_is_no_check(evals, gate: Path) -> None:
+    evals("keys", "--private", "a.pem", "--public", "a.pub")
+    evals("gate", gate, "--baseline", "base.jsonl", "--candidate", "good.jsonl", "--sign-with", "a.pem")
+    result = evals("verify", "verdicts/faq@2.dsse.json", "--key", "a.pub", "--split", "test")
+    assert result.exit_code == 3
+    assert "--split is of a data set: give --dataset too" in result.stderr
+
+
 def test_keys_are_never_overwritten(evals, tmp_path: Path) -> None:
     assert evals("keys", "--private", "a.pem", "--public", "a.pub").exit_code == 0
     before = Path("a.pem").read_bytes()
