@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
+import yaml
+
 from evals import compare, stats
 from evals.evidence import Evidence, Unit
 from evals.gate_config import GateConfig, MetricConfig
@@ -107,16 +109,14 @@ def _value(metric: MetricConfig, unit: Unit, baseline: Evidence | None) -> float
 
 
 def _line(metric: MetricConfig, noise: Noise) -> str:
-    """A condition as YAML, its figures rounded to the careful side."""
-    tag = f", tag: {metric.tag}" if metric.tag else ""
-    expected = math.floor(noise.mean * 1000) / 1000
-    absolute = metric.test == "absolute"
-    bar = f"at_least: {metric.at_least:g}, expected: {expected:g}" if absolute else f"margin: {metric.margin:g}"
-    sd, effect = math.ceil(noise.sd * 1000) / 1000, max(1.0, math.ceil(noise.design_effect * 100) / 100)
-    return (
-        f"- {{metric: {metric.metric}{tag}, test: {metric.test}, {bar}, planned_sd: {min(1.0, sd):g}, "
-        f"planned_design_effect: {effect:g}}}"
-    )
+    """A condition as YAML: all that the gate says of it, with the pilot's figures rounded to the careful side."""
+    said = metric.model_dump(mode="json", exclude_defaults=True)
+    if metric.test == "absolute":
+        said["expected"] = math.floor(noise.mean * 1000) / 1000
+    said["planned_sd"] = min(1.0, math.ceil(noise.sd * 1000) / 1000)
+    said["planned_design_effect"] = max(1.0, math.ceil(noise.design_effect * 100) / 100)
+    flow = yaml.safe_dump(said, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
+    return f"- {flow.rstrip()}"
 
 
 def chance(powers: Mapping[Key, float], pilot: Pilot, rng: Any) -> float | None:

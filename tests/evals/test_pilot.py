@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from evals import resampling
 from evals.evidence import Evidence
@@ -40,6 +41,18 @@ def test_the_noise_of_two_runs_and_the_lines_for_the_gate(two, make_gate, tmp_pa
     assert [metric.test for metric in pasted] == ["noninferior", "absolute"]
     assert noise.sd <= pasted[0].planned_sd <= noise.sd + 0.001
     assert pasted[1].expected == pytest.approx(found.noises[("exact", "absolute")].mean, abs=0.001)
+
+
+def test_a_line_keeps_what_the_gate_says_of_the_condition(make_evidence, make_gate) -> None:
+    tag = "plans, [on]: yes"
+    tags = {key: [tag] for key in drawn(1)}
+    ours, theirs = make_evidence(drawn(1), tags=tags), make_evidence(drawn(2), release="faq@1", tags=tags)
+    written = NONINFERIOR | {"owner": "ml: team", "tag": tag, "tier": "supporting", "n_min": 50, "max_rise": 0.2}
+    lines = measure(make_gate(ours, written, ABSOLUTE), ours, theirs).lines
+    pasted = [yaml.safe_load(line)[0] for line in lines]
+    assert written.items() <= pasted[0].items()
+    assert pasted[0].keys() - written.keys() == {"planned_sd", "planned_design_effect"}
+    assert pasted[1].keys() - ABSOLUTE.keys() == {"expected", "planned_sd", "planned_design_effect"}
 
 
 def test_what_a_pilot_does_not_show_is_told(make_evidence, make_gate) -> None:
