@@ -115,6 +115,11 @@ def check_same(found: Manifest, wanted: Manifest, path: Path) -> None:
     if differ:
         details = "; ".join(f"{name}: log {getattr(found, name)!r}, now {getattr(wanted, name)!r}" for name in differ)
         raise InputError(f"{str(path)!r} is the log of another run ({details}): take --fresh, or another --out")
+    if found.suite_digest != wanted.suite_digest:  # it covers what has no field of its own: documents, their retrieval
+        raise InputError(
+            f"{str(path)!r} is the log of another run (suite {found.suite_digest}, now {wanted.suite_digest}: the "
+            "documents, `retrieval` or `embeddings` were changed): take --fresh, or another --out"
+        )
 
 
 class Writer:

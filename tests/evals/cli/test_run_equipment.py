@@ -99,6 +99,19 @@ def test_other_documents_are_another_suite(evals, serve, folder: Path, endpoint:
     assert one.dataset_sha256 == two.dataset_sha256
 
 
+@pytest.mark.parametrize("changed", ["suite.yaml", "documents.jsonl"])
+def test_a_run_does_not_go_on_with_other_passages(evals, serve, folder: Path, endpoint: Endpoint, changed: str) -> None:
+    arguments = ("run", "suite.yaml", "--base-url", serve(endpoint, release=AS_ASKED), "--model", "faq@2")
+    evals(*arguments, "--out", "run.jsonl")
+    lines = (folder / "run.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "run.jsonl").write_bytes(b"".join(lines[:3]))
+    path = folder / changed
+    path.write_text(path.read_text().replace("k: 2}\njudge", "k: 1}\njudge").replace("The Free plan", "The free plan"))
+    again = evals(*arguments, "--out", "run.jsonl")
+    assert (again.exit_code, "`retrieval` or `embeddings` were changed" in again.output) == (3, True), again.output
+    assert (folder / "run.jsonl").read_bytes() == b"".join(lines[:3])
+
+
 def test_what_a_judge_left_open_is_judged_again_without_a_new_answer(
     evals, serve, folder: Path, endpoint: Endpoint
 ) -> None:
