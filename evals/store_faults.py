@@ -26,6 +26,10 @@ def opening(location: str) -> Iterator[None]:
             f"the store {location!r} is open in another process, and a folder takes one at a time: wait for it, or use "
             "a Qdrant server (http://HOST:6333)"
         ) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(
+            f"the store {location!r} cannot be opened: it, or what its path names as a folder, is a file: name a folder"
+        ) from error
     except _DAMAGED as error:
         raise InputError(
             f"the store {location!r} cannot be opened: {type(error).__name__}: {error}: it is damaged, or no store; "

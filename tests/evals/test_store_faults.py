@@ -46,7 +46,7 @@ async def test_a_folder_in_use_is_told(tmp_path: Path) -> None:
 
 async def test_a_file_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InputError, match="cannot be opened"):
+    with pytest.raises(InputError, match="or what its path names as a folder, is a file: name a folder"):
         async with opened(str(tmp_path / "file")):
             pass
 
