@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from evals import option_files
-from evals.judge_config import JudgeConfig
+from evals.judge_config import JudgeConfig, sendable
 from evals.retrieval_config import EmbeddingsConfig, RetrievalConfig
 from gateway.contracts import canonical, documents
 from gateway.contracts.release import Digest
@@ -76,7 +76,7 @@ class SuiteConfig(documents.Frozen):
         taken = sorted(RESERVED_PARAMS & set(value))
         if taken:
             raise ValueError(f"{', '.join(taken)}: the harness sets these itself; leave them out of params")
-        return value
+        return sendable(value)
 
     @field_validator("scorers")
     @classmethod

@@ -16,7 +16,8 @@ from typing import Annotated, Any
 from pydantic import Field, FiniteFloat, field_validator
 
 from evals.durations import Duration
-from gateway.contracts import documents
+from gateway.contracts import canonical, documents
+from gateway.contracts.errors import InputError
 from gateway.contracts.release import Digest
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -32,6 +33,15 @@ _SET_HERE = {
     "stream_options",
     "n",
 }
+
+
+def sendable(params: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a request as they are. Raises ValueError for what JSON does not hold, such as `.nan` or a day."""
+    try:
+        canonical.canonical_json(params)
+    except InputError as error:
+        raise ValueError(f"expected what a request can hold: {error}") from error
+    return params
 
 
 class JudgeConfig(documents.Frozen):
@@ -62,7 +72,7 @@ class JudgeConfig(documents.Frozen):
             raise ValueError(
                 f"{', '.join(taken)}: set by the harness, or a key of `judge` itself; leave it out of params"
             )
-        return value
+        return sendable(value)
 
     def identity(self) -> dict[str, Any]:
         """What changes a verdict, as JSON values; where and how fast the judge is asked does not."""

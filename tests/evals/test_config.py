@@ -65,6 +65,12 @@ def test_params_leave_the_harness_its_own_keys(tmp_path: Path, key: str) -> None
     assert key in message
 
 
+@pytest.mark.parametrize("value", [".nan", "-.inf", "2026-12-01"])
+def test_params_that_no_request_holds_are_named_with_their_line(tmp_path: Path, value: str) -> None:
+    ((line, message),) = suite_mistakes(tmp_path, SUITE.replace("max_tokens: 48", f"x: {value}"))
+    assert (line, "expected what a request can hold" in message) == (3, True)
+
+
 def test_the_digest_of_a_suite_covers_what_a_score_depends_on() -> None:
     def digest(**changed: object) -> str:
         values = {"suite": "s", "dataset": "f", "scorers": [{"name": "exact"}]} | changed

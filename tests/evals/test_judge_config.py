@@ -28,7 +28,15 @@ def test_what_changes_a_verdict_does(changed: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"model": ""}, {"temperature": float("nan")}, {"api_key_env": "a b"}, {"x": 1}, {"params": {"n": 2}}]
+    "changed",
+    [
+        {"model": ""},
+        {"temperature": float("nan")},
+        {"api_key_env": "a b"},
+        {"x": 1},
+        {"params": {"n": 2}},
+        {"params": {"top_p": float("nan")}},
+    ],
 )
 def test_a_wrong_judge_is_refused(changed: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
