@@ -14,12 +14,12 @@ an entry, and one that is damaged is as good as none.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
+from evals import whole
 from evals.client import Result
 from evals.schema import Answer, Arm
 from gateway.contracts.errors import InputError
@@ -99,11 +99,10 @@ class Cache(NoCache):
             )
         stored = msgspec.json.encode(result.answer)
         path = self._path(key(who, arm, epoch, body))
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(exist_ok=True)
-            beside.write_bytes(hashlib.sha256(stored).hexdigest().encode() + stored)
-            beside.replace(path)
+            with whole.beside(path) as made:
+                made.write_bytes(hashlib.sha256(stored).hexdigest().encode() + stored)
         except OSError as error:
             raise InputError(f"--cache: {str(path)!r} cannot be written: {error.strerror}") from error
 

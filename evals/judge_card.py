@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AwareDatetime, Field, FiniteFloat
 
+from evals import whole
 from gateway.contracts import canonical, documents
 from gateway.contracts.errors import InputError
 from gateway.contracts.release import Digest
@@ -134,10 +135,10 @@ def load(path: Path) -> Card:
 def check_free(path: Path) -> None:
     """Raise InputError unless a card may be written here: over nothing, or over another card."""
     try:
-        head = path.read_bytes()[: len(_FIRST_BYTES)] if path.is_file() else b""
+        free = whole.may_write(path, _FIRST_BYTES)
     except OSError as error:
         raise InputError(f"cannot write the card to {str(path)!r}: {error.strerror}") from error
-    if head not in (b"", _FIRST_BYTES):
+    if not free:
         raise InputError(f"--out: {str(path)!r} is there already, and is no judge's card: name another file")
 
 

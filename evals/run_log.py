@@ -19,6 +19,7 @@ from types import TracebackType
 
 import msgspec
 
+from evals import whole
 from evals.lines import End, Line, Manifest, Record
 from gateway.contracts.errors import InputError
 
@@ -234,28 +235,22 @@ def check_free(path: Path, *, force: bool) -> None:
     if not force:
         raise InputError(f"--out: {str(path)!r} is there already: name another file, or add --force to write over it")
     try:
-        with path.open("rb") as file:
-            head = file.read(len(_FIRST_BYTES))
+        free = whole.may_write(path, _FIRST_BYTES)
     except OSError as error:
         raise _unwritable(path, error) from error
-    if head not in (b"", _FIRST_BYTES):
+    if not free:
         raise InputError(f"--out: {str(path)!r} is no run log, and --force writes over nothing else: name another file")
 
 
 def write_whole(path: Path, manifest: Manifest, records: Iterable[Record]) -> None:
     """Write a sealed log of results that are all there, whole or not at all. Raises InputError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with Writer(beside, manifest, told_as=path) as writer:
+        with whole.beside(path) as made, Writer(made, manifest, told_as=path) as writer:
             for record in records:
                 writer.write(record)
             writer.seal()
-        beside.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        with suppress(OSError):  # of a folder that is none: why nothing was written is told by then
-            beside.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

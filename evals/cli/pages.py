@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from evals import whole
 from evals.decision import Decision
 from evals.evidence import Evidence
 from evals.gate_config import GateConfig
@@ -36,8 +37,7 @@ _FIRST_BYTES = b"<!doctype html>"
 def write(path: Path, text: str) -> None:
     """Write a page, over nothing or over another page. Raises InputError."""
     try:
-        head = path.read_bytes()[: len(_FIRST_BYTES)] if path.is_file() else b""
-        if head.lower() not in (b"", _FIRST_BYTES):
+        if not whole.may_write(path, _FIRST_BYTES):
             raise InputError(f"{str(path)!r} is there already, and is no page: name another file")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

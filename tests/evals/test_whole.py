@@ -47,3 +47,21 @@ def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError), whole.beside(tmp_path / "file" / "a") as made:
         made.write_text("")
+
+
+@pytest.mark.parametrize(
+    ("there", "may"),
+    [(None, True), (b"", True), (b"<!DOCTYPE html><p>", True), (b"<!doc", False), (b"schema: x", False)],
+)
+def test_a_file_is_written_over_nothing_but_its_like(tmp_path: Path, there: bytes | None, may: bool) -> None:
+    path = tmp_path / "a.html"
+    if there is not None:
+        path.write_bytes(there)
+    assert whole.may_write(path, b"<!doctype html>") is may
+
+
+def test_a_pipe_is_not_read_and_a_folder_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert whole.may_write(tmp_path / "pipe", b"x")
+    with pytest.raises(IsADirectoryError):
+        whole.may_write(tmp_path, b"x")
