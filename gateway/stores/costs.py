@@ -23,6 +23,7 @@ from gateway.stores.cost_lines import (
 )
 from gateway.stores.database import COST_LINES, LEDGER, REPLICA_HOURS
 from gateway.stores.dialects import exclusively
+from gateway.stores.hours import without_books
 
 __all__ = ["DIMENSIONS", "ClosedHour", "CostLine", "Costs", "Facts", "ReplicaHour"]
 
@@ -229,14 +230,8 @@ class Costs:
 
     def missing(self, replica: str, first: int, last: int) -> list[int]:
         """Hours from `first` on and before `last` of which a replica has no books."""
-        books = REPLICA_HOURS.c
-        of = sa.and_(books.replica == replica, books.hour >= first, books.hour < last)
         with self._engine.connect() as connection:
-            count = connection.execute(sa.select(sa.func.count()).where(of)).scalar_one()
-            if count == last - first:
-                return []
-            there = set(connection.execute(sa.select(books.hour).where(of)).scalars())
-        return [hour for hour in range(first, last) if hour not in there]
+            return without_books(connection, replica, first, last)
 
     def summed_until(self) -> int:
         """The end of the last month whose hours have been put together, as an hour; 0 for none."""

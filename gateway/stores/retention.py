@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from gateway.stores.cost_lines import STALE
-from gateway.stores.database import COST_LINES, ENGINE_COUNTERS, LEDGER, RENTALS, REPLICA_HOURS
+from gateway.stores.database import COST_LINES, ENGINE_COUNTERS, LEDGER, RENTALS
 from gateway.stores.dialects import UtcDay, UtcHour, UtcMonth, exclusively, insert
+from gateway.stores.hours import without_books
 
 HOUR_S = 3600
 EVERY_MINUTE_DAYS = 40
@@ -146,15 +146,11 @@ def _reach(connection: sa.Connection, before_hour: int) -> tuple[int, float | No
 
 def _unbooked(connection: sa.Connection, until: int) -> int | None:
     """The first hour before another that is not folded, was paid for, and has no books: it would have none ever."""
-    rentals, books, folded = RENTALS.c, REPLICA_HOURS.c, folded_until(connection)
-    found = until
+    rentals, folded, found = RENTALS.c, folded_until(connection), until
     for each in connection.execute(sa.select(rentals.replica, rentals.since, rentals.until)).all():
         first = max(math.floor(each.since / HOUR_S), folded)
         last = found if each.until is None else min(found, math.ceil(each.until / HOUR_S))
-        of = (books.replica == each.replica, books.hour >= first, books.hour < last, books.closed_at != STALE)
-        if first < last and connection.execute(sa.select(sa.func.count()).where(*of)).scalar_one() < last - first:
-            there = set(connection.execute(sa.select(books.hour).where(*of)).scalars())
-            found = next(hour for hour in range(first, last) if hour not in there)
+        found = min(without_books(connection, each.replica, first, last, closed=True), default=found)
     return None if found == until else found
 
 
